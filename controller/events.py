@@ -1,0 +1,222 @@
+"""Facts that sources report.  One line of the event log is one event.
+
+Names are in the past tense: something was seen, changed, lost.  An event carries plain
+frozen values and no handle of any library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from flows.view import (
+    Address,
+    AddressKey,
+    Bridge,
+    Interface,
+    Link,
+    LinkKey,
+    Namespace,
+    NamespaceKey,
+    Port,
+)
+
+# --- OpenFlow -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchReady:
+    """The OpenFlow handshake is complete, port descriptions included."""
+
+    datapath_id: int
+    ports: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchGone:
+    """The channel is closed.  The switch may well go on forwarding."""
+
+    datapath_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What one of our guard or source flows says, read back from a switch.
+
+    cookie   the flow's; recomputed by the core before the binding is believed
+    ip       None for a flow of the source table, which knows only the station
+    """
+
+    cookie: int
+    in_port: int
+    vlan: int
+    lladdr: str
+    ip: IPv4Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowsListed:
+    """The answer to ListFlows: every cookie of ours the switch holds (OFPMP_FLOW)."""
+
+    datapath_id: int
+    cookies: frozenset[int]
+    bindings: tuple[Binding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlowsCounted:
+    """The answer to CountFlows: how many flows of ours there are (OFPMP_AGGREGATE)."""
+
+    datapath_id: int
+    flow_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HitsCounted:
+    """The answer to CountHits: packet_count by cookie, for the cookies that exist."""
+
+    datapath_id: int
+    packet_counts: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDone:
+    """The switch has passed the barrier behind a ChangeFlows and refused nothing."""
+
+    datapath_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFailed:
+    """The switch refused a ChangeFlows; with a bundle, all of it.
+
+    why  the error as OpenFlow 1.3, 7.4.4 names it
+    """
+
+    datapath_id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    """OFPPR_ADD or OFPPR_MODIFY: a port is there, or up, or down."""
+
+    port: Port
+
+
+@dataclass(frozen=True, slots=True)
+class PortGone:
+    """OFPPR_DELETE."""
+
+    datapath_id: int
+    port_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSeen:
+    """A frame that is not ARP reached the controller: its source was unknown.
+
+    vlan  VLAN identifier, 0 for untagged and priority-tagged frames
+    """
+
+    datapath_id: int
+    in_port: int
+    vlan: int
+    eth_src: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArpSeen:
+    """An ARP packet reached the controller.  Field names are those of RFC 826.
+
+    op   1 request, 2 reply; packets with another op are not reported
+    """
+
+    datapath_id: int
+    in_port: int
+    vlan: int
+    eth_src: str
+    eth_dst: str
+    op: int
+    sha: str
+    spa: IPv4Address
+    tha: str
+    tpa: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIgnored:
+    """A frame reached the controller that teaches nothing; counted by reason."""
+
+    datapath_id: int
+    in_port: int
+    why: str
+
+
+# --- the kernel of this host ------------------------------------------------------
+
+KernelKey = LinkKey | AddressKey | NamespaceKey
+KernelFact = Link | Address | Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSynced:
+    """A complete picture: whatever is not in it does not exist."""
+
+    facts: tuple[KernelFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChanged:
+    """Rows that are new or different, and keys that are gone (value None)."""
+
+    changes: tuple[tuple[KernelKey, KernelFact | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLost:
+    """The helper cannot be had.  `why` is a sentence for the operator.
+
+    A helper that merely restarts is not lost: the last picture stays until the next.
+    """
+
+    why: str
+
+
+# --- OVSDB of this host -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BridgesSeen:
+    """The whole picture of OVSDB after a change in it."""
+
+    bridges: tuple[Bridge, ...]
+    interfaces: tuple[Interface, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OvsdbLost:
+    """No connection to the database.  `why` is a sentence for the operator."""
+
+    why: str
+
+
+Event = (
+    SwitchReady
+    | SwitchGone
+    | FlowsListed
+    | FlowsCounted
+    | HitsCounted
+    | ChangeDone
+    | ChangeFailed
+    | PortChanged
+    | PortGone
+    | FrameSeen
+    | ArpSeen
+    | FrameIgnored
+    | KernelSynced
+    | KernelChanged
+    | KernelLost
+    | BridgesSeen
+    | OvsdbLost
+)

@@ -1,0 +1,1 @@
+"""The edges: each translates between one library and events or commands."""

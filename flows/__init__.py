@@ -1,0 +1,1 @@
+"""The compiler: from what the controller believes to what a switch should hold."""

@@ -1,0 +1,267 @@
+"""The view: every fact the controller believes, in one immutable value.
+
+Sources report facts, `controller.learn` folds them into the next view, and everything
+else (who holds an address, which port is an uplink, which flows a switch should hold)
+is computed from it and stored nowhere.  So a conclusion cannot outlive its facts.
+
+Normal form: each fact once, under the key that the one who reports it uses.
+
+    ports        OpenFlow      what a connected switch says of its ports
+    bridges      OVSDB         the Open vSwitch bridges of this host
+    interfaces   OVSDB         which kernel interface stands behind which port
+    links        rtnetlink     interfaces of all namespaces within reach
+    addresses    rtnetlink     protocol addresses of these interfaces
+    namespaces   rtnetlink     the names people know the namespaces by
+    stations     packets       where a link-layer address was heard
+    neighbors    packets       which protocol address it said it holds
+    fixed        configuration  bindings that the operator vouches for
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from immutables import Map
+
+IPAddress = IPv4Address | IPv6Address
+
+OWN_NAMESPACE = -1  # NETNSA_NSID_NOT_ASSIGNED, linux/net_namespace.h
+LOCAL_PORT = 0xFFFFFFFE  # OFPP_LOCAL, OpenFlow 1.3, 7.2.1
+LAST_PORT = 0xFFFFFF00  # OFPP_MAX
+
+
+class PortKey(NamedTuple):
+    """One port of one switch."""
+
+    datapath_id: int
+    port_no: int
+
+
+class LinkKey(NamedTuple):
+    """One interface of one namespace; an ifindex is unique only within it."""
+
+    nsid: int
+    ifindex: int
+
+
+class AddressKey(NamedTuple):
+    """One protocol address of one interface."""
+
+    nsid: int
+    ifindex: int
+    ip: IPAddress
+
+
+class NamespaceKey(NamedTuple):
+    nsid: int
+
+
+class StationKey(NamedTuple):
+    """A link-layer address on one VLAN, as one switch hears it."""
+
+    datapath_id: int
+    vlan: int
+    lladdr: str
+
+
+class NeighborKey(NamedTuple):
+    """A claim to a protocol address, as one switch hears it."""
+
+    datapath_id: int
+    vlan: int
+    ip: IPAddress
+    lladdr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port as the switch describes it (OpenFlow 1.3, 7.2.1).
+
+    datapath_id  64 bits
+    port_no      1 to OFPP_MAX, or OFPP_LOCAL
+    ifname       the name the switch gives it; on Open vSwitch the interface's name
+    lladdr       the port's own hardware address, never a station's
+    up           neither OFPPC_PORT_DOWN nor OFPPS_LINK_DOWN
+    """
+
+    datapath_id: int
+    port_no: int
+    ifname: str
+    lladdr: str
+    up: bool
+
+    @property
+    def key(self) -> PortKey:
+        return PortKey(self.datapath_id, self.port_no)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A row of OVSDB's Bridge table: a switch that lives on this host.
+
+    datapath_id      0 while ovs-vswitchd has not chosen one
+    fail_mode        "secure", "standalone" or "" (which means standalone)
+    disable_in_band  other_config:disable-in-band is "true"
+    controllers      targets, as "tcp:127.0.0.1:6653"
+    adopted          external_ids:isat-adopted: this controller has set what safety needs
+    """
+
+    datapath_id: int
+    name: str
+    fail_mode: str = ""
+    disable_in_band: bool = False
+    controllers: tuple[str, ...] = ()
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A row of OVSDB's Interface table that has an OpenFlow port.
+
+    port_no  ofport; OFPP_LOCAL for the bridge's own interface
+    ifindex  of the kernel interface behind it, 0 if ovs-vswitchd knows none
+    type     "" (system), "internal", "tap", "patch", "vxlan", ...
+    peer     options:peer, the other end of a patch port, else ""
+    row      uuid of the row: a port that was re-created has another
+    """
+
+    datapath_id: int
+    port_no: int
+    ifname: str
+    ifindex: int
+    type: str = ""
+    peer: str = ""
+    row: str = ""
+
+    @property
+    def key(self) -> PortKey:
+        return PortKey(self.datapath_id, self.port_no)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A kernel interface (rtnetlink(7), struct ifinfomsg, linux/if_link.h).
+
+    nsid       namespace it is in
+    kind       IFLA_INFO_KIND: "veth", "tun", "bridge", ... or ""
+    lladdr     IFLA_ADDRESS, six octets, or "" where the device has none
+    up         IFF_UP: the administrator wants it
+    lower_up   IFF_LOWER_UP: it has carrier
+    peer       IFLA_LINK: ifindex of the other end (veth) or the device below, 0 if none
+    peer_nsid  the namespace of `peer`, IFLA_LINK_NETNSID; None if it cannot be told
+    master     ifindex of the bridge or bond it is enslaved to, 0 if none
+    holder     "command[pid]" of the process that holds a tap open, "" if none or unknown
+    """
+
+    nsid: int
+    ifindex: int
+    ifname: str
+    kind: str = ""
+    lladdr: str = ""
+    up: bool = True
+    lower_up: bool = True
+    peer: int = 0
+    peer_nsid: int | None = None
+    master: int = 0
+    holder: str = ""
+
+    @property
+    def key(self) -> LinkKey:
+        return LinkKey(self.nsid, self.ifindex)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A protocol address of a kernel interface (struct ifaddrmsg, linux/if_addr.h).
+
+    prefixlen  0 to 32, or to 128
+    usable     neither IFA_F_TENTATIVE nor IFA_F_DADFAILED: others may be told of it
+    """
+
+    nsid: int
+    ifindex: int
+    ip: IPAddress
+    prefixlen: int
+    usable: bool = True
+
+    @property
+    def key(self) -> AddressKey:
+        return AddressKey(self.nsid, self.ifindex, self.ip)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace and the name a person knows it by ("h1", or "" if unknown)."""
+
+    nsid: int
+    name: str
+
+    @property
+    def key(self) -> NamespaceKey:
+        return NamespaceKey(self.nsid)
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """Where a link-layer address was heard: one row of a bridge's table.
+
+    vlan      VLAN identifier 1 to 4094, or 0 for untagged frames
+    lladdr    six octets, unicast
+    heard_at  seconds on the caller's monotonic clock
+    """
+
+    datapath_id: int
+    vlan: int
+    lladdr: str
+    port_no: int
+    heard_at: float
+
+    @property
+    def key(self) -> StationKey:
+        return StationKey(self.datapath_id, self.vlan, self.lladdr)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """Who said it holds a protocol address: one row of RFC 826's translation table.
+
+    ip            protocol address: ar$spa in ARP, target address in ND
+    lladdr        link-layer address, ar$sha
+    confirmed_at  seconds on the caller's monotonic clock: heard, or its guard flow hit
+    """
+
+    datapath_id: int
+    vlan: int
+    ip: IPAddress
+    lladdr: str
+    confirmed_at: float
+
+    @property
+    def key(self) -> NeighborKey:
+        return NeighborKey(self.datapath_id, self.vlan, self.ip, self.lladdr)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A binding that the configuration vouches for: stronger than every other origin."""
+
+    vlan: int
+    ip: IPAddress
+    lladdr: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything the controller believes.  Replaced, never changed."""
+
+    ports: Map[PortKey, Port] = field(default_factory=Map)
+    bridges: Map[int, Bridge] = field(default_factory=Map)
+    interfaces: Map[PortKey, Interface] = field(default_factory=Map)
+    links: Map[LinkKey, Link] = field(default_factory=Map)
+    addresses: Map[AddressKey, Address] = field(default_factory=Map)
+    namespaces: Map[NamespaceKey, Namespace] = field(default_factory=Map)
+    stations: Map[StationKey, Station] = field(default_factory=Map)
+    neighbors: Map[NeighborKey, Neighbor] = field(default_factory=Map)
+    fixed: tuple[Fixed, ...] = ()
