@@ -1,0 +1,177 @@
+"""OpenFlow 1.3 flow entries as plain values.
+
+Nothing in this module talks to a switch.  A `Flow` is one line of
+`ovs-ofctl dump-flows`, and `str(flow)` writes that line.
+
+A flow's cookie is its own digest: 16 bits say "ours", 48 bits are a hash of table,
+priority, match and actions.  A switch hands cookies back unchanged, while it rewrites
+matches and action lists into its own normal form.  So comparing cookies tells whether
+the flow we want is the flow that is installed, and the cookie in `dump-flows` is what
+`isat explain` looks up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+
+from flows.view import LOCAL_PORT, IPAddress
+
+OWNER = 0x15A7  # "isat": the top 16 bits of every cookie this controller installs
+OWNER_MASK = 0xFFFF << 48
+IN_PORT = 0xFFFFFFF8  # OFPP_IN_PORT
+CONTROLLER = 0xFFFFFFFD  # OFPP_CONTROLLER
+
+ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_LLDP, ETH_EAPOL = 0x0800, 0x0806, 0x86DD, 0x88CC, 0x888E
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+GROUP_BIT = "01:00:00:00:00:00"  # IEEE 802: set in multicast and broadcast addresses
+
+PORT_NAMES = {IN_PORT: "IN_PORT", CONTROLLER: "CONTROLLER:65535", LOCAL_PORT: "LOCAL"}
+
+# The few OXM fields that ovs-fields(7) calls by another name.
+OVS_NAMES = {
+    "ipv4_src": "ip_src",
+    "ipv4_dst": "ip_dst",
+    "icmpv4_type": "icmp_type",
+    "icmpv4_code": "icmp_code",
+    "ip_ttl": "nw_ttl",
+}
+
+
+def in_ovs(oxm_name: str) -> str:
+    return OVS_NAMES.get(oxm_name, oxm_name)
+
+
+@dataclass(frozen=True, slots=True)
+class SetField:
+    """OFPAT_SET_FIELD: write a value over one header field or register."""
+
+    field: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"set_field:{self.value}->{in_ovs(self.field)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """NXAST_REG_MOVE: copy a header field, or its lowest `bits` bits, into another.
+
+    bits  how many, counted from bit 0; 0 means all of the source field
+    """
+
+    source: str
+    target: str
+    bits: int = 0
+
+    def __str__(self) -> str:
+        part = f"[0..{self.bits - 1}]" if self.bits else "[]"
+        return f"move:{in_ovs(self.source)}{part}->{in_ovs(self.target)}{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """OFPAT_OUTPUT.  To the controller always the whole packet (OFPCML_NO_BUFFER)."""
+
+    port_no: int
+
+    def __str__(self) -> str:
+        return PORT_NAMES.get(self.port_no, f"output:{self.port_no}")
+
+
+@dataclass(frozen=True, slots=True)
+class GotoTable:
+    """OFPIT_GOTO_TABLE; an instruction, so it stands last."""
+
+    table: int
+
+    def __str__(self) -> str:
+        return f"goto_table:{self.table}"
+
+
+Action = SetField | Move | Output | GotoTable
+Match = tuple[tuple[str, str], ...]
+Subject = IPAddress | str | int | None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow entry: what to match, and what to do with the packet.
+
+    table     table_id, 0-254
+    priority  0-65535; 0 is the table-miss entry of OpenFlow 1.3, 5.4
+    match     OXM field names with values ("value" or "value/mask"), in a fixed order
+    actions   applied in order; empty means drop
+    note      what it does, in words; not part of its identity
+    subject   whom it is about: an address, a link-layer address, a port_no, or None
+    """
+
+    table: int
+    priority: int
+    match: Match
+    actions: tuple[Action, ...]
+    note: str = field(default="", compare=False)
+    subject: Subject = field(default=None, compare=False)
+
+    @cached_property
+    def text(self) -> str:
+        match = "".join(f",{in_ovs(name)}={value}" for name, value in self.match)
+        actions = ",".join(map(str, self.actions)) or "drop"
+        return f"table={self.table},priority={self.priority}{match} actions={actions}"
+
+    @cached_property
+    def key(self) -> tuple[int, int, Match]:
+        """Table, priority and match: the identity of a flow entry (section 5.2)."""
+        return (self.table, self.priority, self.match)
+
+    @cached_property
+    def cookie(self) -> int:
+        digest = blake2b(self.text.encode(), digest_size=6).digest()
+        return OWNER << 48 | int.from_bytes(digest, "big")
+
+    def __str__(self) -> str:
+        return f"cookie={self.cookie:#x},{self.text}"
+
+
+def is_ours(cookie: int) -> bool:
+    return cookie >> 48 == OWNER
+
+
+# OpenFlow 1.3, 7.2.3: the prerequisites of a field come before the field.
+OXM_ORDER = {
+    name: position
+    for position, name in enumerate(
+        """
+        in_port reg0 reg1 eth_dst eth_src eth_type vlan_vid ip_proto ipv4_src ipv4_dst
+        icmpv4_type icmpv4_code arp_op arp_spa arp_tpa arp_sha arp_tha
+        ipv6_src ipv6_dst icmpv6_type icmpv6_code ipv6_nd_target ipv6_nd_sll ipv6_nd_tll
+        """.split()
+    )
+}
+
+
+def oxm(**fields: object) -> Match:
+    """oxm(arp_op=1, eth_type=0x0806) -> (("eth_type", "0x806"), ("arp_op", "1"))"""
+    return tuple(
+        (name, hex(v) if name == "eth_type" and isinstance(v, int) else str(v))
+        for name, v in sorted(fields.items(), key=lambda item: OXM_ORDER[item[0]])
+    )
+
+
+def flow(
+    table: int,
+    priority: int,
+    match: Match,
+    *actions: Action,
+    note: str,
+    subject: Subject = None,
+) -> Flow:
+    return Flow(table, priority, match, actions, note, subject)
+
+
+def texts(flows: Iterable[Flow]) -> str:
+    """The input of `ovs-ofctl add-flows` and `diff-flows`: a line per flow."""
+    ordered = sorted(flows, key=lambda f: (f.table, -f.priority, f.text))
+    return "".join(f"{f}\n" for f in ordered)
