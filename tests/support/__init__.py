@@ -1,0 +1,1 @@
+"""What tests share: a private Open vSwitch, and waiting for a condition."""
