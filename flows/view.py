@@ -12,9 +12,9 @@ Normal form: each fact once, under the key that the one who reports it uses.
     links        rtnetlink     interfaces of all namespaces within reach
     addresses    rtnetlink     protocol addresses of these interfaces
     namespaces   rtnetlink     the names people know the namespaces by
-    stations     packets       where a link-layer address was heard
-    neighbors    packets       which protocol address it said it holds
-    fixed        configuration  bindings that the operator vouches for
+    stations     packets       where a link-layer address was heard, and what it claims
+    bindings     configuration what the operator vouches for
+    limits       configuration how much of what is heard is kept
 """
 
 from __future__ import annotations
@@ -63,15 +63,6 @@ class StationKey(NamedTuple):
 
     datapath_id: int
     vlan: int
-    lladdr: str
-
-
-class NeighborKey(NamedTuple):
-    """A claim to a protocol address, as one switch hears it."""
-
-    datapath_id: int
-    vlan: int
-    ip: IPAddress
     lladdr: str
 
 
@@ -204,12 +195,25 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A protocol address that a station said it holds: a row of RFC 826's table.
+
+    ip            ar$spa in ARP
+    confirmed_at  seconds on the caller's monotonic clock: heard, or its guard flow hit
+    """
+
+    ip: IPAddress
+    confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Station:
     """Where a link-layer address was heard: one row of a bridge's table.
 
     vlan      VLAN identifier 1 to 4094, or 0 for untagged frames
     lladdr    six octets, unicast
     heard_at  seconds on the caller's monotonic clock
+    claims    the protocol addresses it holds by its own word, in order of first hearing
     """
 
     datapath_id: int
@@ -217,30 +221,15 @@ class Station:
     lladdr: str
     port_no: int
     heard_at: float
+    claims: tuple[Claim, ...] = ()
 
     @property
     def key(self) -> StationKey:
         return StationKey(self.datapath_id, self.vlan, self.lladdr)
 
-
-@dataclass(frozen=True, slots=True)
-class Neighbor:
-    """Who said it holds a protocol address: one row of RFC 826's translation table.
-
-    ip            protocol address: ar$spa in ARP, target address in ND
-    lladdr        link-layer address, ar$sha
-    confirmed_at  seconds on the caller's monotonic clock: heard, or its guard flow hit
-    """
-
-    datapath_id: int
-    vlan: int
-    ip: IPAddress
-    lladdr: str
-    confirmed_at: float
-
     @property
-    def key(self) -> NeighborKey:
-        return NeighborKey(self.datapath_id, self.vlan, self.ip, self.lladdr)
+    def port(self) -> PortKey:
+        return PortKey(self.datapath_id, self.port_no)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +239,18 @@ class Fixed:
     vlan: int
     ip: IPAddress
     lladdr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of what is heard in packets is kept; an attacker fills every table.
+
+    stations_per_port      further source addresses at the port are not learned
+    addresses_per_station  further claims of the station are not learned
+    """
+
+    stations_per_port: int = 1024
+    addresses_per_station: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,5 +264,5 @@ class View:
     addresses: Map[AddressKey, Address] = field(default_factory=Map)
     namespaces: Map[NamespaceKey, Namespace] = field(default_factory=Map)
     stations: Map[StationKey, Station] = field(default_factory=Map)
-    neighbors: Map[NeighborKey, Neighbor] = field(default_factory=Map)
-    fixed: tuple[Fixed, ...] = ()
+    bindings: tuple[Fixed, ...] = ()
+    limits: Limits = field(default_factory=Limits)
