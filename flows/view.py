@@ -253,9 +253,21 @@ class Limits:
     addresses_per_station: int = 64
 
 
+def crowds_of(stations: Map[StationKey, Station]) -> Map[PortKey, int]:
+    """How many stations were heard at each port."""
+    counts: dict[PortKey, int] = {}
+    for station in stations.values():
+        counts[station.port] = counts.get(station.port, 0) + 1
+    return Map(counts)
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything the controller believes.  Replaced, never changed."""
+    """Everything the controller believes.  Replaced, never changed.
+
+    crowds  an index, `crowds_of(stations)`, so that a limit costs no search; not a fact,
+            and not part of a saved view
+    """
 
     ports: Map[PortKey, Port] = field(default_factory=Map)
     bridges: Map[int, Bridge] = field(default_factory=Map)
@@ -264,5 +276,6 @@ class View:
     addresses: Map[AddressKey, Address] = field(default_factory=Map)
     namespaces: Map[NamespaceKey, Namespace] = field(default_factory=Map)
     stations: Map[StationKey, Station] = field(default_factory=Map)
+    crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()
     limits: Limits = field(default_factory=Limits)
