@@ -159,7 +159,11 @@ class PrivateOvs:
 
     def start_vswitchd(self) -> None:
         self._vswitchd = self._daemon(
-            "ovs-vswitchd", self.remote, f"--unixctl={self.unixctl}"
+            "ovs-vswitchd",
+            self.remote,
+            f"--unixctl={self.unixctl}",
+            f"--pidfile={self.directory / 'ovs-vswitchd.pid'}",
+            "--overwrite-pidfile",
         )
         wait_until(
             self._vswitchd_answers, within=START_LIMIT, why="ovs-vswitchd to answer"
@@ -274,7 +278,7 @@ class PrivateOvs:
         _must_live(self._vswitchd, self.directory / "ovs-vswitchd.log")
         asked = self.run(
             *("ovs-vsctl", "--timeout=2", f"--db={self.remote}"),
-            *("--", "set", "Open_vSwitch", ".", "external_ids:started=yes"),
+            *("set", "Open_vSwitch", ".", f"external_ids:started={next(_numbers)}"),
             check=False,
         )
         return asked.returncode == 0
