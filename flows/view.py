@@ -96,7 +96,7 @@ class Bridge:
     fail_mode        "secure", "standalone" or "" (which means standalone)
     disable_in_band  other_config:disable-in-band is "true"
     controllers      targets, as "tcp:127.0.0.1:6653"
-    adopted          external_ids:isat-adopted: this controller has set what safety needs
+    adopted          external_ids:isat-adopted: what safety needs was set
     """
 
     datapath_id: int
@@ -143,7 +143,7 @@ class Link:
     peer       IFLA_LINK: ifindex of the other end (veth) or the device below, 0 if none
     peer_nsid  the namespace of `peer`, IFLA_LINK_NETNSID; None if it cannot be told
     master     ifindex of the bridge or bond it is enslaved to, 0 if none
-    holder     "command[pid]" of the process that holds a tap open, "" if none or unknown
+    holder     "command[pid]" of the process that holds a tap open, "" if unknown
     """
 
     nsid: int
@@ -184,7 +184,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A network namespace and the name a person knows it by ("h1", or "" if unknown)."""
+    """A network namespace, and the name a person knows it by, or ""."""
 
     nsid: int
     name: str
@@ -234,7 +234,7 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A binding that the configuration vouches for: stronger than every other origin."""
+    """A binding that the configuration vouches for: the strongest of all origins."""
 
     vlan: int
     ip: IPAddress
@@ -265,8 +265,8 @@ def crowds_of(stations: Map[StationKey, Station]) -> Map[PortKey, int]:
 class View:
     """Everything the controller believes.  Replaced, never changed.
 
-    crowds  an index, `crowds_of(stations)`, so that a limit costs no search; not a fact,
-            and not part of a saved view
+    crowds  an index, `crowds_of(stations)`, so that a limit costs no search; not a
+            fact, and not part of a saved view
     """
 
     ports: Map[PortKey, Port] = field(default_factory=Map)

@@ -1,0 +1,21 @@
+"""python -m flows: print the pipeline as a table, as it stands in docs/pipeline.md."""
+
+from __future__ import annotations
+
+import sys
+
+from flows.pipeline import PIPELINE
+
+
+def as_markdown() -> str:
+    lines = ["| table_id | name | may match | purpose |", "| --- | --- | --- | --- |"]
+    for table_id, table in enumerate(PIPELINE):
+        doc = sys.modules[table.flows.__module__].__doc__ or ""
+        purpose = doc.partition("\n")[0]
+        matches = ", ".join(sorted(table.matches))
+        lines.append(f"| {table_id} | `{table.name}` | {matches} | {purpose} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(as_markdown())

@@ -1,0 +1,54 @@
+"""Drop what no station may send, and sort frames into bridge domains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flows.openflow import ETH_LLDP, GROUP_BIT, Flow, Move, flow, oxm
+from flows.switch import DOMAIN, Here, Switch
+
+NOWHERE = "00:00:00:00:00:00"
+RESERVED = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"  # IEEE 802.1Q, table 8-1
+TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
+
+
+def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+    t, onward = here.table_id, here.goto("source")
+    group = f"{GROUP_BIT}/{GROUP_BIT}"
+    yield flow(t, 400, oxm(eth_src=group), note="drop: a group address sends nothing")
+    yield flow(t, 400, oxm(eth_src=NOWHERE), note="drop: the source address is zero")
+    yield from switch_side(switch, here)
+    yield flow(
+        t,
+        380,
+        oxm(eth_dst=RESERVED),
+        note="drop: link-local control frames (BPDU, LACP, EAPOL, LLDP) go no further",
+    )
+    yield flow(
+        t, 380, oxm(eth_type=ETH_LLDP), note="drop: LLDP concerns one cable only"
+    )
+    yield flow(
+        t,
+        100,
+        oxm(vlan_vid=TAGGED),
+        Move("vlan_vid", DOMAIN, bits=12),
+        onward,
+        note="a tagged frame belongs to the domain of its VLAN",
+    )
+    yield flow(t, 0, oxm(), onward, note="everything else is untagged")
+
+
+def switch_side(switch: Switch, here: Here) -> Iterator[Flow]:
+    """The far interface of an uplink is a switch's, yet its kernel speaks through it
+    (router solicitations, mostly): it is nobody's host."""
+    for port_no in switch.uplinks:
+        key = next(port.key for port in switch.ports if port.port_no == port_no)
+        far = switch.view.ports[switch.network.fabric.uplinks[key]]
+        if far.lladdr and far.lladdr != NOWHERE:
+            yield flow(
+                here.table_id,
+                390,
+                oxm(in_port=port_no, eth_src=far.lladdr),
+                note=f"drop: {far.ifname} is a switch's own interface, not a host",
+                subject=port_no,
+            )

@@ -1,0 +1,102 @@
+"""Answer ARP requests inside the switch (proxy ARP, RFC 826 and RFC 1027).
+
+A broadcast request for an address whose holder is known becomes its own reply: swap
+sender and target, write the holder's hardware address as sender, and send the packet
+back where it came from, so that a VLAN tag stays.  Open vSwitch does this in its slow
+path, once per packet, without the controller.
+
+Never answered: the owner (its own probe, announcement or question would look like a
+conflict to it, RFC 5227, 2.1.1), an announcement of anybody, and a unicast poll, which
+asks whether the holder is alive (RFC 1122, 2.3.2.1) and must reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from ipaddress import IPv4Address
+
+from flows.guard import REPLY, REQUEST
+from flows.openflow import (
+    BROADCAST,
+    ETH_ARP,
+    IN_PORT,
+    Flow,
+    GotoTable,
+    Move,
+    Output,
+    SetField,
+    flow,
+    oxm,
+)
+from flows.switch import DOMAIN, Here, Switch
+
+
+def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+    t, onward = here.table_id, here.goto("forward")
+    for holder in switch.holders:
+        if isinstance(holder.ip, IPv4Address) and holder.answered:
+            yield announcement(t, holder.domain.vlan, holder.ip, onward)
+            yield answer(t, holder.domain.vlan, holder.ip, holder.winner.lladdr)
+    for holder, candidate in switch.candidates_here():
+        if isinstance(holder.ip, IPv4Address) and holder.answered:
+            port_no = candidate.port.port_no
+            yield owner(t, port_no, holder.domain.vlan, holder.ip, onward)
+    yield flow(t, 0, oxm(), here.goto("nd"), note="no ARP request that we answer")
+
+
+@lru_cache(maxsize=1 << 17)
+def announcement(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> Flow:
+    return flow(
+        table,
+        300,
+        oxm(eth_type=ETH_ARP, arp_spa=ip, arp_tpa=ip, **{DOMAIN: vlan}),
+        onward,
+        note=f"an announcement of {ip} asks nothing: let everybody hear it",
+        subject=ip,
+    )
+
+
+@lru_cache(maxsize=1 << 17)
+def owner(
+    table: int, port_no: int, vlan: int, ip: IPv4Address, onward: GotoTable
+) -> Flow:
+    return flow(
+        table,
+        200,
+        oxm(
+            in_port=port_no,
+            eth_type=ETH_ARP,
+            arp_op=REQUEST,
+            arp_tpa=ip,
+            **{DOMAIN: vlan},
+        ),
+        onward,
+        note=f"who asks for {ip} from its own port {port_no} is never answered",
+        subject=ip,
+    )
+
+
+@lru_cache(maxsize=1 << 17)
+def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
+    return flow(
+        table,
+        100,
+        oxm(
+            eth_dst=BROADCAST,
+            eth_type=ETH_ARP,
+            arp_op=REQUEST,
+            arp_tpa=ip,
+            **{DOMAIN: vlan},
+        ),
+        Move("eth_src", "eth_dst"),
+        SetField("eth_src", lladdr),
+        SetField("arp_op", str(REPLY)),
+        Move("arp_sha", "arp_tha"),
+        SetField("arp_sha", lladdr),
+        Move("arp_spa", "arp_tpa"),
+        SetField("arp_spa", str(ip)),
+        Output(IN_PORT),
+        note=f"answer who has {ip}: it is at {lladdr}",
+        subject=ip,
+    )

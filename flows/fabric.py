@@ -1,0 +1,122 @@
+"""Which ports lead to other switches, and the way between any two switches.
+
+Both ends of a veth pair, or two patch ports, that are ports of switches of ours are a
+link: known as soon as the kernel or OVSDB knows it, without any discovery packet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from immutables import Map
+
+from flows.memo import remember_last
+from flows.view import (
+    OWN_NAMESPACE,
+    Interface,
+    Link,
+    LinkKey,
+    Port,
+    PortKey,
+)
+
+Ways = Mapping[int, Mapping[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """What follows from ports and links alone.
+
+    uplinks  port -> the port at the other end of the cable; both of ours, up or down
+    islands  datapath_id -> smallest datapath_id of the switches that reach each other
+    tree     uplinks that broadcasts may use: a spanning tree of each island
+    ways     datapath_id -> datapath_id of the goal -> port_no to leave by
+    """
+
+    uplinks: Mapping[PortKey, PortKey]
+    islands: Mapping[int, int]
+    tree: frozenset[PortKey]
+    ways: Ways
+
+
+@remember_last
+def fabric(
+    ports: Map[PortKey, Port],
+    interfaces: Map[PortKey, Interface],
+    links: Map[LinkKey, Link],
+) -> Fabric:
+    uplinks = dict(cables(ports, interfaces, links))
+    usable = {
+        port: far
+        for port, far in sorted(uplinks.items())
+        if ports[port].up and ports[far].up and port.datapath_id != far.datapath_id
+    }
+    exits: dict[int, list[tuple[PortKey, PortKey]]] = {
+        key.datapath_id: [] for key in sorted(ports)
+    }
+    for port, far in usable.items():
+        exits[port.datapath_id].append((port, far))
+
+    islands: dict[int, int] = {}
+    tree: set[PortKey] = set()
+    for root in exits:
+        if root not in islands:
+            for reached, via in breadth_first(root, exits):
+                islands[reached] = root
+                tree.update(via)
+    ways = {start: dict(first_hops(start, exits)) for start in exits}
+    return Fabric(uplinks, islands, frozenset(tree), ways)
+
+
+def cables(
+    ports: Map[PortKey, Port],
+    interfaces: Map[PortKey, Interface],
+    links: Map[LinkKey, Link],
+) -> Iterator[tuple[PortKey, PortKey]]:
+    """Each port of a cable between two ports of ours, with the other end."""
+    known = {key: row for key, row in interfaces.items() if key in ports}
+    by_name = {row.ifname: key for key, row in known.items()}
+    by_ifindex = {row.ifindex: key for key, row in known.items() if row.ifindex}
+    for key, row in known.items():
+        if row.type == "patch":
+            far = by_name.get(row.peer)
+        else:
+            far = by_ifindex.get(veth_peer(row, links))
+        if far is not None:
+            yield key, far
+
+
+def veth_peer(row: Interface, links: Map[LinkKey, Link]) -> int:
+    """ifindex of the other end of a veth with both ends in our namespace, else -1."""
+    link = links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
+    if link is None or link.kind != "veth" or link.peer_nsid != OWN_NAMESPACE:
+        return -1
+    return link.peer
+
+
+Exits = Mapping[int, Iterable[tuple[PortKey, PortKey]]]
+
+
+def breadth_first(root: int, exits: Exits) -> Iterator[tuple[int, tuple[PortKey, ...]]]:
+    """Every switch that `root` reaches, with the two ports of the cable to it."""
+    seen = {root}
+    queue = deque([root])
+    yield root, ()
+    while queue:
+        for port, far in exits[queue.popleft()]:
+            if far.datapath_id not in seen:
+                seen.add(far.datapath_id)
+                queue.append(far.datapath_id)
+                yield far.datapath_id, (port, far)
+
+
+def first_hops(start: int, exits: Exits) -> Iterator[tuple[int, int]]:
+    """Every other switch with the port of `start` that a shortest path leaves by."""
+    leave_by: dict[int, int] = {}
+    for reached, via in breadth_first(start, exits):
+        if via:
+            port, _ = via
+            leave_by[reached] = leave_by.get(port.datapath_id, port.port_no)
+            yield reached, leave_by[reached]

@@ -1,0 +1,39 @@
+"""Copy a frame to every port but its own, along a tree where switches are connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flows.openflow import Flow, Output, flow, oxm
+from flows.switch import Here, Switch
+from flows.view import Port
+
+
+def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+    for port in switch.ports:
+        if is_closed(switch, port):
+            yield flow(
+                here.table_id,
+                100,
+                oxm(in_port=port.port_no),
+                note=f"drop: {port.ifname} is not on the broadcast tree",
+                subject=port.port_no,
+            )
+    # Open vSwitch leaves out the port that the frame came in by (OpenFlow 1.3, 5.12).
+    everywhere = (Output(p.port_no) for p in switch.ports if is_open(switch, p))
+    yield flow(
+        here.table_id,
+        0,
+        oxm(),
+        *everywhere,
+        note="to every port that is up, the uplinks of the broadcast tree included",
+    )
+
+
+def is_closed(switch: Switch, port: Port) -> bool:
+    fabric = switch.network.fabric
+    return port.key in fabric.uplinks and port.key not in fabric.tree
+
+
+def is_open(switch: Switch, port: Port) -> bool:
+    return port.up and not is_closed(switch, port)

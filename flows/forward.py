@@ -1,0 +1,40 @@
+"""Send a frame to the port of its station, or along the fabric towards it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from flows.openflow import GROUP_BIT, Flow, Output, flow, oxm
+from flows.switch import DOMAIN, Here, Switch
+
+
+def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+    t = here.table_id
+    group = f"{GROUP_BIT}/{GROUP_BIT}"
+    yield flow(
+        t,
+        200,
+        oxm(eth_dst=group),
+        here.goto("flood"),
+        note="broadcast and multicast",
+    )
+    for where in switch.stations:
+        port_no = switch.port_towards(where.port)
+        if port_no is not None:
+            yield unicast(t, where.domain.vlan, where.lladdr, port_no)
+    yield flow(
+        t, 0, oxm(), here.goto("flood"), note="nobody knows where: ask everywhere"
+    )
+
+
+@lru_cache(maxsize=1 << 17)
+def unicast(table: int, vlan: int, lladdr: str, port_no: int) -> Flow:
+    return flow(
+        table,
+        100,
+        oxm(eth_dst=lladdr, **{DOMAIN: vlan}),
+        Output(port_no),
+        note=f"{lladdr} is reached by port {port_no}",
+        subject=lladdr,
+    )

@@ -1,0 +1,128 @@
+"""Let known ARP bindings pass in silence; news goes to the controller, and on its way.
+
+A probe (RFC 5227, 1.1: sender address 0.0.0.0) claims nothing and never teaches an
+address.  An announcement of a known binding is no news.  An impossible sender is
+dropped: nobody could answer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from ipaddress import IPv4Address
+
+from flows.openflow import (
+    CONTROLLER,
+    ETH_ARP,
+    GROUP_BIT,
+    Flow,
+    GotoTable,
+    Output,
+    flow,
+    oxm,
+)
+from flows.switch import DOMAIN, KNOWN, Here, Switch
+from flows.view import Station
+
+REQUEST, REPLY = 1, 2  # ares_op, RFC 826
+
+IMPOSSIBLE = (  # match fields beside eth_type, and why
+    ({"arp_sha": f"{GROUP_BIT}/{GROUP_BIT}"}, "the sender is a group"),
+    ({"arp_sha": "00:00:00:00:00:00"}, "the sender's hardware address is zero"),
+    ({"arp_spa": "127.0.0.0/8"}, "the sender's address is a loopback address"),
+    ({"arp_spa": "224.0.0.0/4"}, "the sender's address is a multicast group"),
+    ({"arp_spa": "255.255.255.255"}, "the sender's address is the broadcast address"),
+    ({"arp_op": REPLY, "arp_spa": "0.0.0.0"}, "a reply that says nothing"),
+)
+
+
+def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+    t, onward = here.table_id, here.goto("arp")
+    for fields, reason in IMPOSSIBLE:
+        yield flow(t, 400, oxm(eth_type=ETH_ARP, **fields), note=f"drop ARP: {reason}")
+    for port_no in switch.uplinks:
+        yield flow(
+            t,
+            300,
+            oxm(in_port=port_no, eth_type=ETH_ARP),
+            onward,
+            note=f"port {port_no} leads to another switch, which has looked at it",
+            subject=port_no,
+        )
+    for holder, candidate in switch.candidates_here():
+        if isinstance(holder.ip, IPv4Address):
+            port_no, vlan = candidate.port.port_no, holder.domain.vlan
+            yield known(t, port_no, vlan, candidate.lladdr, holder.ip, onward)
+    yield from crowded(switch, t, onward)
+    yield flow(
+        t,
+        140,
+        oxm(eth_type=ETH_ARP, arp_op=REQUEST, arp_spa="0.0.0.0", **{KNOWN: 1}),
+        onward,
+        note="a probe claims no address (RFC 5227), and its station is known",
+    )
+    for op, name in ((REQUEST, "request"), (REPLY, "reply")):
+        yield flow(
+            t,
+            100,
+            oxm(eth_type=ETH_ARP, arp_op=op),
+            Output(CONTROLLER),
+            onward,
+            note=f"an ARP {name} with news: tell the controller, and go on at once",
+        )
+    yield flow(t, 0, oxm(), onward, note="not ARP, or no ARP that could teach anything")
+
+
+@lru_cache(maxsize=1 << 17)
+def known(
+    table: int, port_no: int, vlan: int, lladdr: str, ip: IPv4Address, onward: GotoTable
+) -> Flow:
+    """Its packet_count tells whether the binding is alive (controller.expiry)."""
+    return flow(
+        table,
+        200,
+        oxm(
+            in_port=port_no,
+            eth_src=lladdr,
+            eth_type=ETH_ARP,
+            arp_spa=ip,
+            arp_sha=lladdr,
+            **{DOMAIN: vlan},
+        ),
+        onward,
+        note=f"{lladdr} on port {port_no} says that it has {ip}, as is known",
+        subject=ip,
+    )
+
+
+def crowded(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
+    """Where nothing more would be learned, nothing is told either."""
+    limit = switch.view.limits.addresses_per_station
+    for where in switch.stations:
+        if switch.here(where.port) and is_full(where.station, limit):
+            yield flow(
+                table,
+                150,
+                oxm(
+                    in_port=where.port.port_no,
+                    eth_src=where.lladdr,
+                    eth_type=ETH_ARP,
+                    **{DOMAIN: where.domain.vlan},
+                ),
+                onward,
+                note=f"{where.lladdr} claims as many addresses as are kept",
+                subject=where.lladdr,
+            )
+    for port_no in switch.full_ports:
+        yield flow(
+            table,
+            130,
+            oxm(in_port=port_no, eth_type=ETH_ARP),
+            onward,
+            note=f"port {port_no} has as many stations as are kept: learn no more",
+            subject=port_no,
+        )
+
+
+def is_full(station: Station | None, limit: int) -> bool:
+    return station is not None and len(station.claims) >= limit

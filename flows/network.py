@@ -1,0 +1,373 @@
+"""What follows from the view: who holds which address, and where it is attached.
+
+The view states facts by the one who reported them; this module draws the conclusions,
+in the order in which they depend on each other, and keeps none of them.  All tables of
+the pipeline, `isat hosts` and `isat explain` read the same conclusions.
+
+Who is believed, strongest first: the operator's configuration; the kernel's address
+table of the interface at the far end of a port; a station's own word in a packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+from immutables import Map
+
+from flows.fabric import Fabric, fabric
+from flows.memo import remember_last
+from flows.view import (
+    LOCAL_PORT,
+    OWN_NAMESPACE,
+    Address,
+    AddressKey,
+    Fixed,
+    Interface,
+    IPAddress,
+    Link,
+    LinkKey,
+    Port,
+    PortKey,
+    Station,
+    StationKey,
+    View,
+)
+
+TUNNELS = {"vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}
+OWN_INTERFACES = {"internal", "tap"}  # OVSDB types whose kernel side is this host
+
+
+class Role(Enum):
+    """What a port leads to."""
+
+    EDGE = "edge"
+    FABRIC = "fabric"
+    TUNNEL = "tunnel"
+
+
+class Origin(IntEnum):
+    """Where a binding comes from; the greater, the stronger."""
+
+    HEARD = 1
+    KERNEL = 2
+    CONFIGURED = 3
+
+
+class Domain(NamedTuple):
+    """A bridge domain: switches that reach each other, and a VLAN (0 is untagged)."""
+
+    island: int
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A station and the port it is attached to.
+
+    link  the kernel interface that is this station, when the kernel shows it
+    """
+
+    domain: Domain
+    lladdr: str
+    port: PortKey
+    origin: Origin
+    link: Link | None = None
+    station: Station | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One who may hold an address.
+
+    vouched       believable at all: not contradicted by the kernel's own address table
+    confirmed_at  seconds on the core's monotonic clock; None if it does not age
+    """
+
+    lladdr: str
+    port: PortKey
+    origin: Origin
+    vouched: bool = True
+    confirmed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a protocol address in a domain: the winner among its candidates.
+
+    silent_because  why the switches do not answer for it; "" if they do
+    candidates      the winner first
+    """
+
+    domain: Domain
+    ip: IPAddress
+    candidates: tuple[Candidate, ...]
+    silent_because: str = ""
+
+    @property
+    def winner(self) -> Candidate:
+        return self.candidates[0]
+
+    @property
+    def answered(self) -> bool:
+        return not self.silent_because
+
+
+Place = tuple[Domain, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Every conclusion from one view."""
+
+    fabric: Fabric
+    located: Mapping[Place, Located]
+    holders: Mapping[tuple[Domain, IPAddress], Holder]
+    full: frozenset[PortKey]
+
+    def domain(self, datapath_id: int, vlan: int) -> Domain:
+        return Domain(self.fabric.islands.get(datapath_id, datapath_id), vlan)
+
+
+def network(view: View) -> Network:
+    shape = fabric(view.ports, view.interfaces, view.links)
+    far_ends = kernel_stations(
+        shape, view.ports, view.interfaces, view.links, view.addresses
+    )
+    located = located_stations(shape, far_ends, view.ports, view.stations)
+    return Network(
+        shape,
+        located,
+        holders(shape, far_ends, located, view.bindings),
+        full_ports(view.crowds, view.limits.stations_per_port),
+    )
+
+
+def role(view: View, key: PortKey) -> Role:
+    if key in fabric(view.ports, view.interfaces, view.links).uplinks:
+        return Role.FABRIC
+    row = view.interfaces.get(key)
+    return Role.TUNNEL if row and row.type in TUNNELS else Role.EDGE
+
+
+# --- what the kernel shows ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FarEnd:
+    """The kernel interface that is the host behind a port, with its addresses."""
+
+    located: Located
+    addresses: tuple[Address, ...]
+
+
+FarEnds = Mapping[Place, FarEnd]
+
+
+@remember_last
+def kernel_stations(
+    shape: Fabric,
+    ports: Map[PortKey, Port],
+    interfaces: Map[PortKey, Interface],
+    links: Map[LinkKey, Link],
+    addresses: Map[AddressKey, Address],
+) -> FarEnds:
+    """Hosts that need not say a word: the kernel shows both ends of the cable."""
+    table = by_interface(addresses)
+    found: dict[Place, FarEnd] = {}
+    for key in sorted(interfaces):
+        port = ports.get(key)
+        if port is None or not port.up or key in shape.uplinks:
+            continue
+        link = host_side(interfaces[key], links)
+        if link is not None and link.up and link.lower_up and link.lladdr:
+            domain = Domain(shape.islands[key.datapath_id], 0)
+            located = Located(domain, link.lladdr, key, Origin.KERNEL, link)
+            # Two interfaces with one MAC in one domain: the first port keeps it.
+            found.setdefault(
+                (domain, link.lladdr), FarEnd(located, table.get(link.key, ()))
+            )
+    return found
+
+
+@remember_last
+def by_interface(
+    addresses: Map[AddressKey, Address],
+) -> Mapping[LinkKey, tuple[Address, ...]]:
+    table: dict[LinkKey, tuple[Address, ...]] = {}
+    for row in addresses.values():
+        if row.usable and is_unicast(row.ip):
+            key = LinkKey(row.nsid, row.ifindex)
+            table[key] = (*table.get(key, ()), row)
+    return table
+
+
+def is_unicast(ip: IPAddress) -> bool:
+    """Neither unspecified (RFC 5227's probe), nor loopback, nor a group's."""
+    return not (ip.is_unspecified or ip.is_loopback or ip.is_multicast)
+
+
+def host_side(row: Interface, links: Map[LinkKey, Link]) -> Link | None:
+    """The interface that speaks into this port, if it is one the kernel shows."""
+    near = links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
+    if near is None or not near.up:
+        return None
+    if row.port_no == LOCAL_PORT or row.type in OWN_INTERFACES:
+        return near
+    if near.kind != "veth" or near.peer_nsid is None:
+        return None
+    far = links.get(LinkKey(near.peer_nsid, near.peer))
+    # What is enslaved to a bridge speaks for others, not for itself.
+    return far if far is not None and not far.master else None
+
+
+# --- what was heard -----------------------------------------------------------------
+
+
+@remember_last
+def located_stations(
+    shape: Fabric,
+    far_ends: FarEnds,
+    ports: Map[PortKey, Port],
+    stations: Map[StationKey, Station],
+) -> Mapping[Place, Located]:
+    """One port for each station of a domain: the kernel's word, else the latest."""
+    located: dict[Place, Located] = {}
+    for station in stations.values():
+        port = ports.get(station.port)
+        if port is None or not port.up or station.port in shape.uplinks:
+            continue
+        domain = Domain(shape.islands[station.datapath_id], station.vlan)
+        place = (domain, station.lladdr)
+        before = located.get(place)
+        if before is None or is_later(station, before):
+            located[place] = Located(
+                domain, station.lladdr, station.port, Origin.HEARD, None, station
+            )
+    for place, end in far_ends.items():
+        heard = located.get(place)
+        located[place] = Located(
+            end.located.domain,
+            end.located.lladdr,
+            end.located.port,
+            Origin.KERNEL,
+            end.located.link,
+            heard.station if heard else None,
+        )
+    return located
+
+
+def is_later(station: Station, other: Located) -> bool:
+    known = other.station
+    return known is None or (station.heard_at, station.port) > (
+        known.heard_at,
+        known.port,
+    )
+
+
+def full_ports(crowds: Map[PortKey, int], limit: int) -> frozenset[PortKey]:
+    return frozenset(key for key, count in crowds.items() if count >= limit)
+
+
+# --- who holds an address -----------------------------------------------------------
+
+
+@remember_last
+def holders(
+    shape: Fabric,
+    far_ends: FarEnds,
+    located: Mapping[Place, Located],
+    bindings: tuple[Fixed, ...],
+) -> Mapping[tuple[Domain, IPAddress], Holder]:
+    claims: dict[tuple[Domain, IPAddress], list[Candidate]] = {}
+    for domain, ip, candidate in candidates(shape, far_ends, located, bindings):
+        claims.setdefault((domain, ip), []).append(candidate)
+    return {
+        (domain, ip): judge(domain, ip, rivals)
+        for (domain, ip), rivals in claims.items()
+    }
+
+
+def candidates(
+    shape: Fabric,
+    far_ends: FarEnds,
+    located: Mapping[Place, Located],
+    bindings: tuple[Fixed, ...],
+) -> Iterator[tuple[Domain, IPAddress, Candidate]]:
+    for (domain, lladdr), end in far_ends.items():
+        for address in end.addresses:
+            yield (
+                domain,
+                address.ip,
+                Candidate(lladdr, end.located.port, Origin.KERNEL),
+            )
+    for place, where in located.items():
+        if where.station is not None:
+            yield from heard_claims(where, where.station, far_ends.get(place))
+    for fixed in bindings:
+        for island in sorted(set(shape.islands.values())):
+            domain = Domain(island, fixed.vlan)
+            holder = located.get((domain, fixed.lladdr))
+            if holder is not None:
+                yield (
+                    domain,
+                    fixed.ip,
+                    Candidate(fixed.lladdr, holder.port, Origin.CONFIGURED),
+                )
+
+
+def heard_claims(
+    where: Located, station: Station, end: FarEnd | None
+) -> Iterator[tuple[Domain, IPAddress, Candidate]]:
+    """A station's own word.  Where the kernel shows the interface, its table decides:
+    an address that is not in it (any more) is not vouched for."""
+    in_kernel = {address.ip for address in end.addresses} if end else set()
+    for claim in station.claims:
+        if claim.ip not in in_kernel:
+            yield (
+                where.domain,
+                claim.ip,
+                Candidate(
+                    where.lladdr,
+                    where.port,
+                    Origin.HEARD,
+                    vouched=end is None,
+                    confirmed_at=claim.confirmed_at,
+                ),
+            )
+
+
+def judge(domain: Domain, ip: IPAddress, rivals: list[Candidate]) -> Holder:
+    """The strongest wins.  Equally strong and different: nobody is answered for,
+    the question goes to all of them."""
+    ranked = tuple(sorted(rivals, key=strength))
+    best = ranked[0]
+    if not best.vouched:
+        reason = f"the kernel's own table of {best.lladdr} does not list it"
+    elif is_contested(ranked):
+        reason = "two stations claim it: " + ", ".join(
+            sorted({c.lladdr for c in ranked if c.origin == best.origin and c.vouched})
+        )
+    else:
+        reason = ""
+    return Holder(domain, ip, ranked, reason)
+
+
+def strength(candidate: Candidate) -> tuple[object, ...]:
+    return (
+        not candidate.vouched,
+        -candidate.origin,
+        -(candidate.confirmed_at or 0.0),
+        candidate.port,
+        candidate.lladdr,
+    )
+
+
+def is_contested(ranked: tuple[Candidate, ...]) -> bool:
+    best = ranked[0]
+    return any(
+        other.vouched and other.origin == best.origin and other.lladdr != best.lladdr
+        for other in ranked[1:]
+    )

@@ -1,0 +1,75 @@
+"""Pass known senders in silence; tell the controller of new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from flows.openflow import (
+    CONTROLLER,
+    ETH_ARP,
+    Flow,
+    GotoTable,
+    Output,
+    SetField,
+    flow,
+    oxm,
+)
+from flows.switch import DOMAIN, KNOWN, Here, Switch
+
+
+def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+    t, onward = here.table_id, here.goto("guard")
+    for port_no in switch.uplinks:
+        yield from_uplink(t, port_no, onward)
+    for where in switch.stations:
+        if switch.here(where.port):
+            domain, port_no = where.domain, where.port.port_no
+            yield known(t, port_no, domain.vlan, where.lladdr, onward)
+    for port_no in switch.full_ports:
+        yield flow(
+            t,
+            100,
+            oxm(in_port=port_no),
+            onward,
+            note=f"port {port_no} has as many stations as are kept: learn no more",
+            subject=port_no,
+        )
+    yield flow(
+        t, 50, oxm(eth_type=ETH_ARP), onward, note="ARP is looked at by the guard"
+    )
+    yield flow(
+        t,
+        0,
+        oxm(),
+        Output(CONTROLLER),
+        onward,
+        note="an unknown sender: tell the controller, and forward at once",
+    )
+
+
+@lru_cache(maxsize=1 << 12)
+def from_uplink(table: int, port_no: int, onward: GotoTable) -> Flow:
+    return flow(
+        table,
+        200,
+        oxm(in_port=port_no),
+        SetField(KNOWN, "1"),
+        onward,
+        note=f"port {port_no} leads to another switch, which knows the sender",
+        subject=port_no,
+    )
+
+
+@lru_cache(maxsize=1 << 17)
+def known(table: int, port_no: int, vlan: int, lladdr: str, onward: GotoTable) -> Flow:
+    """Its packet_count tells whether the station is alive (controller.expiry)."""
+    return flow(
+        table,
+        150,
+        oxm(in_port=port_no, eth_src=lladdr, **{DOMAIN: vlan}),
+        SetField(KNOWN, "1"),
+        onward,
+        note=f"{lladdr} sends from port {port_no}, where it is known to be",
+        subject=lladdr,
+    )

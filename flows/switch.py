@@ -1,0 +1,121 @@
+"""One switch as the tables of its pipeline see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from flows.memo import remember_last
+from flows.network import Candidate, Domain, Holder, Located, Network, Place
+from flows.openflow import GotoTable
+from flows.view import IPAddress, Port, PortKey, View
+
+# Registers, by name.  Open vSwitch starts each packet with all of them zero.
+KNOWN = "reg0"  # 1: the source is where it is known to be, or came over the fabric
+DOMAIN = "reg1"  # VLAN identifier of the bridge domain, 0 for untagged
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A switch and the conclusions that concern it."""
+
+    datapath_id: int
+    view: View
+    network: Network
+
+    @cached_property
+    def ports(self) -> tuple[Port, ...]:
+        return ports_of(self.view).get(self.datapath_id, ())
+
+    @cached_property
+    def island(self) -> int:
+        return self.network.domain(self.datapath_id, 0).island
+
+    @cached_property
+    def uplinks(self) -> tuple[int, ...]:
+        """port_no of the ports to other switches of ours, up or down."""
+        fabric = self.network.fabric.uplinks
+        return tuple(port.port_no for port in self.ports if port.key in fabric)
+
+    @cached_property
+    def full_ports(self) -> tuple[int, ...]:
+        full = self.network.full
+        return tuple(port.port_no for port in self.ports if port.key in full)
+
+    @property
+    def stations(self) -> tuple[Located, ...]:
+        """Every station that this switch can reach."""
+        return stations_by_island(self.network.located).get(self.island, ())
+
+    @property
+    def holders(self) -> tuple[Holder, ...]:
+        return holders_by_island(self.network.holders).get(self.island, ())
+
+    def here(self, port: PortKey) -> bool:
+        return port.datapath_id == self.datapath_id
+
+    def port_towards(self, port: PortKey) -> int | None:
+        """The port_no by which a frame leaves for `port`; None if there is no way."""
+        if self.here(port):
+            return port.port_no
+        ways = self.network.fabric.ways.get(self.datapath_id, {})
+        return ways.get(port.datapath_id)
+
+    def candidates_here(self) -> Iterator[tuple[Holder, Candidate]]:
+        """Everyone at a port of this switch who holds, or says it holds, an address."""
+        for holder in self.holders:
+            for candidate in holder.candidates:
+                if self.here(candidate.port):
+                    yield holder, candidate
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where a table stands: its own table_id, and later tables by name.
+
+    OpenFlow goes forward only, so a table cannot name an earlier one.
+    """
+
+    table_id: int
+    later: Mapping[str, int]
+
+    def goto(self, name: str) -> GotoTable:
+        if name not in self.later:
+            raise ValueError(
+                f"table {self.table_id} cannot go to {name!r};"
+                f" the tables after it are {', '.join(self.later) or 'none'}"
+            )
+        return GotoTable(self.later[name])
+
+
+def ports_of(view: View) -> Mapping[int, tuple[Port, ...]]:
+    return ports_by_switch(view.ports)
+
+
+@remember_last
+def ports_by_switch(ports: Mapping[PortKey, Port]) -> Mapping[int, tuple[Port, ...]]:
+    grouped: dict[int, list[Port]] = {}
+    for key in sorted(ports):
+        grouped.setdefault(key.datapath_id, []).append(ports[key])
+    return {datapath_id: tuple(rows) for datapath_id, rows in grouped.items()}
+
+
+@remember_last
+def stations_by_island(
+    located: Mapping[Place, Located],
+) -> Mapping[int, tuple[Located, ...]]:
+    grouped: dict[int, list[Located]] = {}
+    for where in located.values():
+        grouped.setdefault(where.domain.island, []).append(where)
+    return {island: tuple(rows) for island, rows in grouped.items()}
+
+
+@remember_last
+def holders_by_island(
+    holders: Mapping[tuple[Domain, IPAddress], Holder],
+) -> Mapping[int, tuple[Holder, ...]]:
+    grouped: dict[int, list[Holder]] = {}
+    for holder in holders.values():
+        grouped.setdefault(holder.domain.island, []).append(holder)
+    return {island: tuple(rows) for island, rows in grouped.items()}
