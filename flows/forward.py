@@ -8,6 +8,10 @@ from functools import lru_cache
 from flows.openflow import GROUP_BIT, Flow, Output, flow, oxm
 from flows.switch import DOMAIN, Here, Switch
 
+# "isat" in a locally administered address (IEEE 802, 8.2): what the controller sends
+# probes from.  Replies to it have been counted by the guard; nobody needs to see them.
+CONTROLLER_LLADDR = "02:69:73:61:74:00"
+
 
 def flows(switch: Switch, here: Here) -> Iterator[Flow]:
     t = here.table_id
@@ -18,6 +22,13 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
         oxm(eth_dst=group),
         here.goto("flood"),
         note="broadcast and multicast",
+    )
+    yield flow(
+        t,
+        150,
+        oxm(eth_dst=CONTROLLER_LLADDR),
+        note="drop: a reply to a probe of the controller's has been counted",
+        subject=CONTROLLER_LLADDR,
     )
     for where in switch.stations:
         port_no = switch.port_towards(where.port)

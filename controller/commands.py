@@ -1,0 +1,72 @@
+"""What the core asks the edges to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.reconcile import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ListFlows:
+    """Ask the switch which flows of ours it holds (OFPMP_FLOW, our cookie mask)."""
+
+    datapath_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountFlows:
+    """Ask the switch how many flows of ours it holds (OFPMP_AGGREGATE)."""
+
+    datapath_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountHits:
+    """Ask the switch for packet_count of these flows."""
+
+    datapath_id: int
+    cookies: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFlows:
+    """Apply a plan to one switch, all of it or nothing, and report the outcome."""
+
+    datapath_id: int
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class SendPacket:
+    """OFPT_PACKET_OUT of a frame that the core has made, out of one port."""
+
+    datapath_id: int
+    port_no: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptBridge:
+    """Set in OVSDB what this bridge needs to be controlled safely."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealPort:
+    """Make ovs-vswitchd open a port's interface again, which was re-created."""
+
+    bridge: str
+    ifname: str
+
+
+Command = (
+    ListFlows
+    | CountFlows
+    | CountHits
+    | ChangeFlows
+    | SendPacket
+    | AdoptBridge
+    | HealPort
+)

@@ -1,0 +1,341 @@
+"""The controller without its edges.
+
+`Core` never opens a socket, reads a clock, sleeps or starts a thread.  An edge calls
+`handle(events, now)`, carries out the commands it gets back, and calls again at
+`deadline()`.  A test does the same, with a list.
+
+A switch is changed only after it has told what it holds, and a switch that holds flows
+of ours only after everybody who can tell about the network has spoken once: an empty
+view must never be taken for an empty network.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from controller.commands import (
+    AdoptBridge,
+    ChangeFlows,
+    Command,
+    CountFlows,
+    CountHits,
+    HealPort,
+    ListFlows,
+    SendPacket,
+)
+from controller.events import (
+    ArpSeen,
+    Binding,
+    BridgesSeen,
+    ChangeDone,
+    ChangeFailed,
+    Event,
+    FlowsCounted,
+    FlowsListed,
+    FrameIgnored,
+    HitsCounted,
+    KernelLost,
+    KernelSynced,
+    OvsdbLost,
+    SwitchGone,
+    SwitchReady,
+)
+from controller.expiry import Expiry, Subject, witness
+from controller.heal import reopened
+from controller.learn import learn, recover
+from controller.packets import REQUEST, arp_reply, arp_request
+from controller.reconcile import plan
+from flows.arp import answer
+from flows.compile import Flows, compile_flows
+from flows.forward import CONTROLLER_LLADDR
+from flows.network import Network, Origin, network
+from flows.openflow import BROADCAST
+from flows.pipeline import TABLE_IDS
+from flows.view import Fixed, Limits, Station, StationKey, View
+
+PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the network
+AUDIT = 10.0  # seconds between two counts of a switch's flows
+RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration decides.
+
+    adopt      names of bridges to adopt
+    bindings   what the operator vouches for
+    max_age    seconds until a heard fact is checked
+    awaited    sources that are switched on: "netlink", "ovsdb"
+    listening  the OpenFlow port that switches connect to
+    """
+
+    adopt: tuple[str, ...] = ()
+    bindings: tuple[Fixed, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    max_age: float = 300.0
+    awaited: frozenset[str] = frozenset()
+    listening: int = 6653
+
+
+@dataclass(slots=True)
+class Channel:
+    """What is known of one connected switch.
+
+    installed  cookies of ours that it holds, or will when it has done what it was told;
+               None until it has listed them
+    audit_at   when to count its flows again
+    expected   how many flows there were when they were last counted
+    retry_at   after a refusal: when to look again; None if nothing was refused
+    refusals   in a row
+    """
+
+    installed: frozenset[int] | None = None
+    was_empty: bool = False
+    audit_at: float = 0.0
+    expected: int = 0
+    retry_at: float | None = None
+    refusals: int = 0
+    last_refusal: str = ""
+
+
+class Core:
+    """One consumer of all events, and the only writer of the view."""
+
+    def __init__(self, policy: Policy | None = None, now: float = 0.0) -> None:
+        self.policy = policy or Policy()
+        self.view = View(bindings=self.policy.bindings, limits=self.policy.limits)
+        self.network: Network = network(self.view)
+        self.channels: dict[int, Channel] = {}
+        self.desired: dict[int, Flows] = {}
+        self.sources: dict[str, str] = dict.fromkeys(self.policy.awaited, "starting")
+        self.counters: Counter[str] = Counter()
+        self.expiry = Expiry(self.policy.max_age)
+        self._patient_until = now + PATIENCE
+        self._familiar: set[int] = set()
+        self._adopted: set[str] = set()
+
+    # --- the two verbs --------------------------------------------------------------
+
+    def handle(self, events: Sequence[Event], now: float) -> list[Command]:
+        """Take in facts, in order of arrival.  `now` is seconds, monotonic."""
+        commands: list[Command] = []
+        for event in events:
+            self.counters[type(event).__name__] += 1
+            commands += self._take(event, now)
+        self.network = network(self.view)
+        for event in events:
+            commands += self._answer(event)
+        commands += self._checks(now)
+        commands += self._changes(now)
+        commands += self._audits(now)
+        return commands
+
+    def deadline(self) -> float | None:
+        """When to call `handle` again although nothing has happened."""
+        times = [self.expiry.deadline(self.view)]
+        if any(self._must_wait(channel) for channel in self.channels.values()):
+            times.append(self._patient_until)
+        for channel in self.channels.values():
+            times += [channel.retry_at, channel.audit_at or None]
+        return min((time for time in times if time is not None), default=None)
+
+    # --- facts ----------------------------------------------------------------------
+
+    def _take(self, event: Event, now: float) -> Iterator[Command]:
+        match event:
+            case SwitchReady(datapath_id):
+                self.channels[datapath_id] = Channel()
+                yield ListFlows(datapath_id)
+            case SwitchGone(datapath_id):
+                self.channels.pop(datapath_id, None)
+                if datapath_id not in self.view.bridges:
+                    self._familiar.discard(datapath_id)
+            case FlowsListed():
+                self._listed(event, now)
+            case FlowsCounted():
+                yield from self._audited(event)
+            case HitsCounted():
+                yield from self._counted(event, now)
+            case ChangeDone(datapath_id):
+                if channel := self.channels.get(datapath_id):
+                    channel.refusals, channel.last_refusal = 0, ""
+            case ChangeFailed():
+                self._refused(event, now)
+            case KernelSynced():
+                self.sources["netlink"] = "ok"
+            case KernelLost(why):
+                self.sources["netlink"] = why
+            case OvsdbLost(why):
+                self.sources["ovsdb"] = why
+            case BridgesSeen():
+                self.sources["ovsdb"] = "ok"
+                yield from self._adoptions(event)
+            case FrameIgnored(why=why):
+                self.counters[f"ignored: {why}"] += 1
+            case _:
+                pass
+        before, self.view = self.view, learn(self.view, event, now)
+        for bridge, ifname in reopened(before, self.view):
+            yield HealPort(bridge, ifname)
+
+    def _listed(self, event: FlowsListed, now: float) -> None:
+        """What a switch holds.  At first sight its flows are also our memory."""
+        channel = self.channels.get(event.datapath_id)
+        if channel is None:
+            return
+        channel.installed = event.cookies
+        channel.was_empty = not event.cookies
+        channel.audit_at = now + AUDIT
+        channel.retry_at = None
+        if event.datapath_id not in self._familiar:
+            self._familiar.add(event.datapath_id)
+            at = now - self.policy.max_age
+            genuine = filter(is_genuine, event.bindings)
+            self.view = recover(self.view, event.datapath_id, genuine, at)
+
+    def _refused(self, event: ChangeFailed, now: float) -> None:
+        channel = self.channels.get(event.datapath_id)
+        if channel is not None:
+            pause = RETRY[min(channel.refusals, len(RETRY) - 1)]
+            channel.refusals += 1
+            channel.last_refusal = event.why
+            channel.retry_at = now + pause
+            channel.installed = None
+
+    def _adoptions(self, event: BridgesSeen) -> Iterator[Command]:
+        for bridge in event.bridges:
+            wanted = bridge.name in self.policy.adopt and not bridge.adopted
+            if wanted and bridge.name not in self._adopted:
+                self._adopted.add(bridge.name)
+                yield AdoptBridge(bridge.name)
+
+    # --- answers by packet-out ------------------------------------------------------
+
+    def _answer(self, event: Event) -> Iterator[Command]:
+        """A question that the switch could not answer yet, although we can."""
+        if not isinstance(event, ArpSeen) or event.op != REQUEST:
+            return
+        domain = self.network.domain(event.datapath_id, event.vlan)
+        holder = self.network.holders.get((domain, event.tpa))
+        channel = self.channels.get(event.datapath_id)
+        if (
+            holder is None
+            or not holder.answered
+            or event.eth_dst != BROADCAST
+            or event.spa == event.tpa
+            or (event.datapath_id, event.in_port) in {c.port for c in holder.candidates}
+            or channel is None
+            or channel.installed is None
+        ):
+            return
+        lladdr = holder.winner.lladdr
+        flow = answer(TABLE_IDS["arp"], event.vlan, event.tpa, lladdr)
+        if flow.cookie not in channel.installed:
+            self.counters["answered by packet-out"] += 1
+            data = arp_reply(event, lladdr=lladdr)
+            yield SendPacket(event.datapath_id, event.in_port, data)
+
+    # --- ageing ---------------------------------------------------------------------
+
+    def _checks(self, now: float) -> Iterator[Command]:
+        wanted: dict[int, list[int]] = {}
+        for datapath_id, cookie in self.expiry.due(self.view, now, self._contested()):
+            if self._is_ready(datapath_id):
+                wanted.setdefault(datapath_id, []).append(cookie)
+        for datapath_id, cookies in wanted.items():
+            yield CountHits(datapath_id, tuple(cookies))
+
+    def _contested(self) -> frozenset[Subject]:
+        """Claims that contradict each other: one of them may be out of date."""
+        return frozenset(
+            Subject(StationKey(c.port.datapath_id, h.domain.vlan, c.lladdr), h.ip)
+            for h in self.network.holders.values()
+            if len(h.candidates) > 1
+            for c in h.candidates
+            if c.origin is Origin.HEARD
+        )
+
+    def _counted(self, event: HitsCounted, now: float) -> Iterator[Command]:
+        for cookie, packets in event.packet_counts:
+            self.view, probe = self.expiry.counted(self.view, cookie, packets, now)
+            if probe is not None:
+                self.counters["probes sent"] += 1
+                station = probe.station
+                yield SendPacket(
+                    station.datapath_id,
+                    station.port_no,
+                    arp_request(
+                        eth_src=CONTROLLER_LLADDR,
+                        eth_dst=station.lladdr,
+                        spa=IPv4Address(0),
+                        tpa=probe.ip,
+                        vlan=station.vlan,
+                    ),
+                )
+
+    # --- flows ----------------------------------------------------------------------
+
+    def _changes(self, now: float) -> Iterator[Command]:
+        for datapath_id, channel in sorted(self.channels.items()):
+            if channel.retry_at is not None and now >= channel.retry_at:
+                channel.retry_at = None
+                yield ListFlows(datapath_id)
+            if channel.installed is None or self._is_waiting(channel, now):
+                continue
+            desired = compile_flows(self.view, datapath_id, self.network)
+            self.desired[datapath_id] = desired
+            if change := plan(desired, channel.installed):
+                channel.installed = frozenset(desired)
+                self.counters["flows added"] += len(change.add)
+                self.counters["flows deleted"] += len(change.delete)
+                yield ChangeFlows(datapath_id, change)
+
+    def _is_waiting(self, channel: Channel, now: float) -> bool:
+        return self._must_wait(channel) and now < self._patient_until
+
+    def _must_wait(self, channel: Channel) -> bool:
+        """Somebody has not spoken yet whose silence would look like an absence."""
+        if "starting" in self.sources.values():
+            return True
+        return not channel.was_empty and not self._ours() <= self._familiar
+
+    def _ours(self) -> set[int]:
+        """The switches of this host that are told to connect to this controller."""
+        target = f":{self.policy.listening}"
+        return {
+            datapath_id
+            for datapath_id, bridge in self.view.bridges.items()
+            if any(to.endswith(target) for to in bridge.controllers)
+        }
+
+    def _is_ready(self, datapath_id: int) -> bool:
+        channel = self.channels.get(datapath_id)
+        return channel is not None and channel.installed is not None
+
+    # --- has somebody else changed our flows? ----------------------------------------
+
+    def _audits(self, now: float) -> Iterator[Command]:
+        for datapath_id, channel in sorted(self.channels.items()):
+            if channel.installed is not None and now >= channel.audit_at:
+                channel.audit_at = now + AUDIT
+                channel.expected = len(channel.installed)
+                yield CountFlows(datapath_id)
+
+    def _audited(self, event: FlowsCounted) -> Iterator[Command]:
+        channel = self.channels.get(event.datapath_id)
+        if channel is None or channel.installed is None:
+            return
+        if channel.expected not in (event.flow_count, len(channel.installed)):
+            return  # changed meanwhile: the next count will tell
+        if event.flow_count != channel.expected:
+            self.counters["audits that found a difference"] += 1
+            yield ListFlows(event.datapath_id)
+
+
+def is_genuine(binding: Binding) -> bool:
+    """Whether we would have written this flow: its cookie is its digest."""
+    station = Station(0, binding.vlan, binding.lladdr, binding.in_port, 0.0)
+    return witness(station, binding.ip).cookie == binding.cookie

@@ -1,0 +1,378 @@
+"""Fold one event into the view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from immutables import Map
+
+from controller.events import (
+    ArpSeen,
+    Binding,
+    BridgesSeen,
+    Event,
+    FrameSeen,
+    KernelChanged,
+    KernelFact,
+    KernelKey,
+    KernelSynced,
+    PortChanged,
+    PortGone,
+    SwitchGone,
+    SwitchReady,
+)
+from flows.fabric import fabric
+from flows.memo import remember_last
+from flows.network import Domain, FarEnds, is_unicast, kernel_stations
+from flows.view import (
+    OWN_NAMESPACE,
+    Address,
+    AddressKey,
+    Claim,
+    Interface,
+    IPAddress,
+    Link,
+    LinkKey,
+    Namespace,
+    NamespaceKey,
+    Port,
+    PortKey,
+    Station,
+    StationKey,
+    View,
+    crowds_of,
+)
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def learn(view: View, event: Event, now: float) -> View:
+    """The next view.  `now` is seconds on the caller's monotonic clock."""
+    match event:
+        case ArpSeen():
+            return from_arp(view, event, now)
+        case FrameSeen():
+            key = StationKey(event.datapath_id, event.vlan, event.eth_src)
+            return without_echoes(place(view, key, event.in_port, now), [key])
+        case SwitchReady():
+            return from_switch(view, event)
+        case SwitchGone():
+            return from_departure(view, event)
+        case PortChanged(port):
+            return with_port(view, port)
+        case PortGone():
+            return without_ports(view, {PortKey(event.datapath_id, event.port_no)})
+        case KernelSynced():
+            return from_kernel_picture(view, event)
+        case KernelChanged():
+            return from_kernel_changes(view, event)
+        case BridgesSeen():
+            return from_bridges(view, event)
+        case _:
+            return view
+
+
+# --- packets ------------------------------------------------------------------------
+
+
+def from_arp(view: View, heard: ArpSeen, now: float) -> View:
+    """RFC 826 merges the sender of every ARP packet, request or reply alike.
+
+    An RFC 5227 probe has no sender protocol address: it places the station, and says
+    nothing about who holds an address.
+    """
+    key = StationKey(heard.datapath_id, heard.vlan, heard.sha)
+    view = place(view, key, heard.in_port, now)
+    if is_unicast(heard.spa):
+        view = claim(view, key, heard.spa, now)
+    return without_echoes(view, [key])
+
+
+def place(view: View, key: StationKey, port_no: int, now: float) -> View:
+    """A station was heard at a port.  The latest place is believed, unless the kernel
+    shows the station elsewhere; nothing is learned on a port to another switch."""
+    at = PortKey(key.datapath_id, port_no)
+    if not may_teach(view, key, at):
+        return view
+    known = known_as(view, key)
+    if is_crowded(view, at) and at not in {station.port for station in known}:
+        return view
+    claims = {claim.ip: claim for station in known for claim in station.claims}
+    view = forget(view, (station for station in known if station.key != key))
+    return put(view, Station(*key, port_no, now, tuple(claims.values())))
+
+
+def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
+    port = view.ports.get(at)
+    if port is None or not port.up:
+        return False
+    shape = fabric(view.ports, view.interfaces, view.links)
+    if at in shape.uplinks:
+        return False
+    domain = Domain(shape.islands[key.datapath_id], key.vlan)
+    shown = kernel_hosts(view).get((domain, key.lladdr))
+    return shown is None or shown.located.port == at
+
+
+def kernel_hosts(view: View) -> FarEnds:
+    shape = fabric(view.ports, view.interfaces, view.links)
+    return kernel_stations(
+        shape, view.ports, view.interfaces, view.links, view.addresses
+    )
+
+
+def known_as(view: View, key: StationKey) -> list[Station]:
+    """What is known of this station at any switch that `key`'s switch can reach."""
+    islands = fabric(view.ports, view.interfaces, view.links).islands
+    island = islands[key.datapath_id]
+    found = (
+        view.stations.get(key._replace(datapath_id=datapath_id))
+        for datapath_id, other in islands.items()
+        if other == island
+    )
+    return [station for station in found if station is not None]
+
+
+def is_crowded(view: View, at: PortKey) -> bool:
+    return view.crowds.get(at, 0) >= view.limits.stations_per_port
+
+
+def claim(view: View, key: StationKey, ip: IPAddress, now: float) -> View:
+    """A known station says that it holds an address."""
+    station = view.stations.get(key)
+    if station is None:
+        return view
+    others = tuple(c for c in station.claims if c.ip != ip)
+    if len(others) >= view.limits.addresses_per_station:
+        return view
+    return put(view, replace(station, claims=(*others, Claim(ip, now))))
+
+
+def disclaim(view: View, key: StationKey, ip: IPAddress) -> View:
+    """A claim that nobody confirmed in time."""
+    station = view.stations.get(key)
+    if station is None:
+        return view
+    kept = tuple(c for c in station.claims if c.ip != ip)
+    return put(view, replace(station, claims=kept))
+
+
+def recover(
+    view: View, datapath_id: int, bindings: Iterable[Binding], at: float
+) -> View:
+    """Believe again what the flows of an earlier life of this controller say.
+
+    at  when they count as confirmed: long enough ago to be checked at once
+    """
+    for binding in bindings:
+        key = StationKey(datapath_id, binding.vlan, binding.lladdr)
+        if key not in view.stations:
+            view = place(view, key, binding.in_port, at)
+        known = view.stations.get(key)
+        if known is not None and known.port_no == binding.in_port and binding.ip:
+            view = claim(view, key, binding.ip, at)
+    return without_echoes(view, view.stations)
+
+
+def without_echoes(view: View, keys: Iterable[StationKey]) -> View:
+    """Each fact once: what the kernel states itself need not be kept as hearsay."""
+    hosts = kernel_hosts(view)
+    if not hosts:
+        return view
+    islands = fabric(view.ports, view.interfaces, view.links).islands
+    for key in keys:
+        station = view.stations.get(key)
+        domain = Domain(islands.get(key.datapath_id, key.datapath_id), key.vlan)
+        shown = hosts.get((domain, key.lladdr))
+        if station is not None and shown is not None:
+            stated = {address.ip for address in shown.addresses}
+            view = without_claims(view, station, stated)
+    return view
+
+
+def without_claims(view: View, station: Station, stated: set[IPAddress]) -> View:
+    kept = tuple(c for c in station.claims if c.ip not in stated)
+    if not kept:
+        return forget(view, [station])
+    return put(view, replace(station, claims=kept)) if kept != station.claims else view
+
+
+def put(view: View, station: Station) -> View:
+    before = view.stations.get(station.key)
+    crowds = view.crowds
+    if before is None or before.port != station.port:
+        if before is not None:
+            crowds = counted(crowds, before.port, -1)
+        crowds = counted(crowds, station.port, +1)
+    return replace(
+        view, stations=view.stations.set(station.key, station), crowds=crowds
+    )
+
+
+def forget(view: View, stations: Iterable[Station]) -> View:
+    known, crowds = view.stations, view.crowds
+    for station in stations:
+        known = known.delete(station.key)
+        crowds = counted(crowds, station.port, -1)
+    return replace(view, stations=known, crowds=crowds)
+
+
+def counted(
+    crowds: Map[PortKey, int], port: PortKey, difference: int
+) -> Map[PortKey, int]:
+    count = crowds.get(port, 0) + difference
+    return crowds.set(port, count) if count > 0 else crowds.delete(port)
+
+
+# --- ports --------------------------------------------------------------------------
+
+
+def from_switch(view: View, ready: SwitchReady) -> View:
+    gone = {key for key in view.ports if key.datapath_id == ready.datapath_id} - {
+        port.key for port in ready.ports
+    }
+    view = without_ports(view, gone)
+    for port in ready.ports:
+        view = with_port(view, port)
+    return view
+
+
+def from_departure(view: View, gone: SwitchGone) -> View:
+    """A switch of this host goes on working, and its ports are seen by other means.
+    A foreign one takes its ports along; its flows will tell when it is back."""
+    if gone.datapath_id in view.bridges:
+        return view
+    return without_switch(view, gone.datapath_id)
+
+
+def without_switch(view: View, datapath_id: int) -> View:
+    mine = {key for key in view.ports if key.datapath_id == datapath_id}
+    return without_ports(view, mine)
+
+
+def with_port(view: View, port: Port) -> View:
+    """Stations die with the carrier, and when another interface takes the number."""
+    before = view.ports.get(port.key)
+    if before == port:
+        return view
+    view = without_strays(view, replace(view, ports=view.ports.set(port.key, port)))
+    if before is not None and (not port.up or before.ifname != port.ifname):
+        view = without_stations_at(view, {port.key})
+    return view
+
+
+def without_ports(view: View, gone: set[PortKey]) -> View:
+    gone = {key for key in gone if key in view.ports}
+    if not gone:
+        return view
+    view = without_stations_at(view, gone)
+    ports = view.ports
+    for key in gone:
+        ports = ports.delete(key)
+    return replace(view, ports=ports)
+
+
+def without_stations_at(view: View, ports: set[PortKey]) -> View:
+    if not any(view.crowds.get(port) for port in ports):
+        return view
+    return without_stations(view, lambda station: station.port in ports)
+
+
+def without_stations(view: View, is_gone: Callable[[Station], bool]) -> View:
+    kept = {key: row for key, row in view.stations.items() if not is_gone(row)}
+    stations = Map(kept)
+    return replace(view, stations=stations, crowds=crowds_of(stations))
+
+
+def without_strays(before: View, after: View) -> View:
+    """What was heard on a port before it was known to lead to another switch."""
+    old = fabric(before.ports, before.interfaces, before.links).uplinks
+    new = fabric(after.ports, after.interfaces, after.links).uplinks
+    return without_stations_at(after, set(new) - set(old))
+
+
+# --- the kernel and OVSDB -----------------------------------------------------------
+
+
+def from_kernel_picture(view: View, picture: KernelSynced) -> View:
+    links = {f.key: f for f in picture.facts if isinstance(f, Link)}
+    addresses = {f.key: f for f in picture.facts if isinstance(f, Address)}
+    namespaces = {f.key: f for f in picture.facts if isinstance(f, Namespace)}
+    lost = (key for key in view.links if key not in links)
+    changes = [*((key, None) for key in lost), *links.items()]
+    after = replace(
+        view,
+        links=same_or(view.links, Map(links.items())),
+        addresses=same_or(view.addresses, Map(addresses.items())),
+        namespaces=same_or(view.namespaces, Map(namespaces.items())),
+    )
+    after = without_dead_carriers(without_strays(view, after), changes)
+    return without_echoes(after, after.stations)
+
+
+def same_or(old: T, new: T) -> T:
+    """Keep the old object if nothing changed: see flows.memo."""
+    return old if old == new else new
+
+
+def from_kernel_changes(view: View, event: KernelChanged) -> View:
+    links, addresses, namespaces = view.links, view.addresses, view.namespaces
+    for key, fact in event.changes:
+        match key:
+            case LinkKey():
+                links = changed(links, key, fact)
+            case AddressKey():
+                addresses = changed(addresses, key, fact)
+            case NamespaceKey():
+                namespaces = changed(namespaces, key, fact)
+    after = replace(view, links=links, addresses=addresses, namespaces=namespaces)
+    after = without_dead_carriers(without_strays(view, after), event.changes)
+    return without_echoes(after, after.stations)
+
+
+def changed(table: Map[K, V], key: K, fact: KernelFact | None) -> Map[K, V]:
+    if fact is None:
+        return table.delete(key) if key in table else table
+    return table.set(key, cast(V, fact))
+
+
+def without_dead_carriers(
+    view: View, changes: Iterable[tuple[KernelKey, KernelFact | None]]
+) -> View:
+    """netlink tells of a lost carrier some milliseconds before PORT_STATUS does."""
+    ports = ports_by_ifindex(view.interfaces)
+    dead: set[PortKey] = set()
+    for key, fact in changes:
+        if isinstance(key, LinkKey) and key.nsid == OWN_NAMESPACE:
+            port = ports.get(key.ifindex)
+            if port is not None and is_dead(fact):
+                dead.add(port)
+    return without_stations_at(view, dead)
+
+
+def is_dead(fact: KernelFact | None) -> bool:
+    return not (isinstance(fact, Link) and fact.up and fact.lower_up)
+
+
+@remember_last
+def ports_by_ifindex(interfaces: Map[PortKey, Interface]) -> dict[int, PortKey]:
+    return {row.ifindex: key for key, row in interfaces.items() if row.ifindex}
+
+
+def from_bridges(view: View, seen: BridgesSeen) -> View:
+    bridges = Map((row.datapath_id, row) for row in seen.bridges if row.datapath_id)
+    interfaces = Map((row.key, row) for row in seen.interfaces)
+    deleted = [dpid for dpid in view.bridges if dpid not in bridges]
+    after = replace(
+        view,
+        bridges=same_or(view.bridges, bridges),
+        interfaces=same_or(view.interfaces, interfaces),
+    )
+    after = without_strays(view, after)
+    for datapath_id in deleted:
+        after = without_switch(after, datapath_id)
+    return without_echoes(after, after.stations)
