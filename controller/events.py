@@ -201,6 +201,58 @@ class OvsdbLost:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class BridgeAdopted:
+    """What safety needs is set and in force.
+
+    changes  in words, as "fail_mode: standalone -> secure"; empty if all was set before
+    """
+
+    name: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeReleased:
+    """What adopting had set is undone.
+
+    changes  in words; also what was left alone because somebody changed it since
+    """
+
+    name: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeRefused:
+    """A bridge was neither adopted nor released.
+
+    why   a sentence for the operator
+    hint  what to type instead
+    """
+
+    name: str
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortHealed:
+    """ovs-vswitchd receives from the interface again, on the same OpenFlow port."""
+
+    bridge: str
+    ifname: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortNotHealed:
+    """The port was left as it is, most often because nothing is wrong with it."""
+
+    bridge: str
+    ifname: str
+    why: str
+
+
 Event = (
     SwitchReady
     | SwitchGone
@@ -219,4 +271,9 @@ Event = (
     | KernelLost
     | BridgesSeen
     | OvsdbLost
+    | BridgeAdopted
+    | BridgeReleased
+    | BridgeRefused
+    | PortHealed
+    | PortNotHealed
 )

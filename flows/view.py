@@ -116,6 +116,8 @@ class Interface:
     type     "" (system), "internal", "tap", "patch", "vxlan", ...
     peer     options:peer, the other end of a patch port, else ""
     row      uuid of the row: a port that was re-created has another
+    deaf     ovs-vswitchd no longer receives from it: its kernel interface was deleted
+             and made again by the same name, or went to another namespace and back
     """
 
     datapath_id: int
@@ -125,6 +127,7 @@ class Interface:
     type: str = ""
     peer: str = ""
     row: str = ""
+    deaf: bool = False
 
     @property
     def key(self) -> PortKey:
