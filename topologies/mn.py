@@ -1,0 +1,300 @@
+"""What Mininet makes of a network.  The only module that imports Mininet.
+
+Debian's Mininet lives in the system's Python, so nothing of the controller does this:
+`mn --custom` comes here through the `topos` of a network's file, and everybody else
+through emulation.py, which runs this module as a process:
+
+    /usr/bin/python3 -m topologies.mn
+
+It reads one JSON line, what to build; answers with a line of process identifiers; then
+answers every further line; and takes the network down when its standard input ends.  So
+a network does not outlive whoever wanted it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mininet.link import Intf, Link, TCIntf
+from mininet.log import error, setLogLevel
+from mininet.net import Mininet
+from mininet.node import Host, OVSSwitch, RemoteController
+from mininet.topo import Topo
+from mininet.util import specialClass
+
+from topologies.network import End, Network, from_json
+
+TAPHOST = Path(__file__).with_name("taphost.py")
+STOP_LIMIT = 5.0  # seconds that a tap's process may take to end
+
+# mypy sees no types in Mininet.
+# mypy: disable-error-code="misc, no-untyped-call"
+
+
+class NetworkTopo(Topo):
+    """A network in Mininet's own terms, for `mn --topo` and for `Mininet(topo=...)`."""
+
+    def build(self, network: Network) -> None:
+        for switch in network.switches:
+            self.addSwitch(switch.name, dpid=f"{switch.dpid:x}")
+        for host in network.hosts:
+            ip = f"{host.ip}/{network.prefixlen}"
+            self.addHost(
+                host.name, cls=QuietHost, ip=ip, mac=host.mac, ipv6=network.ipv6
+            )
+            self.plug(host.name, host.at, cls2=SwitchPort)
+        for tap in network.taps:
+            self.addHost(tap.name, cls=TapNode, ip=tap.ip, mac=tap.mac)
+            self.plug(tap.name, tap.at, cls=TapLink)
+        for one, other in network.links:
+            ends = {"cls1": SwitchPort, "cls2": SwitchPort}
+            self.addLink(one.switch, other.switch, one.port, other.port, **ends)
+
+    def plug(self, station: str, at: End, **options: Any) -> None:
+        self.addLink(station, at.switch, port1=0, port2=at.port, **options)
+
+
+# --- nodes ----------------------------------------------------------------------
+
+
+class QuietHost(Host):
+    """A host that says nothing by itself, and whose TCP works on every datapath."""
+
+    def startShell(self, *args: Any, **options: Any) -> None:
+        super().startShell(*args, **options)
+        if not self.params.get("ipv6"):
+            # Before there is an interface: MLD and ND would be the first to speak.
+            names = ("all", "default")
+            off = " ".join(f"net.ipv6.conf.{name}.disable_ipv6=1" for name in names)
+            self.cmd("sysctl -qw", off)
+
+    def config(self, **params: Any) -> Any:
+        result = super().config(**params)
+        for intf in self.intfList():
+            if _through_userspace(intf):
+                self.checksum_in_software(intf)
+        return result
+
+    def checksum_in_software(self, intf: Intf) -> None:
+        """Nobody computes checksums between a veth and the userspace datapath."""
+        said = self.cmd("ethtool -K", intf, "tx off")
+        if "not found" in said:
+            error(f"*** {self}: TCP will not work: apt-get install ethtool\n")
+
+
+def _through_userspace(intf: Intf) -> bool:
+    nodes = (intf.link.intf1.node, intf.link.intf2.node) if intf.link else ()
+    return any(getattr(node, "datapath", "") == "user" for node in nodes)
+
+
+class TapNode(Host):
+    """A shell beside the process of a tap; `ping` in it is asked of that process."""
+
+    def __init__(self, name: str, **params: Any) -> None:
+        super().__init__(name, inNamespace=False, **params)
+        self.process = subprocess.Popen(
+            (*self.taphost, params["ip"], params["mac"], "--until-eof"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for Mininet
+        )
+        assert self.process.stdout is not None
+        if not self.process.stdout.readline():
+            error(f"*** {name} has no process: see above\n")
+        self.cmd(f'ping() {{ {" ".join(self.taphost)} ping "$@"; }}')
+
+    @property
+    def taphost(self) -> tuple[str, ...]:
+        return (sys.executable, str(TAPHOST), self.name)
+
+    def config(self, **_params: Any) -> dict[str, Any]:
+        """Its addresses are told to the process; the shell's namespace has others."""
+        return {}
+
+    def IP(self, intf: Intf | None = None) -> str:
+        return str(self.params["ip"])
+
+    def MAC(self, intf: Intf | None = None) -> str:
+        return str(self.params["mac"])
+
+    def terminate(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(STOP_LIMIT)
+        super().terminate()
+
+
+class MarkedSwitch(OVSSwitch):
+    """A bridge that says whose it is."""
+
+    def __init__(self, name: str, external_ids: dict[str, str], **params: Any) -> None:
+        super().__init__(name, **params)
+        self.external_ids = external_ids
+
+    def bridgeOpts(self) -> str:
+        marks = (f" external_ids:{key}={it}" for key, it in self.external_ids.items())
+        return str(super().bridgeOpts()) + "".join(marks)
+
+
+class Target(RemoteController):
+    """An address for the switches; whoever listens there, or will, is no concern."""
+
+    def checkListening(self) -> None:
+        pass
+
+
+# --- interfaces -------------------------------------------------------------------
+
+
+class SwitchPort(TCIntf):
+    """The switch's end of a cable: a port and no host, so its kernel must be silent."""
+
+    def config(self, **params: Any) -> Any:
+        switch = Path(f"/proc/sys/net/ipv6/conf/{self.name}/disable_ipv6")
+        if switch.exists():
+            switch.write_text("1")
+        return super().config(**params)
+
+
+class FarEnd(Intf):
+    """The process's end of a tap: a file descriptor, which nobody can configure."""
+
+    def config(self, **_params: Any) -> dict[str, Any]:
+        return {}
+
+    def IP(self) -> str:
+        return str(self.node.IP())
+
+    def status(self) -> str:
+        return "OK" if self.node.process.poll() is None else "MISSING"
+
+
+class TapLink(Link):
+    """A tap, which its process has made already, plugged into a switch."""
+
+    def __init__(
+        self, node1: TapNode, node2: OVSSwitch, port1: int, port2: int, **_options: Any
+    ) -> None:
+        self.intf1 = FarEnd(node1.name, node=node1, port=port1, link=self)
+        self.intf2 = SwitchPort(node1.name, node=node2, port=port2, link=self)
+
+    def delete(self) -> None:
+        """The interface goes when its process does."""
+        for intf in (self.intf1, self.intf2):
+            intf.node.delIntf(intf)
+
+
+# --- for other programs: a network without the command mn ----------------------
+
+
+class Refused(Exception):
+    """What cannot be built, in one line."""
+
+
+def build(
+    network: Network,
+    *,
+    controller: str = "",
+    datapath: str = "kernel",
+    fail_mode: str = "secure",
+    external_ids: dict[str, str] | None = None,
+) -> Mininet:
+    """A network that is not started yet.
+
+    controller    "127.0.0.1:6653", or "" for none
+    datapath      "kernel" or "user"
+    external_ids  put on every bridge
+    """
+    refuse_taken_names(network)
+    # Mininet's own initialization raises limits of the whole machine for good.
+    Mininet.inited = True
+    switch = {
+        "failMode": fail_mode,
+        "datapath": datapath,
+        "protocols": "OpenFlow13,OpenFlow14",
+        "external_ids": external_ids or {},
+    }
+    mininet = Mininet(
+        topo=NetworkTopo(network),
+        switch=specialClass(MarkedSwitch, defaults=switch),
+        controller=None,
+        build=False,
+    )
+    if controller:
+        ip, port = controller.rsplit(":", 1)
+        mininet.addController("c0", Target, ip=ip, port=int(port))
+    return mininet
+
+
+def refuse_taken_names(network: Network) -> None:
+    """Mininet deletes a bridge whose name it wants."""
+    listed = subprocess.run(
+        ("ovs-vsctl", "--timeout=10", "list-br"), capture_output=True, text=True
+    )
+    if listed.returncode != 0:
+        raise Refused(f"Open vSwitch does not answer: {listed.stderr.strip()}")
+    there = {*listed.stdout.split(), *(path.name for path in LINKS.iterdir())}
+    if taken := sorted(there.intersection(network.interfaces)):
+        raise Refused(f"there are interfaces of these names already: {' '.join(taken)}")
+
+
+LINKS = Path("/sys/class/net")
+
+
+def start(mininet: Mininet) -> dict[str, Any]:
+    """Start it, and tell who is who; Mininet itself would not notice a failure."""
+    mininet.build()
+    mininet.start()
+    for switch in mininet.switches:
+        said = switch.cmd("ovs-vsctl --timeout=10 br-exists", switch, "|| echo absent")
+        if said.strip():
+            raise Refused(f"Open vSwitch has not made {switch}: {said.strip()}")
+    taps = [node for node in mininet.hosts if isinstance(node, TapNode)]
+    if dead := [node.name for node in taps if node.process.poll() is not None]:
+        raise Refused(f"these taps have no process: {' '.join(dead)}")
+    return {
+        "pids": {node.name: node.pid for node in mininet.hosts + mininet.switches},
+        "holders": {node.name: node.process.pid for node in taps},
+    }
+
+
+def obey(mininet: Mininet, order: dict[str, Any]) -> dict[str, Any]:
+    """One request: a command in the shell of a node, or a ping of all by all."""
+    if "node" in order:
+        return {"output": mininet[order["node"]].cmd(order["command"])}
+    return {"lost": mininet.pingAll(timeout=order["pingall"])}
+
+
+def say(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+def main() -> int:
+    setLogLevel("warning")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    order = json.loads(sys.stdin.readline())
+    try:
+        mininet = build(from_json(json.dumps(order.pop("network"))), **order)
+    except Refused as refused:
+        say({"refused": str(refused)})
+        return 1
+    try:
+        say(start(mininet))
+        for line in sys.stdin:
+            say(obey(mininet, json.loads(line)))
+    except Exception as problem:
+        say({"refused": str(problem)})
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        mininet.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
