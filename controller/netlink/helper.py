@@ -1,0 +1,181 @@
+"""The mirror as a process: `isat mirror`, and the controller's helper (--fd).
+
+One thread, one poll loop: events of the kernel, the reader of our lines, the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import select
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from controller.netlink import rights
+from controller.netlink.mirror import Mirror
+from controller.netlink.output import Output
+from controller.netlink.sockets import RECEIVE_BUFFER
+from controller.netlink.speaker import Filter, Speaker
+from controller.netlink.tables import TABLES, Change, Tables
+
+LONGEST_WAIT = 60.0  # seconds
+
+EPILOG = """\
+Each line is a JSON object: "new", "change" and "del" of rows, {"sync": N} when what was
+said so far is a complete picture, {"dirty": why} when something was missed and all is
+read again.  Names of fields are rtnetlink's.  nsid -1 is the namespace it runs in; the
+others are those that a veth, or anything else, connects with it.
+
+examples:
+  isat mirror --once --table link,addr     what is there now
+  isat mirror --namespace h1               what happens in Mininet's h1, as it happens
+  isat mirror --once | jq -r 'select(.table == "link") | .value.ifname'
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="isat mirror",
+        description="Print the interfaces, addresses and neighbors of all network "
+        "namespaces within reach, then every change.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--once", action="store_true", help="one snapshot, then end")
+    mode.add_argument("--follow", action="store_true", help="go on (the default)")
+    parser.add_argument(
+        "--table",
+        type=tables,
+        default=frozenset(TABLES),
+        metavar="TABLE,...",
+        help=f"of {', '.join(TABLES)} (default: all)",
+    )
+    parser.add_argument(
+        "--namespace", default="", metavar="NAME|NSID", help="of one namespace only"
+    )
+    parser.add_argument(
+        "--interface", default="", metavar="NAME", help="of interfaces of this name"
+    )
+    parser.add_argument(
+        "--no-holders",
+        action="store_true",
+        help="do not look for the processes behind taps: keeps fewer rights",
+    )
+    parser.add_argument(
+        "--receive-buffer",
+        type=int,
+        default=RECEIVE_BUFFER,
+        metavar="OCTETS",
+        help="for events that wait to be read (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fd",
+        type=int,
+        metavar="N",
+        help="speak to descriptor N; end when it is closed, or with the parent",
+    )
+    return parser
+
+
+def tables(text: str) -> frozenset[str]:
+    names = frozenset(text.split(","))
+    unknown = sorted(names - {*TABLES})
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"unknown table {unknown[0]!r}: write some of {','.join(TABLES)}"
+        )
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 at the end of the reader or of --once, 1 if there is no rtnetlink, 2 if asked
+    for what there is not, 130 at Ctrl-C."""
+    options = parser().parse_args(argv)
+    try:
+        return run(options)
+    except (BrokenPipeError, ConnectionResetError):
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        print(f"isat mirror: {error}", file=sys.stderr)
+        return 1
+
+
+def run(options: argparse.Namespace) -> int:
+    output = Output(sys.stdout.fileno() if options.fd is None else options.fd)
+    only = Filter(options.table, options.namespace, options.interface)
+    speaker = Speaker(output, only)
+    mirror = Mirror(speaker, options.table, options.receive_buffer)
+    speaker.tables = mirror.tables
+    rights.call_this_process("isat-mirror")
+    wanted = rights.TO_MIRROR
+    if not options.no_holders:
+        wanted |= rights.TO_SEE_HOLDERS
+    speaker.hello(rights.keep_only(wanted))
+    if options.fd is not None:
+        rights.end_with_parent()
+    loop(mirror, speaker, output, options.once)
+    return 0
+
+
+def loop(mirror: Mirror, speaker: Speaker, output: Output, once: bool) -> None:
+    """Until the reader has gone; or, if `once`, has read one snapshot."""
+    poll = select.poll()
+    poll.register(mirror, select.POLLIN)
+    while not (once and speaker.synced and not output.waiting):
+        wish = select.POLLOUT if output.waiting else 0
+        poll.register(output.fd, wish | output.end_of_reader)
+        for fd, events in poll.poll(timeout(mirror.deadline())):
+            if fd == output.fd and events & ~select.POLLOUT and output.reader_is_gone():
+                return
+        if not (once and speaker.synced):
+            mirror.turn(time.monotonic())
+        output.flush()
+        speaker.recover()
+
+
+def timeout(deadline: float | None) -> int | None:
+    """Milliseconds for poll(2), rounded up; None to wait for events only."""
+    if deadline is None:
+        return None
+    wait = min(max(deadline - time.monotonic(), 0.0), LONGEST_WAIT)
+    return math.ceil(wait * 1000)
+
+
+class Silence:
+    """A sink for those who look at the tables themselves."""
+
+    def __init__(self) -> None:
+        self.synced = False
+
+    def change(self, change: Change) -> None:
+        """The tables have it."""
+
+    def sync(self, generation: int) -> None:
+        self.synced = True
+
+    def dirty(self, why: str) -> None:
+        self.synced = False
+
+    def note(self, text: str) -> None:
+        """Fewer rows, or fewer names, then."""
+
+    def audit(self, fixed: dict[str, int]) -> None:
+        """What was wrong is right now."""
+
+
+def snapshot(names: Iterable[str] = TABLES) -> Tables:
+    """The tables as they are now, read in this process with the rights it has."""
+    sink = Silence()
+    mirror = Mirror(sink, names)
+    try:
+        while not sink.synced:
+            wait = timeout(mirror.deadline())
+            select.select([mirror], [], [], None if wait is None else wait / 1000)
+            mirror.turn(time.monotonic())
+    finally:
+        mirror.close()
+    return mirror.tables

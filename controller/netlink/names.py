@@ -1,0 +1,158 @@
+"""The names people know namespaces and taps by: from /run/netns and /proc.
+
+Nothing depends on them.  Without the rights to look there are fewer, said once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+
+from controller.netlink import rtnl
+from controller.netlink.sockets import Refused
+from controller.netlink.tables import Namespace
+
+NAMED = "/run/netns"  # where ip-netns(8) binds namespaces
+TUN_DEVICE = "/dev/net/tun"
+CONTAINER_ID = re.compile(r"[0-9a-f]{64}")  # docker, podman, containerd in a cgroup
+RANKS = {"netns": 0, "mininet": 1, "container": 2, "process": 3}
+
+NsidOf = Callable[[tuple[int, int]], int]
+Place = tuple[int, int]  # nsid, ifi_index
+Note = Callable[[str], None]
+
+
+class Labels:
+    """Looks names up; `nsid_of` asks the kernel for the nsid of an fd or a pid."""
+
+    def __init__(self, nsid_of: NsidOf, note: Note) -> None:
+        self._nsid_of = nsid_of
+        self._note = note
+
+    def namespaces(self, nsids: frozenset[int]) -> dict[int, Namespace]:
+        """The best name of each namespace that has one.
+
+        A name in /run/netns was given by a person, Mininet's by a topology, a
+        container's by its runtime; a process has just some command.
+        """
+        found = {n: name for n, name in self._named() if n in nsids}
+        rest = nsids - found.keys()
+        if rest:
+            found |= self._by_process(rest)
+        return found
+
+    def holders(self, taps: Mapping[Place, str]) -> dict[Place, str]:
+        """The "command[pid]" by interface, for interfaces (nsid, ifi_index) by name.
+
+        fdinfo tells an interface's name and not its namespace: the one of the process
+        is tried first, then a name that only one tap has.
+        """
+        if not taps:
+            return {}
+        by_place = {(key[0], name): key for key, name in taps.items()}
+        by_name = {name: key for key, name in taps.items()}
+        unique = {n for n in by_name if list(taps.values()).count(n) == 1}
+        found: dict[Place, str] = {}
+        for pid, name in self._tap_users():
+            key = by_place.get((self._nsid_of_pid(pid), name))
+            if key is None and name in unique:
+                key = by_name[name]
+            if key is not None:
+                found.setdefault(key, f"{command(pid)}[{pid}]")
+        return found
+
+    def _named(self) -> Iterator[tuple[int, Namespace]]:
+        with suppress(FileNotFoundError):
+            for name in sorted(os.listdir(NAMED), reverse=True):
+                with suppress(OSError):
+                    yield self._nsid_at(f"{NAMED}/{name}"), Namespace(name, "netns")
+
+    def _nsid_at(self, path: str) -> int:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            return self._nsid_of((rtnl.NETNSA_FD, fd))
+        finally:
+            os.close(fd)
+
+    def _nsid_of_pid(self, pid: int) -> int:
+        with suppress(Refused):  # it has ended
+            return self._nsid_of((rtnl.NETNSA_PID, pid))
+        return rtnl.NETNSA_NSID_NOT_ASSIGNED
+
+    def _by_process(self, nsids: frozenset[int]) -> dict[int, Namespace]:
+        """NETNSA_PID needs no right over the process."""
+        found: dict[int, Namespace] = {}
+        for pid in processes():
+            nsid = self._nsid_of_pid(pid)
+            if nsid in nsids:
+                name = process_name(pid)
+                if nsid not in found or RANKS[name.kind] < RANKS[found[nsid].kind]:
+                    found[nsid] = name
+        return found
+
+    def _tap_users(self) -> Iterator[tuple[int, str]]:
+        """Process and interface of each queue of a tun or tap device."""
+        refused = 0
+        for pid in processes():
+            try:
+                yield from ((pid, name) for name in taps_of(pid))
+            except PermissionError:
+                refused += 1
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended
+        if refused:
+            self._note(
+                f"the open files of {refused} processes cannot be read, so the holders "
+                "of some taps are unknown: needs CAP_SYS_PTRACE"
+            )
+
+
+def processes() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def taps_of(pid: int) -> list[str]:
+    """Names of the tun and tap devices that a process holds, once for each queue."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == TUN_DEVICE:
+                found += attached(read(f"/proc/{pid}/fdinfo/{fd}"))
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise
+    return found
+
+
+def attached(fdinfo: bytes) -> list[str]:
+    """The interface in "iff:" of a tun file; none before TUNSETIFF."""
+    names = (line[4:].strip() for line in fdinfo.split(b"\n") if line[:4] == b"iff:")
+    return [rtnl.text(name) for name in names if name]
+
+
+def process_name(pid: int) -> Namespace:
+    """Mininet writes "mininet:h1" into the command line, runtimes into the cgroup."""
+    arguments = os.fsdecode(read(f"/proc/{pid}/cmdline")).split("\0")
+    for argument in arguments:
+        if argument.startswith("mininet:"):
+            return Namespace(argument.removeprefix("mininet:"), "mininet")
+    container = CONTAINER_ID.search(os.fsdecode(read(f"/proc/{pid}/cgroup")))
+    if container:
+        return Namespace(container[0][:12], "container")
+    return Namespace(f"{command(pid)}[{pid}]", "process")
+
+
+def command(pid: int) -> str:
+    return os.fsdecode(read(f"/proc/{pid}/comm")).rstrip("\n") or "?"
+
+
+def read(path: str) -> bytes:
+    """What a file of /proc says; nothing if its process has ended."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

@@ -1,0 +1,104 @@
+"""What is said and not yet read: a bounded queue in front of a file descriptor."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+from collections import deque
+
+OUTPUT_MAX = 32 * 1024 * 1024  # octets that wait for a slow reader, beyond a snapshot
+SEND_SIZE = 256 * 1024  # octets in one send
+ATOMIC = select.PIPE_BUF  # a pipe that is writable takes as much without blocking
+
+
+class Output:
+    """Lines on their way out; `full` when the reader has fallen too far behind."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._queue: deque[bytes] = deque()
+        self._waiting = 0
+        self._limit = OUTPUT_MAX
+        self._socket = (
+            socket.socket(fileno=fd) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
+        )
+
+    @property
+    def end_of_reader(self) -> int:
+        """What poll(2) should look for besides POLLERR and POLLHUP."""
+        return select.POLLIN if self._socket else 0
+
+    def reader_is_gone(self) -> bool:
+        """After an event of `end_of_reader`: a reader of ours says nothing."""
+        if self._socket is None:
+            return True
+        try:
+            return not self._socket.recv(4096, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+
+    @property
+    def waiting(self) -> int:
+        """Octets."""
+        return self._waiting
+
+    @property
+    def full(self) -> bool:
+        return self._waiting > self._limit
+
+    def say(self, line: bytes) -> None:
+        self._queue.append(line)
+        self._waiting += len(line)
+
+    def forget(self) -> None:
+        """Drop all but the first piece, of which a part may have been read."""
+        kept = list(self._queue)[:1]
+        self._queue = deque(kept)
+        self._waiting = sum(map(len, kept))
+
+    def allow_a_snapshot(self) -> None:
+        """What waits now is a snapshot: the bound is for what comes on top of it."""
+        self._limit = self._waiting + OUTPUT_MAX
+
+    def flush(self) -> None:
+        """Write as much as the reader takes without waiting for it."""
+        while self._queue:
+            piece = self._take()
+            written = self._write(piece)
+            self._waiting -= written
+            if written < len(piece):
+                self._queue.appendleft(piece[written:])
+                return
+        self._limit = OUTPUT_MAX
+
+    def _take(self) -> bytes:
+        """Whole lines together, up to SEND_SIZE; a long line alone."""
+        pieces = [self._queue.popleft()]
+        size = len(pieces[0])
+        while self._queue and size + len(self._queue[0]) <= SEND_SIZE:
+            size += len(self._queue[0])
+            pieces.append(self._queue.popleft())
+        return b"".join(pieces)
+
+    def _write(self, piece: bytes) -> int:
+        if self._socket:
+            return send(self._socket, piece)
+        written = 0
+        while written < len(piece) and writable(self.fd):
+            written += os.write(self.fd, piece[written : written + ATOMIC])
+        return written
+
+
+def send(sock: socket.socket, piece: bytes) -> int:
+    try:
+        return sock.send(piece, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
+
+
+def writable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return any(events & select.POLLOUT for _, events in poll.poll(0))

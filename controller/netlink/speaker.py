@@ -1,0 +1,160 @@
+"""Says what a mirror publishes, to one reader, in JSON lines; all or a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from controller.netlink import lines
+from controller.netlink.output import Output
+from controller.netlink.tables import (
+    OWN,
+    TABLES,
+    Change,
+    Interface,
+    Key,
+    Namespace,
+    Scope,
+    Tables,
+    interface_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a reader wants to hear of; "" for an interface or a namespace means any.
+
+    namespace  a name, or an nsid in decimal ("-1" for our own)
+    interface  an ifname or altname
+    """
+
+    tables: frozenset[str] = frozenset(TABLES)
+    namespace: str = ""
+    interface: str = ""
+
+    def passes(self, tables: Tables, scope: Scope, key: Key) -> bool:
+        if scope.table not in self.tables:
+            return False
+        if scope.table == "nsid":
+            assert isinstance(key, int)
+            return self._is_namespace(tables, key)
+        return self._is_namespace(tables, scope.nsid) and self._is_interface(
+            tables.interface(scope.nsid, interface_of(key))
+        )
+
+    def _is_namespace(self, tables: Tables, nsid: int) -> bool:
+        if not self.namespace:
+            return True
+        row = tables.rows("nsid", OWN).get(nsid)
+        name = row.name if isinstance(row, Namespace) else ""
+        return self.namespace in (str(nsid), name)
+
+    def _is_interface(self, row: Interface | None) -> bool:
+        if not self.interface:
+            return True
+        return row is not None and self.interface in (
+            row.link.ifname,
+            *row.link.altnames,
+        )
+
+
+class Speaker:
+    """A sink that speaks.  With a filter it remembers what it has said, since a row
+    may come into view, or leave it, by a change of another: a name, for instance."""
+
+    def __init__(self, output: Output, only: Filter) -> None:
+        self.tables = Tables()  # the mirror's, once there is one
+        self.synced = False
+        self._output = output
+        self._only = only
+        self._partial = bool(only.namespace or only.interface)
+        self._said: set[tuple[Scope, Key]] = set()
+        self._notes: set[str] = set()
+        self._generation = 0
+        self._overflowed = False
+
+    def hello(self, capabilities: frozenset[str]) -> None:
+        self._say(lines.hello(sorted(self._only.tables), sorted(capabilities)))
+
+    def change(self, change: Change) -> None:
+        if self._partial:
+            self._change_in_view(change)
+        elif change.scope.table in self._only.tables:
+            self._say(lines.change(change))
+
+    def sync(self, generation: int) -> None:
+        self.synced = True
+        self._generation = generation
+        self._say({"sync": generation})
+
+    def dirty(self, why: str) -> None:
+        self._say({"dirty": why})
+
+    def note(self, text: str) -> None:
+        """Said once."""
+        if text not in self._notes:
+            self._notes.add(text)
+            self._say({"note": text})
+
+    def audit(self, fixed: dict[str, int]) -> None:
+        self._say({"audit": fixed})
+
+    def recover(self) -> None:
+        """The reader reads again after an overflow: tell it everything anew."""
+        if not self._overflowed or self._output.waiting:
+            return
+        self._overflowed = False
+        self._said.clear()
+        self._say({"reset": True})
+        for change in self.tables.everything():
+            self.change(change)
+        self._say({"sync": self._generation})
+        self._output.allow_a_snapshot()
+
+    def _say(self, said: lines.Object) -> None:
+        """Nothing while the reader is too far behind: a snapshot will follow."""
+        if self._overflowed:
+            return
+        self._output.say(lines.line(said))
+        if self._output.full:
+            self._overflowed = True
+            self._output.forget()
+
+    def _change_in_view(self, change: Change) -> None:
+        self._show(change)
+        scope, key = change.scope, change.key
+        if scope.table == "nsid" and isinstance(key, int):
+            self._look_again(self._rows_of(key))
+        elif scope.table == "link" and self._only.interface:
+            rows = self._rows_of(scope.nsid)
+            self._look_again(row for row in rows if interface_of(row.key) == key)
+
+    def _show(self, change: Change) -> None:
+        """The change as it looks through the filter."""
+        place = (change.scope, change.key)
+        visible = change.op != "del" and self._only.passes(self.tables, *place)
+        op = {
+            (False, True): "new",
+            (True, True): "change",
+            (True, False): "del",
+        }.get((place in self._said, visible))
+        if op is None:
+            return
+        if visible:
+            self._said.add(place)
+        else:
+            self._said.discard(place)
+        self._say(lines.change(change._replace(op=op)))
+
+    def _look_again(self, rows: Iterator[Change]) -> None:
+        """A name has changed: which of these are in view now?"""
+        for row in rows:
+            place = (row.scope, row.key)
+            if self._only.passes(self.tables, *place) != (place in self._said):
+                self._show(row)
+
+    def _rows_of(self, nsid: int) -> Iterator[Change]:
+        for table in ("link", "addr", "neigh"):
+            scope = Scope(table, nsid)
+            for key, row in self.tables.rows(*scope).items():
+                yield Change("new", scope, key, row)

@@ -1,0 +1,187 @@
+"""What the mirror holds: rows by table, namespace and key, and how they differ.
+
+A namespace is its nsid as seen from our own namespace; our own is -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from controller.netlink import rtnl
+
+OWN = rtnl.NETNSA_NSID_NOT_ASSIGNED
+TABLES = ("nsid", "link", "addr", "neigh")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace other than our own, by the name people know it by.
+
+    name  "" while it is unknown
+    kind  where the name is from: "netns" (/run/netns), "mininet", "container",
+          "process", or "" without a name
+    """
+
+    name: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A row of table `link`: what rtnetlink says, and who holds a tap open.
+
+    holder  "command[pid]" of the process behind a tun or tap device, "" if none or
+            unknown
+    """
+
+    link: rtnl.Link
+    holder: str = ""
+
+
+Key = int | rtnl.AddrKey | rtnl.NeighKey
+Row = Namespace | Interface | rtnl.Addr | rtnl.Neigh
+Rows = dict[Key, Row]
+
+
+class Scope(NamedTuple):
+    """One table of one namespace: what one dump replaces."""
+
+    table: str
+    nsid: int
+
+
+class Change(NamedTuple):
+    """One row that is new, different, or gone (with the row that it was)."""
+
+    op: str
+    scope: Scope
+    key: Key
+    row: Row
+
+
+class Tables:
+    """All rows.  Every method that changes them tells what changed, in order."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Scope, Rows] = {}
+        # How many addresses and neighbors an interface has, so that its end need not
+        # look through those of all others.
+        self._dependents: dict[tuple[int, int], int] = {}
+
+    def scopes(self) -> tuple[Scope, ...]:
+        return tuple(self._rows)
+
+    def rows(self, table: str, nsid: int) -> Rows:
+        """Not to be changed by the caller."""
+        return self._rows.get(Scope(table, nsid), {})
+
+    def nsids(self) -> tuple[int, ...]:
+        """Every namespace but our own."""
+        return tuple(key for key in self.rows("nsid", OWN) if isinstance(key, int))
+
+    def interface(self, nsid: int, ifi_index: int) -> Interface | None:
+        row = self.rows("link", nsid).get(ifi_index)
+        return row if isinstance(row, Interface) else None
+
+    def everything(self) -> Iterator[Change]:
+        """Each row as if it were new: nsid first, then the links, then the rest."""
+        for scope in sorted(self._rows, key=lambda s: (TABLES.index(s.table), s.nsid)):
+            for key, row in self._rows[scope].items():
+                yield Change("new", scope, key, row)
+
+    def put(self, scope: Scope, key: Key, row: Row) -> Iterator[Change]:
+        rows = self._rows.setdefault(scope, {})
+        old = rows.get(key)
+        if old == row:
+            return
+        rows[key] = row
+        if old is None:
+            self._count(scope, key, 1)
+        yield Change("new" if old is None else "change", scope, key, row)
+
+    def drop(self, scope: Scope, key: Key) -> Iterator[Change]:
+        rows = self._rows.get(scope, {})
+        if key not in rows:
+            return
+        row = rows.pop(key)
+        self._count(scope, key, -1)
+        if scope.table == "link" and isinstance(key, int):
+            yield from self._drop_dependents(scope.nsid, key)
+        yield Change("del", scope, key, row)
+
+    def drop_namespace(self, nsid: int) -> Iterator[Change]:
+        """Its addresses and neighbors, its interfaces, then the namespace itself."""
+        for table in ("addr", "neigh", "link"):
+            for key in tuple(self.rows(table, nsid)):
+                yield from self.drop(Scope(table, nsid), key)
+            self._rows.pop(Scope(table, nsid), None)
+        yield from self.drop(Scope("nsid", OWN), nsid)
+
+    def replace_scope(self, scope: Scope, fresh: Rows) -> Iterator[Change]:
+        """Make one scope equal to `fresh`; what is gone goes first."""
+        self._rows.setdefault(scope, {})
+        for key in tuple(self.rows(*scope)):
+            if key not in fresh:
+                yield from self.drop(scope, key)
+        for key, row in fresh.items():
+            yield from self.put(scope, key, inherit(self.rows(*scope).get(key), row))
+
+    def load(self, scope: Scope, rows: Rows) -> None:
+        """Take the rows of a dump; a scope without rows has been read, too."""
+        self._rows[scope] = rows
+        for key in rows:
+            self._count(scope, key, 1)
+
+    def become(self, fresh: Tables) -> Iterator[Change]:
+        """Make everything equal to `fresh`: namespaces, then links, then the rest."""
+        for nsid in self.nsids():
+            if nsid not in fresh.rows("nsid", OWN):
+                yield from self.drop_namespace(nsid)
+        scopes = {*self._rows, *fresh._rows}
+        for scope in sorted(scopes, key=lambda s: (TABLES.index(s.table), s.nsid)):
+            yield from self.replace_scope(scope, fresh.rows(*scope))
+
+    def _drop_dependents(self, nsid: int, ifi_index: int) -> Iterator[Change]:
+        """The kernel announces these before the interface's own end; if we missed it,
+        an address must not outlive its interface."""
+        if not self._dependents.get((nsid, ifi_index)):
+            return
+        for table in ("addr", "neigh"):
+            for key in tuple(self.rows(table, nsid)):
+                if interface_of(key) == ifi_index:
+                    yield from self.drop(Scope(table, nsid), key)
+
+    def _count(self, scope: Scope, key: Key, step: int) -> None:
+        if isinstance(key, int):
+            return
+        owner = (scope.nsid, interface_of(key))
+        count = self._dependents.get(owner, 0) + step
+        if count:
+            self._dependents[owner] = count
+        else:
+            self._dependents.pop(owner, None)
+
+
+def interface_of(key: Key) -> int:
+    if isinstance(key, rtnl.AddrKey):
+        return key.ifa_index
+    if isinstance(key, rtnl.NeighKey):
+        return key.ndm_ifindex
+    return key
+
+
+def inherit(old: Row | None, new: Row) -> Row:
+    """What rtnetlink does not tell, and was found out before, stays with the row."""
+    if isinstance(new, Namespace) and isinstance(old, Namespace):
+        return new if new.name else old
+    if isinstance(new, Interface) and isinstance(old, Interface):
+        held = old.holder and new.link.carrier and same_device(old.link, new.link)
+        return replace(new, holder=old.holder) if held else new
+    return new
+
+
+def same_device(old: rtnl.Link, new: rtnl.Link) -> bool:
+    """An ifindex can be used again by request: then name and address tell."""
+    return (old.kind, old.ifname) == (new.kind, new.ifname)

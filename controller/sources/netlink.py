@@ -1,0 +1,280 @@
+"""The kernel of this host: rows of the netlink helper's tables to events.
+
+The helper (`controller.netlink`) is another process, so that bursts of kernel messages
+and the rights to hear them stay out of this one.  When it ends it is started again; the
+last picture stays until the next one is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from controller.events import (
+    Event,
+    KernelChanged,
+    KernelFact,
+    KernelKey,
+    KernelLost,
+    KernelSynced,
+)
+from flows.view import Address, AddressKey, Link, LinkKey, Namespace, NamespaceKey
+
+TABLES = "link,addr,nsid"
+READ_SIZE = 64 * 1024  # octets; some 300 rows, then other threads have their turn
+LINE_MAX = 1024 * 1024  # octets; a link with 500 alternative names has 60 thousand
+BACKOFF, BACKOFF_MAX = 0.1, 5.0  # seconds before the helper is started again
+LOST_AFTER = 3  # starts without a picture
+SILENCE_MAX = 30.0  # seconds without a line before the first picture is complete
+END_TIMEOUT = 2.0  # seconds for the helper to end by itself
+WHY_MAX = 2000  # octets of its standard error that are read
+
+IFF_UP, IFF_LOWER_UP = 0x1, 0x10000  # linux/if.h
+IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40  # linux/if_addr.h
+
+# The helper needs the standard library, and this package behind it.
+START = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from controller.netlink.helper import main; sys.exit(main())"
+)
+HERE = str(Path(__file__).resolve().parents[2])
+
+Json = dict[str, Any]
+Change = tuple[KernelKey, KernelFact | None]
+log = logging.getLogger("isat.netlink")
+
+
+class Garbled(Exception):
+    """What was read is not what the helper says."""
+
+
+class Netlink:
+    """Keeps a helper running and reports what it says, from a thread of its own.
+
+    notes        what the helper cannot see, and which right it would need
+    corrections  rows by table that its audits had to correct since it started
+    """
+
+    def __init__(
+        self,
+        report: Callable[[Event], None],
+        *,
+        python: str = sys.executable,
+        options: Sequence[str] = (),
+    ) -> None:
+        self.notes: tuple[str, ...] = ()
+        self.corrections: dict[str, int] = {}
+        self._report = report
+        self._command = (python, "-I", "-S", "-c", START, HERE, "--table", TABLES)
+        self._options = tuple(options)
+        self._stopping = threading.Event()
+        self._ours: socket.socket | None = None
+        self._thread = threading.Thread(target=self._run, name="netlink", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The helper ends when it sees the end of its reader."""
+        self._stopping.set()
+        if self._ours is not None:
+            with suppress(OSError):  # it has just ended by itself
+                self._ours.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    def _run(self) -> None:
+        failures, pause = 0, BACKOFF
+        while not self._stopping.is_set():
+            session = Session(self._report, self._learn)
+            why = self._live(session)
+            if self._stopping.is_set():
+                return
+            if session.synced:
+                failures, pause = 0, BACKOFF
+            failures += 1
+            log.warning("the netlink helper ended: %s", why)
+            if failures == LOST_AFTER:
+                self._report(KernelLost(f"the netlink helper does not start: {why}"))
+            self._stopping.wait(pause)
+            pause = min(2 * pause, BACKOFF_MAX)
+
+    def _learn(self, said: Json) -> None:
+        """What the helper says of itself."""
+        if "note" in said and said["note"] not in self.notes:
+            self.notes += (said["note"],)
+            log.info("%s", said["note"])
+        elif "audit" in said:
+            self.corrections = said["audit"]
+        elif "dirty" in said:
+            log.info("the netlink helper reads all again: %s", said["dirty"])
+
+    def _live(self, session: Session) -> str:
+        """One helper from its start to its end; why it ended."""
+        with tempfile.TemporaryFile() as stderr:
+            ours, theirs = socket.socketpair()
+            with ours:
+                try:
+                    helper = self._spawn(theirs, stderr.fileno())
+                except OSError as error:
+                    return str(error)
+                finally:
+                    theirs.close()
+                self._ours = ours
+                why = self._listen(ours, session)
+                self._ours = None
+            code = end(helper)
+            return why or last_words(stderr) or f"it returned {code}"
+
+    def _spawn(self, theirs: socket.socket, stderr: int) -> subprocess.Popen[bytes]:
+        fd = theirs.fileno()
+        return subprocess.Popen(
+            (*self._command, "--fd", str(fd), *self._options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=(fd,),
+        )
+
+    def _listen(self, ours: socket.socket, session: Session) -> str:
+        """Read to the end; "" unless it is us who end it."""
+        try:
+            while not self._stopping.is_set():
+                ours.settimeout(None if session.synced else SILENCE_MAX)
+                data = ours.recv(READ_SIZE)
+                if not data:
+                    break
+                session.hear(data)
+                time.sleep(0)
+        except TimeoutError:
+            return f"it said nothing for {SILENCE_MAX:.0f} s"
+        except (OSError, Garbled) as error:
+            return str(error)
+        return ""
+
+
+def end(helper: subprocess.Popen[bytes]) -> int:
+    """Wait for a helper whose reader has gone."""
+    try:
+        return helper.wait(END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        helper.kill()
+        return helper.wait()
+
+
+def last_words(stderr: Any) -> str:
+    """The last line of a traceback says what went wrong."""
+    size = stderr.seek(0, 2)
+    stderr.seek(max(0, size - WHY_MAX))
+    lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+class Session:
+    """What one helper says, from its first line to its last."""
+
+    def __init__(
+        self, report: Callable[[Event], None], learn: Callable[[Json], None]
+    ) -> None:
+        self.synced = False
+        self._report = report
+        self._learn = learn
+        self._rest = b""
+        self._picture: dict[KernelKey, KernelFact] | None = {}  # None when complete
+        self._addresses: dict[AddressKey, dict[tuple[int, str], Address]] = {}
+
+    def hear(self, data: bytes) -> None:
+        """The changes of one read are one event."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LINE_MAX:
+            raise Garbled(f"a line of more than {LINE_MAX} octets")
+        changes: list[Change] = []
+        try:
+            for line in lines:
+                self._line(json.loads(line), changes)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Garbled(f"not a line of ours: {error!r}") from error
+        if changes:
+            self._report(KernelChanged(tuple(changes)))
+
+    def _line(self, said: Json, changes: list[Change]) -> None:
+        if "op" in said:
+            for key, fact in self._changes(said):
+                if self._picture is None:
+                    changes.append((key, fact))
+                elif fact is None:
+                    self._picture.pop(key, None)
+                else:
+                    self._picture[key] = fact
+        elif "sync" in said:
+            self._sync()
+        elif "reset" in said:
+            changes.clear()
+            self._picture = {}
+            self._addresses.clear()
+        else:
+            self._learn(said)
+
+    def _sync(self) -> None:
+        """The first one completes a picture; later ones confirm what was said."""
+        if self._picture is not None:
+            picture, self._picture = self._picture, None
+            self.synced = True
+            self._report(KernelSynced(tuple(picture.values())))
+
+    def _changes(self, said: Json) -> Iterator[Change]:
+        key, value = said["key"], said.get("value")
+        if said["table"] == "link":
+            yield link_change(key, value)
+        elif said["table"] == "nsid":
+            nsid = NamespaceKey(key["nsid"])
+            yield nsid, None if value is None else Namespace(*nsid, value["name"])
+        elif said["table"] == "addr":
+            yield self._address_change(key, value)
+
+    def _address_change(self, key: Json, value: Json | None) -> Change:
+        """The kernel may hold an address twice, with other prefixes or peers: it is
+        there until the last of them goes."""
+        ip = ip_address(key["local"])
+        place = AddressKey(key["nsid"], key["ifa_index"], ip)
+        variant = (key["ifa_prefixlen"], key["address"])
+        rows = self._addresses.setdefault(place, {})
+        if value is None:
+            rows.pop(variant, None)
+        else:
+            unusable = value["ifa_flags"] & (IFA_F_TENTATIVE | IFA_F_DADFAILED)
+            rows[variant] = Address(*place, key["ifa_prefixlen"], not unusable)
+        if rows:
+            return place, max(rows.values(), key=lambda row: row.usable)
+        del self._addresses[place]
+        return place, None
+
+
+def link_change(key: Json, value: Json | None) -> Change:
+    place = LinkKey(key["nsid"], key["ifi_index"])
+    if value is None:
+        return place, None
+    address = value.get("address", "")
+    return place, Link(
+        nsid=place.nsid,
+        ifindex=place.ifindex,
+        ifname=value["ifname"],
+        kind=value.get("kind", ""),
+        lladdr=address if len(address) == len("02:00:00:00:00:01") else "",
+        up=bool(value["ifi_flags"] & IFF_UP),
+        lower_up=bool(value["ifi_flags"] & IFF_LOWER_UP),
+        peer=value.get("link", 0),
+        peer_nsid=value.get("link_netnsid"),
+        master=value.get("master", 0),
+        holder=value.get("holder", ""),
+    )
