@@ -1,4 +1,4 @@
-"""Three switches in a row, two hosts on each, and a tap at either end: the demo.
+r"""Three switches in a row, two hosts on each, and a tap at either end: the demo.
 
      tap1                           tap2
        |3                             |3

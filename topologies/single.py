@@ -1,4 +1,4 @@
-"""Four hosts on one switch: the least in which a third party can listen.
+r"""Four hosts on one switch: the least in which a third party can listen.
 
                 s1
            1   2   3   4

@@ -1,4 +1,4 @@
-"""Seven switches as a binary tree, eight hosts at its leaves.
+r"""Seven switches as a binary tree, eight hosts at its leaves.
 
                    s1
               1 /      \ 2

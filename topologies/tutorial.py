@@ -1,4 +1,4 @@
-"""The first lesson: one bridge and two taps, each held open by a process.
+r"""The first lesson: one bridge and two taps, each held open by a process.
 
              s1
             1  2

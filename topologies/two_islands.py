@@ -1,4 +1,4 @@
-"""Two networks that share a controller and nothing else, and use the same addresses.
+r"""Two networks that share a controller and nothing else, and use the same addresses.
 
         s1              s2
        1  2            1  2

@@ -1,0 +1,1 @@
+"""The networks as values, and the host behind a tap."""
