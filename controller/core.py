@@ -44,7 +44,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.expiry import Expiry, Subject, witness
-from controller.heal import reopened
+from controller.heal import newly_deaf
 from controller.learn import learn, recover
 from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import plan
@@ -178,7 +178,7 @@ class Core:
             case _:
                 pass
         before, self.view = self.view, learn(self.view, event, now)
-        for bridge, ifname in reopened(before, self.view):
+        for bridge, ifname in newly_deaf(before, self.view):
             yield HealPort(bridge, ifname)
 
     def _listed(self, event: FlowsListed, now: float) -> None:

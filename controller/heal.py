@@ -1,35 +1,31 @@
-"""See which ports lost their interface: it was deleted, and made again by name.
+"""Say which ports must be opened again: their interface was deleted and made anew.
 
 ovs-vswitchd keeps the dead interface open, reports no error, and drops everything
-(measured on Open vSwitch 3.1, userspace datapath; docs/how-to/adopt-a-bridge.md).
+(measured on Open vSwitch 3.1, userspace datapath).  OVSDB's edge sees which ports are
+deaf in this way; healing is for the switches that are connected to us.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flows.view import OWN_NAMESPACE, Interface, LinkKey, View
+from flows.view import PortKey, View
 
 
-def reopened(before: View, after: View) -> Iterator[tuple[str, str]]:
-    """(bridge, ifname) of each port whose interface was replaced by this event."""
-    if before.links is after.links and before.interfaces is after.interfaces:
+def newly_deaf(before: View, after: View) -> Iterator[tuple[str, str]]:
+    """(bridge, ifname) of each port that went deaf with this event."""
+    if before.interfaces is after.interfaces:
         return
-    known = set(dead_ports(before))
-    yield from (port for port in dead_ports(after) if port not in known)
+    known = set(deaf_ports(before))
+    yield from (port for port in deaf_ports(after) if port not in known)
 
 
-def dead_ports(view: View) -> Iterator[tuple[str, str]]:
-    names = {
-        link.ifname for key, link in view.links.items() if key.nsid == OWN_NAMESPACE
-    }
-    for row in view.interfaces.values():
+def deaf_ports(view: View) -> Iterator[tuple[str, str]]:
+    for key, row in view.interfaces.items():
         bridge = view.bridges.get(row.datapath_id)
-        if bridge is not None and is_dead(row, view) and row.ifname in names:
+        if row.deaf and bridge is not None and is_ours(view, key):
             yield bridge.name, row.ifname
 
 
-def is_dead(row: Interface, view: View) -> bool:
-    """The ifindex that ovs-vswitchd opened is gone."""
-    key = LinkKey(OWN_NAMESPACE, row.ifindex)
-    return row.type == "" and row.ifindex > 0 and key not in view.links
+def is_ours(view: View, key: PortKey) -> bool:
+    return key in view.ports or view.bridges[key.datapath_id].adopted

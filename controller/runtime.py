@@ -1,0 +1,166 @@
+"""Run the core: one inbox, one consumer, and the edges on both sides of it.
+
+Knows no framework.  Under ryu-manager, eventlet has replaced the standard library's
+threads, sockets and queues before this module is loaded, so that a thread here is a
+green one there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from queue import Empty, Full, Queue
+
+from controller import eventlog
+from controller.commands import AdoptBridge, Command, HealPort
+from controller.config import Config
+from controller.core import Core, Policy
+from controller.events import (
+    ArpSeen,
+    BridgeRefused,
+    Event,
+    FrameIgnored,
+    FrameSeen,
+)
+from controller.northbound.answers import answer
+from controller.northbound.server import Server
+from controller.sources.netlink import Netlink
+from controller.sources.ovsdb import Ovsdb
+
+INBOX = 10_000  # events waiting; then packets are dropped and other sources wait
+BATCH = 256  # events taken together: as many share one compilation
+LONGEST_WAIT = 60.0  # seconds
+
+log = logging.getLogger("isat")
+
+Perform = Callable[[Command], None]
+
+
+class Runtime:
+    """Everything of a controller but its OpenFlow channel.
+
+    perform  carries out the commands that concern a switch
+    """
+
+    def __init__(
+        self, config: Config, *, listening: int, socket_path: str, perform: Perform
+    ) -> None:
+        self.config = config
+        self.listening = listening
+        self.started_at = time.monotonic()
+        self.core = Core(policy_of(config, listening), self.started_at)
+        self.dropped = 0  # packets that found the inbox full
+        self._perform = perform
+        self._inbox: Queue[Event] = Queue(INBOX)
+        self.ovsdb = (
+            Ovsdb(self.report, remote=config.sources.ovsdb)
+            if config.sources.ovsdb
+            else None
+        )
+        self.netlink = Netlink(self.report) if config.sources.netlink else None
+        self.server = Server(socket_path, lambda request: answer(self, request))
+
+    def start(self) -> None:
+        """Begin to listen to this host, and to those who ask."""
+        self.server.start()
+        if self.ovsdb is not None:
+            self.ovsdb.start()
+        if self.netlink is not None:
+            self.netlink.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+        if self.netlink is not None:
+            self.netlink.stop()
+        if self.ovsdb is not None:
+            self.ovsdb.stop()
+
+    def report(self, event: Event) -> None:
+        """Take in a fact.  If there are too many, packets go first: what they could
+        have taught is said again by the next packet."""
+        if not isinstance(event, ArpSeen | FrameSeen | FrameIgnored):
+            self._inbox.put(event)
+            return
+        try:
+            self._inbox.put_nowait(event)
+        except Full:
+            self.dropped += 1
+
+    def run(self) -> None:
+        """One consumer: the core sees events in order of arrival.  Never returns."""
+        while True:
+            events = self._next_events()
+            try:
+                commands = self.core.handle(events, time.monotonic())
+            except Exception:
+                # A mistake of ours must not end the controller; the next event goes on.
+                log.exception("these events were not understood: %s", events)
+                continue
+            if text := eventlog.line(events, commands):
+                log.info("%s", text)
+            for command in commands:
+                self.perform(command)
+
+    def _next_events(self) -> list[Event]:
+        deadline = self.core.deadline()
+        wait = LONGEST_WAIT if deadline is None else deadline - time.monotonic()
+        events: list[Event] = []
+        try:
+            events.append(self._inbox.get(timeout=max(0.001, min(wait, LONGEST_WAIT))))
+            while len(events) < BATCH:
+                events.append(self._inbox.get_nowait())
+        except Empty:
+            return events
+        return events
+
+    def perform(self, command: Command) -> None:
+        match command:
+            case AdoptBridge(name):
+                self.adopt(name)
+            case HealPort(bridge, ifname):
+                if self.ovsdb is not None:
+                    self.ovsdb.heal(bridge, ifname)
+            case _:
+                self._perform(command)
+
+    # --- what people ask for by `isat` ------------------------------------------------
+
+    def adopt(self, name: str, answer: Callable[[Event], None] | None = None) -> None:
+        """BridgeAdopted or BridgeRefused follows."""
+        if self.ovsdb is None:
+            tell(answer, without_ovsdb(name))
+        else:
+            self.ovsdb.adopt(name, f"tcp:127.0.0.1:{self.listening}", answer)
+
+    def release(self, name: str, answer: Callable[[Event], None] | None = None) -> None:
+        """BridgeReleased or BridgeRefused follows."""
+        if self.ovsdb is None:
+            tell(answer, without_ovsdb(name))
+        else:
+            self.ovsdb.release(name, answer)
+
+
+def policy_of(config: Config, listening: int) -> Policy:
+    sources = {"netlink": config.sources.netlink, "ovsdb": bool(config.sources.ovsdb)}
+    return Policy(
+        adopt=config.bridges,
+        bindings=config.bindings,
+        limits=config.limits,
+        max_age=float(config.ageing.max_age),
+        awaited=frozenset(name for name, is_on in sources.items() if is_on),
+        listening=listening,
+    )
+
+
+def without_ovsdb(name: str) -> BridgeRefused:
+    return BridgeRefused(
+        name,
+        "the controller was told not to use OVSDB",
+        "set sources.ovsdb in its configuration",
+    )
+
+
+def tell(answer: Callable[[Event], None] | None, event: Event) -> None:
+    if answer is not None:
+        answer(event)

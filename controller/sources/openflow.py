@@ -1,0 +1,343 @@
+"""The OpenFlow edge: the only module that knows Ryu.
+
+Handlers translate and pass on; they decide nothing.  Messages to a switch are octets
+that `flows.wire` has made, and its answers about flows are read by it, so that of Ryu
+only the channel, the handshake and the dispatching are used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Any, ClassVar
+
+from ryu import cfg
+from ryu.base.app_manager import RyuApp
+from ryu.controller import ofp_event
+from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.lib import hub
+from ryu.ofproto import ofproto_v1_3 as ofp
+
+from controller import options
+from controller.commands import (
+    ChangeFlows,
+    Command,
+    CountFlows,
+    CountHits,
+    ListFlows,
+    SendPacket,
+)
+from controller.config import Config, ConfigError, load
+from controller.events import (
+    Binding,
+    ChangeDone,
+    ChangeFailed,
+    FlowsCounted,
+    FlowsListed,
+    HitsCounted,
+    PortChanged,
+    PortGone,
+    SwitchGone,
+    SwitchReady,
+)
+from controller.packets import parse
+from controller.reconcile import Plan
+from controller.runtime import Runtime
+from flows import wire
+from flows.openflow import OWNER, OWNER_MASK, Output
+from flows.pipeline import TABLE_IDS
+from flows.view import Port
+
+PIECE = 60_000  # octets handed to the channel at once, before others get their turn
+MULTIPART_HEADER = 16  # octets before the body of a multipart reply (7.3.5)
+MEMORIES = {TABLE_IDS["guard"], TABLE_IDS["source"]}  # tables that say who is where
+
+log = logging.getLogger("isat")
+
+
+@dataclass(slots=True)
+class Switch:
+    """A connected switch and the answers that it owes us.
+
+    bundles  False once it has refused a bundle: then changes go message by message
+    changes  xid -> what it refused of that change, "" so far
+    barriers xid of a barrier -> xid of the change before it
+    listing  flows read so far, of an answer that comes in several messages
+    hits     xid -> cookies that were asked for
+    """
+
+    datapath: Any
+    bundles: bool = True
+    changes: dict[int, str] = field(default_factory=dict)
+    barriers: dict[int, int] = field(default_factory=dict)
+    listings: dict[int, list[wire.Installed]] = field(default_factory=dict)
+    hits: dict[int, int] = field(default_factory=dict)
+
+    def send(self, messages: Iterable[bytes]) -> None:
+        """In pieces: a switch whose echo requests wait too long closes the channel."""
+        for piece in pieces(messages):
+            if not self.datapath.send(piece):
+                return
+            hub.sleep(0)
+
+
+def pieces(messages: Iterable[bytes]) -> Iterator[bytes]:
+    piece = bytearray()
+    for message in messages:
+        if piece and len(piece) + len(message) > PIECE:
+            yield bytes(piece)
+            piece.clear()
+        piece += message
+    if piece:
+        yield bytes(piece)
+
+
+class OpenFlowChannel(RyuApp):  # type: ignore[misc]
+    """The Ryu application.  `controller.app` gives it the name that Ryu loads."""
+
+    OFP_VERSIONS: ClassVar = [ofp.OFP_VERSION]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        options.register()
+        conf = cfg.CONF
+        port = conf.ofp_tcp_listen_port or ofp_default_port()
+        refuse_if_taken(conf.ofp_listen_host, port)
+        self.switches: dict[int, Switch] = {}
+        self._xid = random.randrange(1 << 31)
+        self.runtime = Runtime(
+            configuration(conf.isat_config),
+            listening=port,
+            socket_path=conf.isat_socket,
+            perform=self.perform,
+        )
+
+    def start(self) -> Any:
+        thread = super().start()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self.runtime.start()
+        except OSError as error:
+            raise SystemExit(f"isat: {error}") from None
+        self.threads.append(hub.spawn(self.runtime.run))
+        return thread
+
+    def stop(self) -> None:
+        self.runtime.stop()
+        super().stop()
+
+    # --- what switches say ----------------------------------------------------------
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
+    def on_state(self, ev: Any) -> None:
+        datapath = ev.datapath
+        known = self.switches.get(datapath.id)
+        if ev.state == MAIN_DISPATCHER:
+            self.switches[datapath.id] = Switch(datapath)
+            ports = tuple(port_of(datapath.id, p) for p in datapath.ports.values())
+            self.runtime.report(SwitchReady(datapath.id, ports))
+        elif known is not None and known.datapath is datapath:
+            del self.switches[datapath.id]
+            self.runtime.report(SwitchGone(datapath.id))
+
+    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def on_port_status(self, ev: Any) -> None:
+        datapath_id, port = ev.msg.datapath.id, ev.msg.desc
+        if ev.msg.reason == ofp.OFPPR_DELETE:
+            self.runtime.report(PortGone(datapath_id, port.port_no))
+        else:
+            self.runtime.report(PortChanged(port_of(datapath_id, port)))
+
+    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def on_packet_in(self, ev: Any) -> None:
+        """Only what our own flows sent: other applications may ask for packets, too."""
+        msg = ev.msg
+        if msg.cookie >> 48 == OWNER:
+            in_port = msg.match["in_port"]
+            self.runtime.report(parse(msg.datapath.id, in_port, bytes(msg.data)))
+
+    @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def on_flow_stats(self, ev: Any) -> None:
+        msg = ev.msg
+        switch = self.switches.get(msg.datapath.id)
+        if switch is None or msg.xid not in switch.listings:
+            return
+        try:
+            entries = wire.flow_stats(bytes(msg.buf)[MULTIPART_HEADER:])
+        except wire.Malformed as error:
+            log.warning(
+                "%x: its list of flows is malformed: %s", msg.datapath.id, error
+            )
+            return
+        switch.listings[msg.xid] += entries
+        if not msg.flags & ofp.OFPMPF_REPLY_MORE:
+            self._listed(switch, msg.xid, switch.listings.pop(msg.xid))
+
+    def _listed(self, switch: Switch, xid: int, flows: list[wire.Installed]) -> None:
+        datapath_id = switch.datapath.id
+        cookie = switch.hits.pop(xid, None)
+        if cookie is not None:
+            packets = sum(f.packet_count for f in flows)
+            self.runtime.report(HitsCounted(datapath_id, ((cookie, packets),)))
+            return
+        cookies = frozenset(f.cookie for f in flows)
+        bindings = tuple(binding(f) for f in flows if is_memory(f))
+        self.runtime.report(FlowsListed(datapath_id, cookies, bindings))
+
+    @set_ev_cls(ofp_event.EventOFPAggregateStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def on_aggregate(self, ev: Any) -> None:
+        self.runtime.report(FlowsCounted(ev.msg.datapath.id, ev.msg.body.flow_count))
+
+    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def on_barrier(self, ev: Any) -> None:
+        datapath_id = ev.msg.datapath.id
+        switch = self.switches.get(datapath_id)
+        change = switch.barriers.pop(ev.msg.xid, None) if switch else None
+        if switch is None or change is None:
+            return
+        refused = switch.changes.pop(change, "")
+        if refused:
+            self.runtime.report(ChangeFailed(datapath_id, refused))
+        else:
+            self.runtime.report(ChangeDone(datapath_id))
+
+    @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def on_error(self, ev: Any) -> None:
+        msg = ev.msg
+        switch = self.switches.get(msg.datapath.id)
+        if switch is not None and msg.xid in switch.changes:
+            switch.changes[msg.xid] = switch.changes[msg.xid] or error_name(msg)
+            switch.bundles = switch.bundles and not lacks_bundles(msg)
+
+    # --- what the core wants --------------------------------------------------------
+
+    def perform(self, command: Command) -> None:
+        switch = self.switches.get(getattr(command, "datapath_id", -1))
+        if switch is None:
+            return  # it is gone, which the core is told by SwitchGone
+        match command:
+            case ChangeFlows(_, plan):
+                self._change(switch, plan)
+            case ListFlows():
+                xid = self._next_xid()
+                switch.listings[xid] = []
+                switch.send([wire.flow_stats_request(OWNER << 48, OWNER_MASK, xid=xid)])
+            case CountFlows():
+                request = wire.aggregate_stats_request(
+                    OWNER << 48, OWNER_MASK, xid=self._next_xid()
+                )
+                switch.send([request])
+            case CountHits(_, cookies):
+                switch.send(self._count(switch, cookie) for cookie in cookies)
+            case SendPacket(_, port_no, data):
+                switch.send([wire.packet_out(data, Output(port_no))])
+
+    def _count(self, switch: Switch, cookie: int) -> bytes:
+        xid = self._next_xid()
+        switch.listings[xid], switch.hits[xid] = [], cookie
+        return wire.flow_stats_request(cookie, xid=xid)
+
+    def _change(self, switch: Switch, plan: Plan) -> None:
+        xid, barrier = self._next_xid(), self._next_xid()
+        switch.changes[xid] = ""
+        switch.barriers[barrier] = xid
+        if switch.bundles:
+            switch.send(wire.bundle(xid, messages_of(plan), xid=xid))
+        else:
+            switch.send(wire.with_xid(message, xid) for message in messages_of(plan))
+        switch.send([wire.barrier_request(barrier)])
+
+    def _next_xid(self) -> int:
+        self._xid = (self._xid + 1) & 0x7FFFFFFF or 1
+        return self._xid
+
+
+def messages_of(plan: Plan) -> Iterator[bytes]:
+    """New before old, so that there is never a gap."""
+    yield from (wire.flow_mod(flow) for flow in plan.add)
+    yield from (wire.delete_by_cookie(cookie) for cookie in plan.delete)
+
+
+# --- translations -------------------------------------------------------------------
+
+
+def port_of(datapath_id: int, port: Any) -> Port:
+    """ofp_port, OpenFlow 1.3, 7.2.1."""
+    down = port.config & ofp.OFPPC_PORT_DOWN or port.state & ofp.OFPPS_LINK_DOWN
+    name = port.name
+    if isinstance(name, bytes):
+        name = name.decode(errors="surrogateescape")
+    return Port(datapath_id, port.port_no, name, port.hw_addr, not down)
+
+
+def is_memory(entry: wire.Installed) -> bool:
+    fields = dict(entry.match)
+    return entry.table in MEMORIES and {"in_port", "reg1", "eth_src"} <= fields.keys()
+
+
+def binding(entry: wire.Installed) -> Binding:
+    fields: dict[str, str] = dict(entry.match)
+    ip = fields.get("arp_spa")
+    return Binding(
+        entry.cookie,
+        int(fields["in_port"], 0),
+        int(fields["reg1"], 0),
+        fields["eth_src"],
+        IPv4Address(ip) if ip else None,
+    )
+
+
+def error_name(msg: Any) -> str:
+    if msg.type == ofp.OFPET_EXPERIMENTER:
+        return f"experimenter {msg.experimenter:#x} type {msg.exp_type}"
+    return str(ofp.ofp_error_code_to_str(msg.type, msg.code))
+
+
+def lacks_bundles(msg: Any) -> bool:
+    """The switch does not know the extension at all, rather than one flow."""
+    return bool(
+        msg.type == ofp.OFPET_BAD_REQUEST
+        and msg.code in (ofp.OFPBRC_BAD_EXPERIMENTER, ofp.OFPBRC_BAD_EXP_TYPE)
+    )
+
+
+# --- starting -----------------------------------------------------------------------
+
+
+def configuration(path: str | None) -> Config:
+    """The policy file.  A mistake in it ends the start, before anything is changed."""
+    if not path:
+        return Config()
+    try:
+        return load(path)
+    except ConfigError as error:
+        os.write(2, f"isat: {error}\n".encode(errors="backslashreplace"))
+        raise SystemExit(4) from None
+
+
+def refuse_if_taken(host: str, port: int) -> None:
+    """Eventlet listens with SO_REUSEPORT, and two controllers would share the switches
+    between them without a word.  So look before Ryu listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SystemExit(
+                f"isat: cannot listen on {host}:{port}: {error.strerror};"
+                f" another controller? See `ss -ltnp sport = :{port}`,"
+                f" or choose another port with --ofp-tcp-listen-port"
+            ) from None
+
+
+def ofp_default_port() -> int:
+    from ryu.ofproto import ofproto_common
+
+    return int(ofproto_common.OFP_TCP_PORT)
