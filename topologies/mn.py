@@ -170,6 +170,11 @@ class FarEnd(Intf):
     def IP(self) -> str:
         return str(self.node.IP())
 
+    def MAC(self) -> str:
+        return str(self.node.MAC())
+
+    updateIP, updateMAC = IP, MAC  # at Mininet's prompt a name becomes an address
+
     def status(self) -> str:
         return "OK" if self.node.process.poll() is None else "MISSING"
 

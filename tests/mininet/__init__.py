@@ -1,0 +1,1 @@
+"""Networks that Mininet runs, on an Open vSwitch of the test's own."""
