@@ -1,0 +1,1 @@
+"""The netlink mirror: what it is made of, and what it says of real namespaces."""

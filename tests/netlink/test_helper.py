@@ -1,0 +1,167 @@
+"""The process: its options, its rights, its readers, its losses."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from controller.netlink import rights
+from controller.netlink.helper import main
+from tests.netlink.lab import ROOT, Lab, differences, ip, new_lab, reader
+from tests.support.wait import wait_until
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with new_lab() as lab:
+        lab.veth("a1", lab.own, "eth0", lab.h1)
+        lab.veth("a2", lab.own, "eth0", lab.h2)
+        ip("-n", lab.h1, "addr", "add", "10.1.0.1/24", "dev", "eth0")
+        yield lab
+
+
+def test_an_unknown_table_is_answered_by_the_known_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["--table", "link,adr"])
+    assert error.value.code == 2
+    said = capsys.readouterr().err
+    assert "unknown table 'adr': write some of nsid,link,addr,neigh" in said
+
+
+@pytest.mark.root
+def test_tables_can_be_chosen(lab: Lab) -> None:
+    with reader(lab.own, "--once", "--table", "addr") as mirror:
+        mirror.finish()
+    assert list(mirror.tables) == ["addr"]
+    assert any("10.1.0.1" in key for key in mirror.tables["addr"])
+
+
+@pytest.mark.root
+def test_one_namespace_can_be_chosen_by_name(lab: Lab) -> None:
+    """Also when it is connected, and named, while the mirror runs."""
+    lab.veth("b1", lab.own, "eth1", lab.add("h3"))
+    with reader(lab.own, "--namespace", lab.name("h4")) as mirror:
+        assert mirror.synced().tables == {}
+        lab.veth("b2", lab.own, "eth1", lab.add("h4"))
+        mirror.wait(lambda: mirror.nsid(lab.name("h4")) is not None, "h4")
+        mirror.wait(lambda: mirror.link(mirror.nsid(lab.name("h4")), "eth1"), "eth1")
+        nsids = {key[0] for rows in mirror.tables.values() for key in rows}
+        assert nsids == {mirror.nsid(lab.name("h4"))}
+
+
+@pytest.mark.root
+def test_one_interface_can_be_chosen_and_may_get_its_name_later(lab: Lab) -> None:
+    options = ("--interface", "late", "--table", "link,addr")
+    with reader(lab.own, *options) as mirror:
+        assert mirror.synced().tables == {}
+        ip("-n", lab.h1, "link", "property", "add", "dev", "eth0", "altname", "late")
+        mirror.wait(lambda: len(mirror.tables.get("link", {})) == 1, "eth0 of h1")
+        assert {"10.1.0.1"} <= {key[4] for key in mirror.tables["addr"]}
+        ip("-n", lab.h1, "link", "property", "del", "dev", "eth0", "altname", "late")
+        mirror.wait(lambda: not any(mirror.tables.values()), "out of view")
+
+
+@pytest.mark.root
+def test_it_keeps_only_the_rights_it_needs(lab: Lab) -> None:
+    with reader(lab.own, "--no-holders") as mirror:
+        mirror.synced()
+        [hello] = mirror.said("hello")
+        status = status_of(mirror.pid)
+    assert hello["capabilities"] == ["CAP_NET_ADMIN", "CAP_NET_BROADCAST"]
+    bits = sum(1 << rights.CAPABILITIES[name] for name in rights.TO_MIRROR)
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == bits
+    assert status["Uid"].split() == ["65534"] * 4
+    assert status["NoNewPrivs"] == "1"
+
+
+def status_of(pid: int) -> dict[str, str]:
+    with open(f"/proc/{pid}/status") as status:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in status)
+
+
+@pytest.mark.root
+def test_without_rights_it_sees_its_own_namespace_and_says_so(lab: Lab) -> None:
+    """Also what was connected: the kernel names the far end's number."""
+    python = accessible_python()
+    command = lab.command(lab.own, *NOBODY, "--bounding-set=-all", python, "-m",
+                          "controller.netlink", "--once")  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert '"ifname":"a1"' in done.stdout
+    assert '"local":"10.1.0.1"' not in done.stdout
+    assert "NETLINK_LISTEN_ALL_NSID needs CAP_NET_BROADCAST" in done.stdout
+
+
+def accessible_python() -> str:
+    """A Python that nobody may run: the test's own may live in /root."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        check = (*NOBODY, python, "-c", "import sys; assert sys.version_info >= (3, 11)")
+        if subprocess.run(check, capture_output=True).returncode == 0:
+            return python
+    pytest.skip("no Python 3.11 that an unprivileged user may run")
+
+
+@pytest.mark.root
+def test_it_ends_with_its_reader(lab: Lab) -> None:
+    ours, theirs = socket.socketpair()
+    command = lab.command(lab.own, sys.executable, "-m", "controller.netlink",
+                          "--fd", str(theirs.fileno()))  # fmt: skip
+    with subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()]) as helper:
+        theirs.close()
+        assert ours.recv(100).startswith(b'{"hello":')
+        ours.close()
+        assert helper.wait(10) == 0
+
+
+@pytest.mark.root
+def test_a_closed_pipe_ends_it(lab: Lab) -> None:
+    command = lab.command(lab.own, sys.executable, "-m", "controller.netlink")
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as helper:
+        assert helper.stdout is not None
+        helper.stdout.readline()
+        helper.stdout.close()
+        assert helper.wait(10) == 0
+
+
+@pytest.mark.root
+def test_events_that_were_missed_are_made_up_for(lab: Lab) -> None:
+    """A small buffer, a mirror that is stopped, more events than it holds."""
+    with reader(lab.own, "--receive-buffer", "4096") as mirror:
+        mirror.synced()
+        os.kill(mirror.pid, signal.SIGSTOP)
+        for number in range(40):
+            ip("-n", lab.h1, "addr", "add", f"10.3.0.{number}/32", "dev", "eth0")
+        ip("-n", lab.own, "link", "del", "a2")
+        ip("-n", lab.own, "link", "add", "br7", "type", "bridge")
+        os.kill(mirror.pid, signal.SIGCONT)
+
+        mirror.wait(lambda: mirror.said("dirty"), "it knows")
+        mirror.wait(lambda: mirror.syncs() >= 2, "it has read all again")
+        names = {-1: lab.own, mirror.nsid(lab.h1): lab.h1}
+        assert len(names) == 2
+        assert mirror.link(-1, "br7") and not mirror.link(-1, "a2")
+        assert mirror.addresses(mirror.nsid(lab.h1)) >= {
+            f"10.3.0.{number}" for number in range(40)
+        }
+
+
+@pytest.mark.root
+def test_a_second_mirror_disturbs_nobody(lab: Lab) -> None:
+    with reader(lab.own) as one, reader(lab.h1) as other:
+        one.synced()
+        other.synced()
+        ip("-n", lab.own, "addr", "add", "10.1.0.9/24", "dev", "a1")
+        one.wait(lambda: "10.1.0.9" in one.addresses(-1), "in its own")
+        other.wait(lambda: "10.1.0.9" in other.addresses(other.nsid(lab.own)), "far")
+        one.wait(lambda: differences(one, lab) == [], "equal")

@@ -1,0 +1,1 @@
+"""The edges, each against the real thing it translates."""
