@@ -86,6 +86,9 @@ class Channel:
 
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
+    was_empty  it held none when it connected
+    compiled   the view that its flows were last compiled from
+    is_settled nothing was listed or refused since then
     audit_at   when to count its flows again
     expected   how many flows there were when they were last counted
     retry_at   after a refusal: when to look again; None if nothing was refused
@@ -94,6 +97,8 @@ class Channel:
 
     installed: frozenset[int] | None = None
     was_empty: bool = False
+    compiled: View | None = None
+    is_settled: bool = False
     audit_at: float = 0.0
     expected: int = 0
     retry_at: float | None = None
@@ -187,6 +192,7 @@ class Core:
         if channel is None:
             return
         channel.installed = event.cookies
+        channel.is_settled = False
         channel.was_empty = not event.cookies
         channel.audit_at = now + AUDIT
         channel.retry_at = None
@@ -285,9 +291,13 @@ class Core:
                 yield ListFlows(datapath_id)
             if channel.installed is None or self._is_waiting(channel, now):
                 continue
+            if channel.compiled is self.view and channel.is_settled:
+                continue
             desired = compile_flows(self.view, datapath_id, self.network)
             self.desired[datapath_id] = desired
-            if change := plan(desired, channel.installed):
+            change = plan(desired, channel.installed)
+            channel.compiled, channel.is_settled = self.view, True
+            if change:
                 channel.installed = frozenset(desired)
                 self.counters["flows added"] += len(change.add)
                 self.counters["flows deleted"] += len(change.delete)

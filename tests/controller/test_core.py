@@ -1,0 +1,351 @@
+"""The controller without its edges: events in, commands out."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address as IP
+
+from controller.commands import (
+    AdoptBridge,
+    ChangeFlows,
+    Command,
+    CountFlows,
+    CountHits,
+    HealPort,
+    ListFlows,
+    SendPacket,
+)
+from controller.core import AUDIT, PATIENCE, Core, Policy
+from controller.events import (
+    ArpSeen,
+    Binding,
+    BridgesSeen,
+    ChangeFailed,
+    Event,
+    FlowsCounted,
+    FlowsListed,
+    HitsCounted,
+    KernelFact,
+    KernelLost,
+    KernelSynced,
+    OvsdbLost,
+    PortGone,
+    SwitchGone,
+    SwitchReady,
+)
+from controller.expiry import SWEEP
+from controller.packets import parse
+from flows.compile import compile_flows
+from flows.openflow import BROADCAST, Flow
+from flows.view import Address, Bridge, Interface, Link, Namespace
+from tests.facts import H1, H2, S1, S2, Fact, interface, kernel_host, ports
+
+NONE: frozenset[int] = frozenset()
+LATER = 1000.0  # seconds: everything heard before is old
+
+
+def arp(
+    spa: str, tpa: str = "10.0.0.9", *, in_port: int = 1, sha: str = H1, op: int = 1
+) -> ArpSeen:
+    return ArpSeen(
+        S1, in_port, 0, sha, BROADCAST, op, sha, IP(spa), "00:00:00:00:00:00", IP(tpa)
+    )
+
+
+def kernel(facts: Iterable[Fact]) -> KernelSynced:
+    kinds = Link | Address | Namespace
+    told: list[KernelFact] = [fact for fact in facts if isinstance(fact, kinds)]
+    return KernelSynced(tuple(told))
+
+
+def changes(commands: Iterable[Command]) -> list[ChangeFlows]:
+    return [command for command in commands if isinstance(command, ChangeFlows)]
+
+
+def connected(*events: Event, policy: Policy | None = None) -> Core:
+    """A core with one empty switch of three ports."""
+    core = Core(policy)
+    core.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=0.0)
+    core.handle([FlowsListed(S1, NONE), *events], now=0.1)
+    return core
+
+
+def held(core: Core, datapath_id: int = S1) -> frozenset[int]:
+    return frozenset(compile_flows(core.view, datapath_id))
+
+
+def bindings(core: Core, datapath_id: int = S1) -> tuple[Binding, ...]:
+    """What an edge would read back from the switch."""
+    flows = compile_flows(core.view, datapath_id).values()
+    return tuple(binding(f) for f in flows if "eth_src" in dict(f.match) and f.table)
+
+
+def binding(flow: Flow) -> Binding:
+    match = dict(flow.match)
+    ip = IP(match["arp_spa"]) if "arp_spa" in match else None
+    vlan, in_port = int(match["reg1"]), int(match["in_port"])
+    return Binding(flow.cookie, in_port, vlan, match["eth_src"], ip)
+
+
+def test_a_new_switch_is_first_asked_what_it_holds() -> None:
+    assert Core().handle([SwitchReady(S1, ())], now=0.0) == [ListFlows(S1)]
+
+
+def test_an_empty_switch_receives_the_pipeline() -> None:
+    core = Core()
+    core.handle([SwitchReady(S1, tuple(ports(S1, 1)))], now=0.0)
+    [change] = changes(core.handle([FlowsListed(S1, NONE)], now=0.1))
+    assert {flow.table for flow in change.plan.add} == set(range(7))
+
+
+def test_one_arp_packet_changes_its_senders_flows_and_saying_it_again_nothing() -> None:
+    core = connected()
+    [change] = changes(core.handle([arp("10.0.0.1")], now=0.2))
+    assert sorted(flow.table for flow in change.plan.add) == [1, 2, 3, 3, 3, 5]
+    assert change.plan.delete == ()
+    assert core.handle([arp("10.0.0.1")], now=0.3) == []
+
+
+def test_a_port_that_goes_takes_exactly_its_hosts_flows() -> None:
+    core = connected()
+    [learned] = changes(core.handle([arp("10.0.0.1")], now=0.2))
+    [gone] = changes(core.handle([PortGone(S1, 1)], now=0.3))
+    hosts = {flow.cookie for flow in learned.plan.add}
+    assert hosts < set(gone.plan.delete)
+    assert len(gone.plan.delete) - len(hosts) == 1  # and the list of ports to flood to
+
+
+def test_a_switch_that_is_gone_is_not_spoken_to() -> None:
+    core = connected()
+    core.handle([SwitchGone(S1)], now=0.2)
+    assert core.handle([PortGone(S1, 1)], now=0.3) == []
+
+
+# --- who must have spoken before flows may be changed -------------------------------
+
+
+def awaiting(*names: str) -> Policy:
+    return Policy(awaited=frozenset(names))
+
+
+def test_nothing_is_changed_before_every_source_has_spoken() -> None:
+    core = Core(awaiting("netlink", "ovsdb"))
+    core.handle([SwitchReady(S1, ())], now=0.0)
+    assert not changes(core.handle([FlowsListed(S1, NONE)], now=0.1))
+    assert not changes(core.handle([KernelSynced(())], now=0.2))
+    assert changes(core.handle([BridgesSeen((), ())], now=0.3))
+
+
+def test_a_source_that_cannot_be_had_is_not_waited_for() -> None:
+    core = Core(awaiting("netlink", "ovsdb"))
+    core.handle([SwitchReady(S1, ()), FlowsListed(S1, NONE)], now=0.0)
+    lost: list[Event] = [KernelLost("no such program"), OvsdbLost("no such socket")]
+    assert changes(core.handle(lost, now=0.1))
+    assert core.sources == {"netlink": "no such program", "ovsdb": "no such socket"}
+
+
+def test_nobody_is_waited_for_beyond_patience() -> None:
+    core = Core(awaiting("netlink"))
+    core.handle([SwitchReady(S1, ()), FlowsListed(S1, NONE)], now=0.0)
+    deadline = core.deadline()
+    assert deadline is not None and deadline <= PATIENCE
+    assert changes(core.handle([], now=PATIENCE))
+
+
+def test_a_switch_with_flows_waits_until_its_siblings_have_told_theirs() -> None:
+    ours = ("tcp:127.0.0.1:6653",)
+    bridges = BridgesSeen(
+        (Bridge(S1, "s1", controllers=ours), Bridge(S2, "s2", controllers=ours)), ()
+    )
+    core = Core(awaiting("ovsdb"))
+    stale = frozenset({0x15A7 << 48 | 1})
+    core.handle([bridges, SwitchReady(S1, ()), FlowsListed(S1, stale)], now=0.0)
+    assert not changes(core.handle([], now=0.1))
+    core.handle([SwitchReady(S2, ())], now=0.2)
+    both = changes(core.handle([FlowsListed(S2, NONE)], now=0.3))
+    assert [change.datapath_id for change in both] == [S1, S2]
+
+
+# --- a restart loses nothing --------------------------------------------------------
+
+
+def test_a_restarted_controller_believes_its_own_flows_and_changes_none() -> None:
+    before = connected(arp("10.0.0.1"), arp("10.0.0.2", in_port=2, sha=H2))
+    after = Core()
+    after.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=0.0)
+    listed = FlowsListed(S1, held(before), bindings(before))
+    assert not changes(after.handle([listed], now=0.1))
+    assert held(after) == held(before)
+
+
+def test_a_flow_that_we_would_not_have_written_is_not_believed() -> None:
+    before = connected(arp("10.0.0.1"))
+    forged = tuple(
+        Binding(b.cookie ^ 1, b.in_port, b.vlan, b.lladdr, b.ip)
+        for b in bindings(before)
+    )
+    after = Core()
+    after.handle([SwitchReady(S1, tuple(ports(S1, 1)))], now=0.0)
+    after.handle([FlowsListed(S1, NONE, forged)], now=0.1)
+    assert not after.view.stations
+
+
+def test_what_was_read_back_is_checked_in_the_next_sweep() -> None:
+    before = connected(arp("10.0.0.1"))
+    after = Core()
+    after.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=LATER)
+    listed = FlowsListed(S1, held(before), bindings(before))
+    after.handle([listed], now=LATER)
+    commands = after.handle([], now=LATER + SWEEP)
+    assert any(isinstance(command, CountHits) for command in commands)
+
+
+def test_a_switch_that_only_reconnects_does_not_bring_back_what_was_forgotten() -> None:
+    core = connected(arp("10.0.0.1"), BridgesSeen((Bridge(S1, "s1"),), ()))
+    old, memory = held(core), bindings(core)
+    core.handle([SwitchGone(S1)], now=1.0)
+    core.handle([SwitchReady(S1, tuple(ports(S1, 2, 3)))], now=2.0)
+    core.handle([SwitchGone(S1)], now=3.0)
+    core.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=4.0)
+    [change] = changes(core.handle([FlowsListed(S1, old, memory)], now=5.0))
+    assert not core.view.stations
+    assert set(change.plan.delete) == old - held(core)
+
+
+# --- what the switch refuses or loses -----------------------------------------------
+
+
+def test_a_refused_change_is_looked_into_and_tried_again() -> None:
+    core = connected()
+    assert core.handle([ChangeFailed(S1, "OFPFMFC_TABLE_FULL")], now=1.0) == []
+    assert core.handle([], now=1.2) == [ListFlows(S1)]
+    assert changes(core.handle([FlowsListed(S1, NONE)], now=1.3))
+
+
+def test_flows_that_somebody_deleted_are_noticed_and_put_back() -> None:
+    core = connected()
+    counted = core.handle([], now=0.1 + AUDIT)
+    assert CountFlows(S1) in counted
+    missing = FlowsCounted(S1, len(held(core)) - 1)
+    assert core.handle([missing], now=11.0) == [ListFlows(S1)]
+    lost = min(held(core))
+    listed = FlowsListed(S1, held(core) - {lost})
+    [change] = changes(core.handle([listed], now=11.1))
+    assert [flow.cookie for flow in change.plan.add] == [lost]
+
+
+def test_a_count_that_is_right_changes_nothing() -> None:
+    core = connected()
+    core.handle([], now=0.1 + AUDIT)
+    assert core.handle([FlowsCounted(S1, len(held(core)))], now=11.0) == []
+
+
+# --- answers by packet-out ----------------------------------------------------------
+
+
+def test_a_question_that_overtakes_the_answers_flow_is_answered_by_packet_out() -> None:
+    core = connected(arp("10.0.0.1"))
+    news, question = arp("10.0.0.2", in_port=2, sha=H2), arp("10.0.0.3", "10.0.0.2")
+    commands = core.handle([news, question], now=1.0)
+    [answer] = [c for c in commands if isinstance(c, SendPacket)]
+    assert (answer.datapath_id, answer.port_no) == (S1, 1)
+    reply = parse(S1, 1, answer.data)
+    assert isinstance(reply, ArpSeen)
+    assert (reply.op, reply.spa, reply.sha) == (2, IP("10.0.0.2"), H2)
+    assert (reply.tpa, reply.eth_dst) == (IP("10.0.0.3"), H1)
+
+
+def test_a_question_that_the_switch_has_answered_is_not_answered_again() -> None:
+    core = connected(arp("10.0.0.1"), arp("10.0.0.2", in_port=2, sha=H2))
+    commands = core.handle([arp("10.0.0.3", "10.0.0.2")], now=1.0)
+    assert not [c for c in commands if isinstance(c, SendPacket)]
+
+
+def test_an_owner_is_never_answered_about_its_own_address() -> None:
+    core = connected()
+    probe = arp("0.0.0.0", "10.0.0.1")
+    commands = core.handle([arp("10.0.0.1"), probe], now=1.0)
+    assert not [c for c in commands if isinstance(c, SendPacket)]
+
+
+# --- ageing -------------------------------------------------------------------------
+
+
+def sent(commands: Iterable[Command]) -> list[SendPacket]:
+    return [command for command in commands if isinstance(command, SendPacket)]
+
+
+def count(core: Core, packets: int, now: float) -> list[Command]:
+    """The switch answers the question for the guard flow of 10.0.0.1."""
+    [check] = core.expiry.checks.values()
+    return core.handle([HitsCounted(S1, ((check.cookie, packets),))], now)
+
+
+def test_an_old_claim_is_asked_about_by_a_unicast_probe() -> None:
+    core = connected(arp("10.0.0.1"))
+    assert any(isinstance(c, CountHits) for c in core.handle([], now=LATER))
+    [probe] = sent(count(core, 7, LATER))
+    question = parse(S1, 1, probe.data)
+    assert isinstance(question, ArpSeen)
+    assert (question.eth_dst, question.tpa) == (H1, IP("10.0.0.1"))
+    assert question.spa == IP("0.0.0.0")
+
+
+def test_a_claim_whose_owner_answers_is_kept() -> None:
+    core = connected(arp("10.0.0.1"))
+    core.handle([], now=LATER)
+    count(core, 7, LATER)
+    core.handle([], now=LATER + 1)
+    assert not sent(count(core, 8, LATER + 1))
+    assert held(core) == core.channels[S1].installed
+    assert not core.expiry.checks
+    [station] = core.view.stations.values()
+    assert station.claims[0].confirmed_at == LATER + 1
+
+
+def test_a_claim_that_nobody_confirms_is_forgotten_after_three_probes() -> None:
+    core = connected(arp("10.0.0.1"))
+    probes = 0
+    for second in range(4):
+        core.handle([], now=LATER + second)
+        probes += len(sent(count(core, 7, LATER + second)))
+    assert probes == 3
+    [station] = core.view.stations.values()
+    assert not station.claims
+
+
+def test_two_who_claim_one_address_are_asked_at_once() -> None:
+    core = connected(arp("10.0.0.1"))
+    core.handle([arp("10.0.0.1", in_port=2, sha=H2)], now=2.0)
+    commands = core.handle([], now=4.0)
+    [asked] = [c for c in commands if isinstance(c, CountHits)]
+    assert len(asked.cookies) == 2
+
+
+def test_what_the_kernel_shows_never_ages() -> None:
+    facts = kernel_host(S1, 1, H1, "10.0.0.1")
+    rows = tuple(fact for fact in facts if isinstance(fact, Interface))
+    core = connected(kernel(facts), BridgesSeen((Bridge(S1, "s1"),), rows))
+    core.handle([arp("10.0.0.1")], now=1.0)
+    assert not [c for c in core.handle([], LATER) if isinstance(c, CountHits)]
+
+
+# --- bridges of this host -----------------------------------------------------------
+
+
+def test_a_bridge_of_the_configuration_is_adopted_once() -> None:
+    core = Core(Policy(adopt=("br0",)))
+    seen = BridgesSeen((Bridge(S1, "br0"), Bridge(S2, "br1")), ())
+    assert core.handle([seen], now=0.0) == [AdoptBridge("br0")]
+    assert core.handle([seen], now=0.1) == []
+
+
+def test_a_port_whose_interface_was_made_anew_is_healed_once() -> None:
+    core = connected()
+    seen = BridgesSeen((Bridge(S1, "s1"),), (interface(S1, 1, deaf=True),))
+    assert HealPort("s1", "s1-eth1") in core.handle([seen], now=1.0)
+    assert core.handle([seen], now=1.1) == []
+
+
+def test_a_deaf_port_of_a_switch_that_is_not_ours_is_left_alone() -> None:
+    core = Core()
+    seen = BridgesSeen((Bridge(S1, "s1"),), (interface(S1, 1, deaf=True),))
+    assert core.handle([seen], now=1.0) == []

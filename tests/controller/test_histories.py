@@ -1,0 +1,171 @@
+"""Whatever happened before, only the present view decides the flows."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.commands import ChangeFlows, Command, CountHits, ListFlows
+from controller.core import Core
+from controller.events import (
+    ArpSeen,
+    BridgesSeen,
+    ChangeFailed,
+    Event,
+    FlowsListed,
+    FrameSeen,
+    HitsCounted,
+    KernelChanged,
+    KernelSynced,
+    PortChanged,
+    PortGone,
+    SwitchGone,
+    SwitchReady,
+)
+from flows.compile import compile_flows
+from flows.openflow import Flow, is_ours
+from flows.view import Address, Bridge, Interface, Link, Namespace, Port
+from tests.facts import S1, S2, cable, kernel_host, port
+
+switches = st.sampled_from([S1, S2])
+numbers = st.integers(1, 4)
+macs = st.integers(1, 4).map(lambda n: f"02:00:00:00:00:0{n}")
+ips = st.integers(1, 5).map(lambda n: IPv4Address(f"10.0.0.{n}"))
+vlans = st.sampled_from([0, 0, 7])
+
+WORLD = [
+    *cable((S1, 4), (S2, 4)),
+    *kernel_host(S1, 1, "02:00:00:00:00:01", "10.0.0.1", "10.0.0.2", nsid=0),
+    *kernel_host(S2, 1, "02:00:00:00:00:02", "10.0.0.3", nsid=1),
+]
+KERNEL = [f for f in WORLD if isinstance(f, Link | Address | Namespace)]
+ROWS = tuple(f for f in WORLD if isinstance(f, Interface))
+BRIDGES = tuple({f.datapath_id: f for f in WORLD if isinstance(f, Bridge)}.values())
+
+
+def arp(
+    s: int, n: int, vlan: int, mac: str, spa: IPv4Address, tpa: IPv4Address
+) -> Event:
+    return ArpSeen(s, n, vlan, mac, "ff:ff:ff:ff:ff:ff", 1, mac, spa, "", tpa)
+
+
+facts = st.sampled_from(KERNEL)
+events = st.one_of(
+    st.builds(arp, switches, numbers, vlans, macs, ips, ips),
+    st.builds(FrameSeen, switches, numbers, vlans, macs),
+    st.builds(lambda s, n, up: PortChanged(port(s, n, up=up)), switches, numbers, st.booleans()),
+    st.builds(PortGone, switches, numbers),
+    st.builds(SwitchGone, switches),
+    st.builds(
+        lambda s, n: SwitchReady(s, tuple(port(s, k) for k in sorted(n))),
+        switches,
+        st.sets(numbers),
+    ),
+    st.builds(ChangeFailed, switches, st.just("OFPFMFC_TABLE_FULL")),
+    st.builds(lambda f: KernelChanged(((f.key, f),)), facts),
+    st.builds(lambda f: KernelChanged(((f.key, None),)), facts),
+    st.builds(lambda some: KernelSynced(tuple(some)), st.lists(facts, unique=True)),
+    st.builds(
+        lambda rows: BridgesSeen(BRIDGES, tuple(rows)),
+        st.lists(st.sampled_from(ROWS), unique=True),
+    ),
+)  # fmt: skip
+pauses = st.sampled_from([0.0, 0.5, 1.0, 400.0])
+
+
+class Switch:
+    """An OpenFlow table that does what it is told, and what OpenFlow 1.3, 6.4 says."""
+
+    def __init__(self) -> None:
+        self.flows: dict[object, Flow] = {}
+
+    def obey(self, change: ChangeFlows) -> None:
+        for flow in change.plan.add:  # OFPFC_ADD replaces an equal match
+            self.flows[flow.key] = flow
+        gone = set(change.plan.delete)
+        self.flows = {k: f for k, f in self.flows.items() if f.cookie not in gone}
+
+    @property
+    def cookies(self) -> frozenset[int]:
+        return frozenset(flow.cookie for flow in self.flows.values())
+
+
+class Lab:
+    """Two switches and a controller, wired together without a wire."""
+
+    def __init__(self) -> None:
+        self.core = Core()
+        self.switches = {S1: Switch(), S2: Switch()}
+
+    def tell(self, event: Event, now: float) -> None:
+        todo: list[Event] = [event]
+        while todo:
+            commands = self.core.handle([todo.pop(0)], now)
+            for command in commands:
+                todo += self.perform(command)
+
+    def perform(self, command: Command) -> list[Event]:
+        match command:
+            case ChangeFlows(datapath_id):
+                self.switches[datapath_id].obey(command)
+            case ListFlows(datapath_id):
+                return [FlowsListed(datapath_id, self.switches[datapath_id].cookies)]
+            case CountHits(datapath_id, cookies):
+                return [HitsCounted(datapath_id, tuple((c, 0) for c in cookies))]
+            case _:
+                pass
+        return []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(events, pauses), max_size=30))
+def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
+    history: list[tuple[Event, float]],
+) -> None:
+    lab, now = Lab(), 0.0
+    for event, pause in history:
+        now += pause
+        lab.tell(event, now)
+    for datapath_id in (S1, S2):
+        ready = SwitchReady(datapath_id, tuple(lab.core.view.ports.values()))
+        ports = tuple(p for p in ready.ports if p.datapath_id == datapath_id)
+        lab.tell(replace(ready, ports=ports), now)
+    for datapath_id, switch in lab.switches.items():
+        wanted = compile_flows(lab.core.view, datapath_id)
+        assert {f.text for f in switch.flows.values()} == {
+            f.text for f in wanted.values()
+        }
+        assert all(map(is_ours, switch.cookies))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(events, pauses), max_size=20))
+def test_saying_nothing_new_changes_nothing(
+    history: list[tuple[Event, float]],
+) -> None:
+    lab, now = Lab(), 0.0
+    for event, pause in history:
+        now += pause
+        lab.tell(event, now)
+    again = [
+        PortChanged(p) for p in lab.core.view.ports.values() if isinstance(p, Port)
+    ]
+    commands = lab.core.handle(again, now)
+    assert not [c for c in commands if isinstance(c, ChangeFlows)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(events, pauses), max_size=30))
+def test_the_index_of_crowds_is_what_a_count_would_find(
+    history: list[tuple[Event, float]],
+) -> None:
+    lab, now = Lab(), 0.0
+    for event, pause in history:
+        now += pause
+        lab.tell(event, now)
+        view = lab.core.view
+        counted: dict[object, int] = {}
+        for station in view.stations.values():
+            counted[station.port] = counted.get(station.port, 0) + 1
+        assert dict(view.crowds) == counted

@@ -1,0 +1,217 @@
+"""What each event teaches."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address as IP
+
+from controller.events import (
+    ArpSeen,
+    BridgesSeen,
+    FrameSeen,
+    KernelChanged,
+    KernelSynced,
+    PortChanged,
+    PortGone,
+    SwitchGone,
+    SwitchReady,
+)
+from controller.learn import learn
+from flows.view import (
+    OWN_NAMESPACE,
+    Bridge,
+    Claim,
+    Limits,
+    LinkKey,
+    PortKey,
+    Station,
+    StationKey,
+    View,
+)
+from tests.facts import (
+    H1,
+    H2,
+    S1,
+    S2,
+    cable,
+    heard_host,
+    ifindex,
+    interface,
+    kernel_host,
+    port,
+    ports,
+    view_of,
+)
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+
+def arp(
+    spa: str, *, at: tuple[int, int] = (S1, 1), sha: str = H1, vlan: int = 0
+) -> ArpSeen:
+    return ArpSeen(
+        *at, vlan, sha, BROADCAST, 1, sha, IP(spa), "00:00:00:00:00:00", IP("10.0.0.9")
+    )
+
+
+def station(view: View, lladdr: str = H1, at: int = S1, vlan: int = 0) -> Station:
+    return view.stations[StationKey(at, vlan, lladdr)]
+
+
+def claims(view: View, lladdr: str = H1) -> set[str]:
+    return {str(claim.ip) for claim in station(view, lladdr).claims}
+
+
+LAB = view_of(ports(S1, 1, 2, 3))
+
+
+def test_the_sender_of_a_request_is_learned() -> None:
+    view = learn(LAB, arp("10.0.0.1"), now=5.0)
+    assert station(view) == Station(S1, 0, H1, 1, 5.0, (Claim(IP("10.0.0.1"), 5.0),))
+
+
+def test_an_rfc_5227_probe_places_the_station_and_claims_no_address() -> None:
+    view = learn(LAB, arp("0.0.0.0"), now=5.0)
+    assert station(view).port_no == 1
+    assert not station(view).claims
+
+
+def test_a_frame_that_is_not_arp_places_the_station() -> None:
+    view = learn(LAB, FrameSeen(S1, 2, 0, H1), now=5.0)
+    assert station(view).port_no == 2
+
+
+def test_a_host_that_moves_keeps_its_addresses() -> None:
+    view = learn(LAB, arp("10.0.0.1"), now=5.0)
+    view = learn(view, arp("10.0.0.11", at=(S1, 2)), now=6.0)
+    assert station(view).port_no == 2
+    assert claims(view) == {"10.0.0.1", "10.0.0.11"}
+
+
+def test_a_host_that_moves_to_another_switch_is_known_once() -> None:
+    view = view_of(cable((S1, 9), (S2, 9)), ports(S1, 1), ports(S2, 1))
+    view = learn(view, arp("10.0.0.1"), now=5.0)
+    view = learn(view, arp("0.0.0.0", at=(S2, 1)), now=6.0)
+    assert set(view.stations) == {StationKey(S2, 0, H1)}
+    assert station(view, at=S2).claims == (Claim(IP("10.0.0.1"), 5.0),)
+
+
+def test_the_same_lladdr_on_two_vlans_is_two_stations() -> None:
+    view = learn(LAB, arp("10.0.0.1", vlan=5), now=5.0)
+    view = learn(view, arp("10.0.0.1", vlan=6, at=(S1, 2)), now=6.0)
+    assert station(view, vlan=5).port_no == 1
+    assert station(view, vlan=6).port_no == 2
+
+
+def test_nothing_is_learned_on_a_port_to_another_switch() -> None:
+    view = view_of(cable((S1, 9), (S2, 9)))
+    assert not learn(view, arp("10.0.0.1", at=(S1, 9)), now=5.0).stations
+
+
+def test_nothing_is_learned_on_a_port_that_is_down_or_unknown() -> None:
+    assert not learn(view_of(port(S1, 1, up=False)), arp("10.0.0.1"), 5.0).stations
+    assert not learn(View(), arp("10.0.0.1"), 5.0).stations
+
+
+def test_what_was_heard_on_a_port_goes_when_it_turns_out_to_be_an_uplink() -> None:
+    facts = cable((S1, 9), (S2, 9))
+    before = view_of([f for f in facts if not hasattr(f, "ifindex")])
+    view = learn(before, arp("10.0.0.1", at=(S1, 9)), now=5.0)
+    assert view.stations
+    links = tuple(f for f in facts if hasattr(f, "peer_nsid"))
+    rows = (interface(S1, 9), interface(S2, 9))
+    view = learn(view, KernelSynced(links), now=6.0)  # type: ignore[arg-type]
+    view = learn(view, BridgesSeen((Bridge(S1, "s1"), Bridge(S2, "s2")), rows), 6.0)
+    assert not view.stations
+
+
+def test_the_kernel_shows_a_station_elsewhere_so_its_packet_is_not_believed() -> None:
+    view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"), ports(S1, 2))
+    assert not learn(view, arp("10.0.0.1", at=(S1, 2)), now=5.0).stations
+
+
+def test_what_the_kernel_states_is_not_kept_as_hearsay() -> None:
+    view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
+    assert learn(view, arp("10.0.0.1"), now=5.0).stations == view.stations
+    view = learn(view, arp("10.0.0.99"), now=5.0)
+    assert claims(view) == {"10.0.0.99"}
+
+
+def test_a_port_that_goes_away_takes_its_stations_along() -> None:
+    view = learn(LAB, arp("10.0.0.1"), now=5.0)
+    assert not learn(view, PortGone(S1, 1), now=6.0).stations
+    assert not learn(view, PortChanged(port(S1, 1, up=False)), now=6.0).stations
+
+
+def test_a_port_number_that_another_interface_takes_over_forgets_its_stations() -> None:
+    view = learn(LAB, arp("10.0.0.1"), now=5.0)
+    renamed = replace(port(S1, 1), ifname="tap7")
+    assert not learn(view, PortChanged(renamed), now=6.0).stations
+
+
+def test_a_carrier_that_the_kernel_saw_go_takes_the_stations_along() -> None:
+    view = view_of(kernel_host(S1, 1, H2), heard_host(S1, 1, H1, "10.0.0.1"))
+    key = LinkKey(OWN_NAMESPACE, ifindex(S1, 1))
+    down = replace(view.links[key], lower_up=False)
+    assert not learn(view, KernelChanged(((key, down),)), now=6.0).stations
+    assert not learn(view, KernelChanged(((key, None),)), now=6.0).stations
+
+
+def test_a_complete_picture_of_the_kernel_replaces_the_former() -> None:
+    view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
+    after = learn(view, KernelSynced(()), now=6.0)
+    assert not after.links and not after.addresses and not after.namespaces
+
+
+def test_a_picture_that_changes_nothing_leaves_the_view_as_it_was() -> None:
+    view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
+    facts = (
+        *view.links.values(),
+        *view.addresses.values(),
+        *view.namespaces.values(),
+    )
+    after = learn(view, KernelSynced(facts), now=6.0)
+    assert after.links is view.links and after.addresses is view.addresses
+
+
+def test_a_switch_that_comes_back_with_fewer_ports_has_lost_their_stations() -> None:
+    view = learn(LAB, arp("10.0.0.1"), now=5.0)
+    view = learn(view, SwitchReady(S1, tuple(ports(S1, 2))), now=6.0)
+    assert set(view.ports) == {PortKey(S1, 2)}
+    assert not view.stations
+
+
+def test_a_foreign_switch_takes_what_was_heard_there_along() -> None:
+    view = learn(LAB, arp("10.0.0.1"), now=5.0)
+    assert not learn(view, SwitchGone(S1), now=6.0).stations
+
+
+def test_a_switch_of_this_host_goes_on_working_without_its_channel() -> None:
+    local = replace(LAB, bridges=LAB.bridges.set(S1, Bridge(S1, "s1")))
+    view = learn(local, arp("10.0.0.1"), now=5.0)
+    assert learn(view, SwitchGone(S1), now=6.0) == view
+
+
+def test_a_bridge_that_was_deleted_takes_its_ports_along() -> None:
+    local = replace(LAB, bridges=LAB.bridges.set(S1, Bridge(S1, "s1")))
+    view = learn(local, arp("10.0.0.1"), now=5.0)
+    after = learn(view, BridgesSeen((), ()), now=6.0)
+    assert not after.ports and not after.stations
+
+
+def test_a_full_port_learns_no_more_stations_and_still_hears_the_known() -> None:
+    view = replace(LAB, limits=Limits(stations_per_port=1))
+    view = learn(view, arp("10.0.0.1"), now=5.0)
+    view = learn(view, arp("10.0.0.2", sha=H2), now=6.0)
+    assert set(view.stations) == {StationKey(S1, 0, H1)}
+    view = learn(view, arp("10.0.0.3"), now=7.0)
+    assert claims(view) == {"10.0.0.1", "10.0.0.3"}
+
+
+def test_a_station_claims_no_more_addresses_than_are_kept() -> None:
+    view = replace(LAB, limits=Limits(addresses_per_station=1))
+    view = learn(view, arp("10.0.0.1"), now=5.0)
+    assert claims(learn(view, arp("10.0.0.2"), now=6.0)) == {"10.0.0.1"}
+
+
+def test_the_old_view_is_untouched() -> None:
+    learn(LAB, arp("10.0.0.1"), now=5.0)
+    assert not LAB.stations

@@ -1,0 +1,163 @@
+"""Facts and views, written the way one would describe a small network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+
+from immutables import Map
+
+from flows.view import (
+    OWN_NAMESPACE,
+    Address,
+    Bridge,
+    Claim,
+    Fixed,
+    Interface,
+    Limits,
+    Link,
+    Namespace,
+    Port,
+    Station,
+    View,
+    crowds_of,
+)
+
+S1, S2, S3 = 1, 2, 3  # datapath_id
+H1, H2, H3 = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3))
+
+Fact = Port | Bridge | Interface | Link | Address | Namespace | Station | Fixed | Limits
+
+TABLE_OF = {
+    Port: "ports",
+    Interface: "interfaces",
+    Link: "links",
+    Address: "addresses",
+    Namespace: "namespaces",
+    Station: "stations",
+}
+
+
+def view_of(*facts: Fact | Iterable[Fact]) -> View:
+    """The view that consists of these facts."""
+    view = View()
+    for fact in flat(facts):
+        if isinstance(fact, Bridge):
+            bridges = view.bridges.set(fact.datapath_id, fact)
+            view = replace(view, bridges=bridges)
+        elif isinstance(fact, Fixed):
+            view = replace(view, bindings=(*view.bindings, fact))
+        elif isinstance(fact, Limits):
+            view = replace(view, limits=fact)
+        else:
+            name = TABLE_OF[type(fact)]
+            table: Map[object, Fact] = getattr(view, name)
+            view = replace(view, **{name: table.set(fact.key, fact)})
+    return replace(view, crowds=crowds_of(view.stations))
+
+
+def flat(facts: Iterable[Fact | Iterable[Fact]]) -> Iterator[Fact]:
+    for fact in facts:
+        if isinstance(fact, Fact):
+            yield fact
+        else:
+            yield from fact
+
+
+def port_lladdr(datapath_id: int, port_no: int) -> str:
+    return f"06:00:00:00:{datapath_id:02x}:{port_no:02x}"
+
+
+def port(datapath_id: int, port_no: int, *, up: bool = True) -> Port:
+    name = f"s{datapath_id}-eth{port_no}"
+    return Port(datapath_id, port_no, name, port_lladdr(datapath_id, port_no), up)
+
+
+def ports(datapath_id: int, *numbers: int) -> list[Port]:
+    return [port(datapath_id, number) for number in numbers]
+
+
+def ifindex(datapath_id: int, port_no: int) -> int:
+    return datapath_id * 100 + port_no
+
+
+def interface(datapath_id: int, port_no: int, **fields: object) -> Interface:
+    name = f"s{datapath_id}-eth{port_no}"
+    row = Interface(datapath_id, port_no, name, ifindex(datapath_id, port_no))
+    return replace(row, **fields)
+
+
+def kernel_host(
+    datapath_id: int,
+    port_no: int,
+    lladdr: str,
+    *ips: str,
+    nsid: int = 0,
+    up: bool = True,
+) -> list[Fact]:
+    """A namespace with one veth end, `ips` on it, behind a port of this host."""
+    near = ifindex(datapath_id, port_no)
+    return [
+        port(datapath_id, port_no, up=up),
+        interface(datapath_id, port_no),
+        Link(
+            OWN_NAMESPACE,
+            near,
+            f"s{datapath_id}-eth{port_no}",
+            "veth",
+            port_lladdr(datapath_id, port_no),
+            lower_up=up,
+            peer=near,
+            peer_nsid=nsid,
+        ),
+        Link(
+            nsid,
+            near,
+            f"h{nsid}-eth0",
+            "veth",
+            lladdr,
+            lower_up=up,
+            peer=near,
+            peer_nsid=OWN_NAMESPACE,
+        ),
+        Namespace(nsid, f"h{nsid}"),
+        *(Address(nsid, near, ip_address(ip), 24) for ip in ips),
+    ]
+
+
+def heard_host(
+    datapath_id: int,
+    port_no: int,
+    lladdr: str,
+    *ips: str,
+    vlan: int = 0,
+    at: float = 0.0,
+) -> list[Fact]:
+    """A station that said of itself that it holds `ips`."""
+    claims = tuple(Claim(ip_address(ip), at) for ip in ips)
+    return [
+        port(datapath_id, port_no),
+        Station(datapath_id, vlan, lladdr, port_no, at, claims),
+    ]
+
+
+def cable(one: tuple[int, int], other: tuple[int, int]) -> list[Fact]:
+    """A veth pair whose ends are ports of two bridges of this host."""
+    facts: list[Fact] = []
+    for near, far in ((one, other), (other, one)):
+        facts += [
+            port(*near),
+            interface(*near),
+            Bridge(near[0], f"s{near[0]}"),
+            Link(
+                OWN_NAMESPACE,
+                ifindex(*near),
+                f"s{near[0]}-eth{near[1]}",
+                "veth",
+                port_lladdr(*near),
+                peer=ifindex(*far),
+                peer_nsid=OWN_NAMESPACE,
+            ),
+        ]
+    return facts

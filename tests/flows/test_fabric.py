@@ -1,0 +1,80 @@
+"""Which ports lead to other switches, and the way between any two switches."""
+
+from flows.fabric import Fabric, fabric
+from flows.view import PortKey, View
+from tests.facts import S1, S2, S3, Fact, cable, interface, port, ports, view_of
+
+
+def shape(view: View) -> Fabric:
+    return fabric(view.ports, view.interfaces, view.links)
+
+
+def patch(one: tuple[int, int], other: tuple[int, int]) -> list[Fact]:
+    def name(end: tuple[int, int]) -> str:
+        return f"s{end[0]}-eth{end[1]}"
+
+    return [
+        port(*one),
+        port(*other),
+        interface(*one, ifindex=0, type="patch", peer=name(other)),
+        interface(*other, ifindex=0, type="patch", peer=name(one)),
+    ]
+
+
+def test_a_veth_pair_between_two_of_our_bridges_is_a_cable() -> None:
+    found = shape(view_of(cable((S1, 9), (S2, 8))))
+    assert found.uplinks == {
+        PortKey(S1, 9): PortKey(S2, 8),
+        PortKey(S2, 8): PortKey(S1, 9),
+    }
+    assert found.islands == {S1: S1, S2: S1}
+
+
+def test_two_patch_ports_are_a_cable() -> None:
+    found = shape(view_of(patch((S1, 9), (S2, 8))))
+    assert found.uplinks[PortKey(S1, 9)] == PortKey(S2, 8)
+
+
+def test_switches_without_a_cable_are_islands_of_their_own() -> None:
+    found = shape(view_of(ports(S1, 1), ports(S2, 1)))
+    assert found.islands == {S1: S1, S2: S2}
+    assert not found.uplinks
+
+
+def test_a_port_towards_a_bridge_that_is_not_ours_is_no_uplink() -> None:
+    facts = [f for f in cable((S1, 9), (S2, 8)) if f != port(S2, 8)]
+    assert not shape(view_of(facts)).uplinks
+
+
+def test_a_way_leaves_by_the_port_of_the_shortest_path() -> None:
+    line = view_of(cable((S1, 9), (S2, 8)), cable((S2, 9), (S3, 8)))
+    found = shape(line)
+    assert found.ways[S1] == {S2: 9, S3: 9}
+    assert found.ways[S2] == {S1: 8, S3: 9}
+
+
+def test_a_ring_is_broken_into_a_tree_and_paths_stay_short() -> None:
+    ring = view_of(
+        cable((S1, 9), (S2, 8)), cable((S2, 9), (S3, 8)), cable((S3, 9), (S1, 8))
+    )
+    found = shape(ring)
+    assert len(found.uplinks) == 6
+    assert len(found.tree) == 4  # both ends of two cables
+    assert found.ways[S2] == {S1: 8, S3: 9}
+
+
+def test_two_cables_between_two_switches_carry_one_copy_of_a_broadcast() -> None:
+    found = shape(view_of(cable((S1, 8), (S2, 8)), cable((S1, 9), (S2, 9))))
+    assert found.tree == {PortKey(S1, 8), PortKey(S2, 8)}
+
+
+def test_a_cable_that_is_down_connects_nobody_and_is_still_a_cable() -> None:
+    found = shape(view_of(cable((S1, 9), (S2, 8)), port(S2, 8, up=False)))
+    assert found.islands == {S1: S1, S2: S2}
+    assert PortKey(S1, 9) in found.uplinks
+
+
+def test_a_cable_from_a_switch_to_itself_is_never_on_the_tree() -> None:
+    found = shape(view_of(cable((S1, 8), (S1, 9))))
+    assert set(found.uplinks) == {PortKey(S1, 8), PortKey(S1, 9)}
+    assert not found.tree
