@@ -50,8 +50,7 @@ DEFAULTS = {  # what Open vSwitch does while the setting is unset
     "controller.controller_rate_limit": "no limit",
     "controller.controller_burst_limit": "no limit",
 }
-FLUSHES = {CONTROLLER, "fail_mode"}  # Open vSwitch then deletes the bridge's flows
-FLUSHED = "flows: all deleted, as Open vSwitch does when controller or fail_mode change"
+FLUSHED = "flows: all deleted, as with the first controller and without the last"
 MEMORY = "isat-before"  # key in external_ids: what adopting changed, as JSON
 
 
@@ -69,8 +68,9 @@ class Change:
 
 
 def in_words(changes: tuple[Change, ...]) -> tuple[str, ...]:
-    flushed = (FLUSHED,) if any(change.name in FLUSHES for change in changes) else ()
-    return (*map(str, changes), *flushed)
+    """The changes, and what Open vSwitch does on its own when it sees them."""
+    flushed = any(change.name == CONTROLLER for change in changes)
+    return (*map(str, changes), *((FLUSHED,) if flushed else ()))
 
 
 def adopting(now: Settings, target: str) -> tuple[Change, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 from immutables import Map
 
@@ -52,8 +53,9 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             view = replace(view, limits=fact)
         else:
             name = TABLE_OF[type(fact)]
-            table: Map[object, Fact] = getattr(view, name)
-            view = replace(view, **{name: table.set(fact.key, fact)})
+            table: Map[Any, Any] = getattr(view, name)
+            changed: dict[str, Any] = {name: table.set(fact.key, fact)}
+            view = replace(view, **changed)
     return replace(view, crowds=crowds_of(view.stations))
 
 
@@ -82,7 +84,7 @@ def ifindex(datapath_id: int, port_no: int) -> int:
     return datapath_id * 100 + port_no
 
 
-def interface(datapath_id: int, port_no: int, **fields: object) -> Interface:
+def interface(datapath_id: int, port_no: int, **fields: Any) -> Interface:
     name = f"s{datapath_id}-eth{port_no}"
     row = Interface(datapath_id, port_no, name, ifindex(datapath_id, port_no))
     return replace(row, **fields)

@@ -128,6 +128,9 @@ class Ovsdb:
         if self._thread.is_alive():
             self._thread.join(2 * STOP_LIMIT)
         self._bell.close()
+        while self._requests:
+            request = self._requests.popleft()
+            request.answer(request.refuse(Refused("the connection was closed")))
 
     def adopt(
         self,
@@ -179,9 +182,6 @@ class Ovsdb:
                 self._bell.wait(LOST_AFTER)
             finally:
                 session.close()
-        while self._requests:
-            request = self._requests.popleft()
-            request.answer(request.refuse(Refused("the connection was closed")))
 
     def _is_over(self, *, busy: bool) -> bool:
         until = self._until

@@ -38,9 +38,7 @@ def test_an_address_of_a_namespace_is_known_before_its_host_speaks() -> None:
     assert answered_with(view, "10.0.0.1") == H1
 
 
-def test_an_answer_dies_with_the_address_the_link_the_carrier_and_the_namespace() -> (
-    None
-):
+def test_an_answer_dies_with_address_link_carrier_and_namespace() -> None:
     view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
     far = LinkKey(0, ifindex(S1, 1))
     near = LinkKey(OWN_NAMESPACE, ifindex(S1, 1))

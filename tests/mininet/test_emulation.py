@@ -114,6 +114,17 @@ def test_bridges_bear_marks_and_point_to_the_controller(
         assert ovs.vsctl("get-fail-mode", "s1") == "secure"
 
 
+def test_the_switches_ends_of_cables_bear_marks(ovs: PrivateOvs, emulated: Any) -> None:
+    with emulated(linear.NETWORK, port_mark="06:aa:bb:cc:dd"):
+        links = json.loads(ovs.run("ip", "-json", "link").stdout)
+        marked = {link["ifname"] for link in links if "06:aa:bb:cc:dd" in str(link)}
+        hosts = {host.port_interface for host in linear.NETWORK.hosts}
+        cables = {
+            name for pair in linear.NETWORK.links for name in pair.port_interfaces
+        }
+        assert marked == hosts | cables
+
+
 def test_nothing_stays_behind(ovs: PrivateOvs, emulated: Any) -> None:
     before = interfaces(ovs)
     with emulated(linear.NETWORK) as running:
