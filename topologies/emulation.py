@@ -45,6 +45,7 @@ class Emulation:
         datapath: str = "kernel",
         fail_mode: str = "secure",
         external_ids: Mapping[str, str] | None = None,
+        port_mark: str = "",
         inside: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,
@@ -64,6 +65,7 @@ class Emulation:
             "datapath": datapath,
             "fail_mode": fail_mode,
             "external_ids": dict(external_ids or {}),
+            "port_mark": port_mark,
         }
         self._command = (*inside, PYTHON, "-m", "topologies.mn")
         self._environment = {**os.environ, **(environment or {})}

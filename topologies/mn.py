@@ -39,7 +39,9 @@ STOP_LIMIT = 5.0  # seconds that a tap's process may take to end
 class NetworkTopo(Topo):
     """A network in Mininet's own terms, for `mn --topo` and for `Mininet(topo=...)`."""
 
-    def build(self, network: Network) -> None:
+    def build(self, network: Network, port_mark: str = "") -> None:
+        """port_mark: see `build` below."""
+        self.port_mark, self.marked = port_mark, 0
         for switch in network.switches:
             self.addSwitch(switch.name, dpid=f"{switch.dpid:x}")
         for host in network.hosts:
@@ -47,13 +49,24 @@ class NetworkTopo(Topo):
             self.addHost(
                 host.name, cls=QuietHost, ip=ip, mac=host.mac, ipv6=network.ipv6
             )
-            self.plug(host.name, host.at, cls2=SwitchPort)
+            self.plug(host.name, host.at, cls2=SwitchPort, **self.marks("addr2"))
         for tap in network.taps:
             self.addHost(tap.name, cls=TapNode, ip=tap.ip, mac=tap.mac)
             self.plug(tap.name, tap.at, cls=TapLink)
         for one, other in network.links:
             ends = {"cls1": SwitchPort, "cls2": SwitchPort}
+            ends.update(self.marks("addr1", "addr2"))
             self.addLink(one.switch, other.switch, one.port, other.port, **ends)
+
+    def marks(self, *ends: str) -> dict[str, Any]:
+        """The hardware addresses of these ends of a cable."""
+        first, self.marked = self.marked, self.marked + len(ends)
+        if not self.port_mark:
+            return {}
+        return {
+            end: f"{self.port_mark}:{number:02x}"
+            for number, end in enumerate(ends, start=first)
+        }
 
     def plug(self, station: str, at: End, **options: Any) -> None:
         self.addLink(station, at.switch, port1=0, port2=at.port, **options)
@@ -208,12 +221,15 @@ def build(
     datapath: str = "kernel",
     fail_mode: str = "secure",
     external_ids: dict[str, str] | None = None,
+    port_mark: str = "",
 ) -> Mininet:
     """A network that is not started yet.
 
     controller    "127.0.0.1:6653", or "" for none
     datapath      "kernel" or "user"
     external_ids  put on every bridge
+    port_mark     the first five octets of the hardware addresses of the switches' ends
+                  of cables, which are so marked from the moment they exist; else random
     """
     refuse_taken_names(network)
     # Mininet's own initialization raises limits of the whole machine for good.
@@ -221,11 +237,11 @@ def build(
     switch = {
         "failMode": fail_mode,
         "datapath": datapath,
-        "protocols": "OpenFlow13,OpenFlow14",
+        "protocols": "OpenFlow13",
         "external_ids": external_ids or {},
     }
     mininet = Mininet(
-        topo=NetworkTopo(network),
+        topo=NetworkTopo(network, port_mark),
         switch=specialClass(MarkedSwitch, defaults=switch),
         controller=None,
         build=False,
