@@ -1,0 +1,431 @@
+"""Read the configuration, and say what is wrong with it in the reader's words.
+
+The file is read as a whole before anything is changed: either every value is right, or
+all mistakes are told at once.  `python -m controller.config` prints the reference table
+of keys, `python -m controller.config --json-schema` a JSON Schema for editors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+import yaml
+
+from controller.schema import (
+    Key,
+    ListOf,
+    Mistake,
+    Named,
+    Node,
+    Notes,
+    Scalar,
+    Section,
+    Wrong,
+    flag,
+    integer,
+    is_true,
+)
+from flows.view import Fixed, IPAddress, Limits
+
+MAX_BYTES = 1 << 20  # of the file
+MAX_DEPTH = 20  # sections and lists inside each other
+MAX_NODES = 200_000  # values, an alias counted as what it stands for
+MAX_MISTAKES = 20  # told at once
+
+OVSDB = "unix:/var/run/openvswitch/db.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Ageing:
+    """max_age  seconds after which what was heard in a packet is checked again"""
+
+    max_age: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where facts come from besides the switches.
+
+    netlink  the kernel of this host is read, by a helper process
+    ovsdb    Open vSwitch's database, as "unix:PATH" or "tcp:IP:PORT"; "" is off
+    """
+
+    netlink: bool = True
+    ovsdb: str = OVSDB
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The policy of one controller.  Without a file: all defaults.
+
+    bridges   names of the bridges of this host to adopt at the start
+    bindings  addresses that the operator vouches for
+    """
+
+    bridges: tuple[str, ...] = ()
+    bindings: tuple[Fixed, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    ageing: Ageing = field(default_factory=Ageing)
+    sources: Sources = field(default_factory=Sources)
+
+
+class ConfigError(Exception):
+    """Mistakes in a configuration; the file is not used at all."""
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        self.mistakes = mistakes
+        more = len(mistakes) - MAX_MISTAKES
+        lines = [str(mistake) for mistake in mistakes[:MAX_MISTAKES]]
+        super().__init__("\n".join([*lines, f"and {more} more"] if more > 0 else lines))
+
+
+def load(path: str | Path) -> Config:
+    """The configuration in a file.  Raises ConfigError with every mistake in it."""
+    file = str(path)
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "name a file that can be read, or start without --isat-config"
+        raise ConfigError(Mistake(file, str(error.strerror), hint)) from None
+    return parse(text, file)
+
+
+def parse(text: bytes, file: str) -> Config:
+    if len(text) > MAX_BYTES:
+        hint = "is it the file you meant? A configuration holds a few thousand lines"
+        raise ConfigError(Mistake(file, f"longer than {MAX_BYTES} bytes", hint))
+    notes = Notes(file, SCHEMA)
+    config = SCHEMA.read(read_yaml(decoded(text, file), file), "", notes)
+    if notes.mistakes:
+        raise ConfigError(*notes.in_order)
+    assert isinstance(config, Config)
+    return config
+
+
+# --- values that only we have -------------------------------------------------------
+
+
+def ip(node: Node) -> IPAddress:
+    text = node.text
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise Wrong(f"{text!r} is no IP address", ip_hint(text)) from None
+    problem = unfit(address)
+    if problem:
+        hint = "a binding names one host: write that host's own address"
+        raise Wrong(f"{text} is {problem}", hint)
+    return address
+
+
+def ip_hint(text: str) -> str:
+    address = text.partition("/")[0]
+    octets = address.split(".")
+    if all(octet.isdigit() for octet in octets):
+        address = ".".join(str(int(octet)) for octet in octets)
+    try:
+        return f"write one address, no prefix length, no zeros: {ip_address(address)}"
+    except ValueError:
+        return "write it like 192.0.2.5 or 2001:db8::5"
+
+
+def unfit(address: IPAddress) -> str:
+    """Why no host can hold this address, or ""."""
+    reasons = {
+        "the unspecified address": address.is_unspecified,
+        "a loopback address": address.is_loopback,
+        "a multicast group": address.is_multicast,
+        "the broadcast address": address == IPv4Address("255.255.255.255"),
+        "IPv4 in IPv6's clothes": isinstance(address, IPv6Address)
+        and address.ipv4_mapped is not None,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def lladdr(node: Node) -> str:
+    text = node.text.lower()
+    if not MAC.fullmatch(text):
+        raise Wrong(f"{node.text!r} is no link-layer address", mac_hint(text))
+    if text == "00:00:00:00:00:00":
+        raise Wrong("the address of zeros belongs to nobody", "write the host's own")
+    if int(text[:2], 16) & 1:
+        hint = "its first octet must be even: write the address of one interface"
+        raise Wrong(f"{text} is a group address", hint)
+    return text
+
+
+def mac_hint(text: str) -> str:
+    parts = re.split(r"[:.-]", text)
+    digits = "".join(p.zfill(2) if len(parts) == 6 else p for p in parts)
+    if re.fullmatch(r"[0-9a-f]{12}", digits):
+        return f'write it as "{":".join(re.findall("..", digits))}"'
+    return 'write six octets, like "02:00:00:00:00:05"'
+
+
+def bridge_name(node: Node) -> str:
+    name = node.text
+    if not 1 <= len(name.encode()) <= 15 or re.search(r"[/\s]", name):
+        problem = f"{name!r} cannot be the name of a bridge"
+        raise Wrong(problem, "write a name as `ovs-vsctl list-br` prints it")
+    return name
+
+
+def remote(node: Node) -> str:
+    text = node.text
+    if node.tag == "bool":
+        return OVSDB if is_true(node) else ""
+    if not re.fullmatch(r"unix:.+|tcp:(\[[0-9a-fA-F:.]+\]|[0-9.]+):\d{1,5}", text):
+        problem = f"{text!r} is no place of an OVSDB server"
+        raise Wrong(problem, f"write {REMOTE.words}")
+    return text
+
+
+# --- the schema -----------------------------------------------------------------------
+
+REMOTE = Scalar(
+    '"unix:PATH", "tcp:IP:PORT", or false to do without',
+    remote,
+    {"type": ["string", "boolean"]},
+)
+IP = Scalar("an IPv4 or IPv6 address", ip, {"type": "string"})
+BRIDGE_NAME = Scalar(
+    "the name of an Open vSwitch bridge", bridge_name, {"type": "string"}
+)
+LLADDR = Scalar(
+    'a link-layer address, like "02:00:00:00:00:05"',
+    lladdr,
+    {"type": "string", "pattern": f"^{MAC.pattern}$"},
+)
+
+
+def binding(ip: IPAddress, lladdr: str, vlan: int = 0) -> Fixed:
+    return Fixed(vlan, ip, lladdr)
+
+
+def place(value: object) -> object:
+    """What no two bindings may share: an address in a VLAN has one holder."""
+    assert isinstance(value, Fixed)
+    return value.vlan, value.ip
+
+
+def place_in_words(value: object) -> str:
+    assert isinstance(value, Fixed)
+    return f"{value.ip} in VLAN {value.vlan}" if value.vlan else f"{value.ip}"
+
+
+BINDING = Section(
+    binding,
+    (
+        Key("ip", IP, "of whom", required=True),
+        Key("lladdr", LLADDR, "the interface that holds it", required=True),
+        Key("vlan", integer(0, 4094), "the VLAN it is in; 0 is untagged", "0"),
+    ),
+)
+
+LIMITS = Section(
+    Limits,
+    (
+        Key(
+            "stations_per_port",
+            integer(1, 1_000_000),
+            "hardware addresses that are learned at one port",
+            str(Limits().stations_per_port),
+        ),
+        Key(
+            "addresses_per_station",
+            integer(1, 65_536),
+            "protocol addresses that are believed of one hardware address",
+            str(Limits().addresses_per_station),
+        ),
+    ),
+)
+
+AGEING = Section(
+    Ageing,
+    (
+        Key(
+            "max_age",
+            integer(10, 86_400, "seconds"),
+            "after which what was heard in a packet is checked again",
+            str(Ageing().max_age),
+        ),
+    ),
+)
+
+SOURCES = Section(
+    Sources,
+    (
+        Key("netlink", flag(), "read the kernel of this host", "true"),
+        Key("ovsdb", REMOTE, "read Open vSwitch's database, adopt bridges", OVSDB),
+    ),
+)
+
+
+def config(bridges: Mapping[str, object] | None = None, **rest: object) -> Config:
+    return Config(bridges=tuple(bridges or ()), **rest)  # type: ignore[arg-type]
+
+
+SCHEMA = Section(
+    config,
+    (
+        Key(
+            "bridges",
+            Named(BRIDGE_NAME, Section(dict)),
+            "bridges of this host that are adopted when the controller starts",
+            "none",
+        ),
+        Key(
+            "bindings",
+            ListOf(BINDING, place, place_in_words),
+            "addresses that you vouch for: they win over whatever is heard or seen",
+            "none",
+        ),
+        Key("limits", LIMITS, "how much of what is heard in packets is kept"),
+        Key("ageing", AGEING, "how long it is believed"),
+        Key("sources", SOURCES, "where facts come from besides the switches"),
+    ),
+)
+
+
+def as_markdown() -> str:
+    lines = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    for row in SCHEMA.rows(""):
+        default = f"`{row.default}`" if row.default not in ("", "required") else ""
+        default = default or row.default
+        lines.append(f"| `{row.path}` | {row.words} | {default} | {row.help} |")
+    return "\n".join(lines)
+
+
+def json_schema() -> dict[str, object]:
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft, "title": "isat.yaml", **SCHEMA.json_schema()}
+
+
+# --- YAML -----------------------------------------------------------------------------
+
+
+def read_yaml(text: str, file: str) -> Node:
+    """The file as nodes with their lines.  Nothing is constructed from tags."""
+    try:
+        root = Composer(text).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(syntax_mistake(error, file)) from None
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(character_mistake(error, text, file)) from None
+    if root is None:
+        return Node("null", 1)
+    return Tree(file).node(root)
+
+
+class Composer(yaml.SafeLoader):
+    """Composes nodes up to a depth, since it does so recursively."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            mark = parent.start_mark if parent is not None else None
+            raise yaml.composer.ComposerError(None, None, TOO_DEEP, mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+TOO_DEEP = f"more than {MAX_DEPTH} sections and lists inside each other"
+
+
+class Tree:
+    """Turns YAML's nodes into ours, aliases followed, within bounds."""
+
+    def __init__(self, file: str) -> None:
+        self.file, self.count, self.depth = file, 0, 0
+
+    def node(self, node: yaml.Node) -> Node:
+        line = node.start_mark.line + 1
+        self.count += 1
+        if self.count > MAX_NODES or self.depth > MAX_DEPTH:
+            raise ConfigError(
+                Mistake(
+                    f"{self.file}:{line}",
+                    f"aliases stand for more than {MAX_NODES} values",
+                    "write the values out instead of '*alias'",
+                )
+            )
+        tag = TAGS.get(node.tag, node.tag)
+        if isinstance(node, yaml.ScalarNode):
+            return Node(tag, line, node.value)
+        self.depth += 1
+        if isinstance(node, yaml.MappingNode):
+            pairs = ((self.node(key), self.node(value)) for key, value in node.value)
+            made = Node("map", line, pairs=tuple(pairs))
+        else:
+            made = Node("list", line, items=tuple(map(self.node, node.value)))
+        self.depth -= 1
+        return made
+
+
+YAML_TAG = "tag:yaml.org,2002:"
+TAGS = {f"{YAML_TAG}{name}": name for name in ("str", "int", "float", "bool", "null")}
+
+
+def syntax_mistake(error: yaml.MarkedYAMLError, file: str) -> Mistake:
+    mark = error.problem_mark or error.context_mark
+    where = f"{file}:{mark.line + 1}" if mark else file
+    said = error.problem or error.context or "not YAML"
+    begun = error.context_mark
+    if begun is not None and mark is not None and begun.line != mark.line:
+        said += f" ({error.context}, which begins in line {begun.line + 1})"
+    hints = (hint for words, hint in SYNTAX_HINTS if words in said)
+    return Mistake(where, said, next(hints, SYNTAX_HINT))
+
+
+SYNTAX_HINT = "see the line, and the one before it: indentation, ':' and ' ', quotes"
+SYNTAX_HINTS = (
+    ("\\t", "YAML is indented with spaces, never with tabs"),
+    ("mapping values are not allowed", "a value with ': ' in it belongs in quotes"),
+    ("expected a single document", "one file is one configuration: remove '---'"),
+    ("undefined alias", "write the value itself, or in quotes if it begins with '*'"),
+    ("expected ',' or '}'", "close the '{' with '}', with ', ' between the keys"),
+    ("expected ',' or ']'", "close the '[' with ']', with ', ' between the elements"),
+    ("expected <block end>", "begin all keys of one section in the same column"),
+    ("could not find expected ':'", "write 'key: value', with a space after the ':'"),
+    ("end of stream", "a quote or a bracket is not closed"),
+    (TOO_DEEP, "no configuration needs that: is it the file you meant?"),
+)
+
+
+def decoded(text: bytes, file: str) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        mistake = Mistake(f"{file}:{line}", "not UTF-8", "save the file as UTF-8")
+        raise ConfigError(mistake) from None
+
+
+def character_mistake(error: yaml.reader.ReaderError, text: str, file: str) -> Mistake:
+    line = text.count("\n", 0, error.position) + 1
+    problem = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
+    return Mistake(f"{file}:{line}", problem, "remove it")
+
+
+def main(arguments: list[str]) -> None:
+    if arguments == ["--json-schema"]:
+        print(json.dumps(json_schema(), indent=2))
+    else:
+        print(as_markdown())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,335 @@
+"""A configuration is read as a whole, or refused with every mistake in it."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import pytest
+
+from controller.config import (
+    MAX_BYTES,
+    OVSDB,
+    SCHEMA,
+    Ageing,
+    Config,
+    ConfigError,
+    Sources,
+    as_markdown,
+    json_schema,
+    load,
+    parse,
+)
+from controller.schema import Mistake
+from flows.view import Fixed, Limits
+
+
+def mistakes(text: str | bytes) -> tuple[Mistake, ...]:
+    encoded = text.encode() if isinstance(text, str) else text
+    with pytest.raises(ConfigError) as refused:
+        parse(encoded, "lab.yaml")
+    return refused.value.mistakes
+
+
+def only_mistake(text: str | bytes) -> Mistake:
+    [mistake] = mistakes(text)
+    return mistake
+
+
+# --- what is understood -------------------------------------------------------------
+
+
+def test_a_complete_file_becomes_a_value() -> None:
+    text = b"""
+bridges:
+  br0: {}
+  br-lab:
+bindings:
+  - {ip: 10.0.0.5, lladdr: "02:00:00:00:00:05", vlan: 7}
+  - {ip: "2001:db8::5", lladdr: 02:AA:00:00:00:05}
+limits: {stations_per_port: 10, addresses_per_station: 2}
+ageing: {max_age: 60}
+sources: {netlink: false, ovsdb: "unix:/run/db.sock"}
+"""
+    assert parse(text, "lab.yaml") == Config(
+        bridges=("br0", "br-lab"),
+        bindings=(
+            Fixed(7, IPv4Address("10.0.0.5"), "02:00:00:00:00:05"),
+            Fixed(0, IPv6Address("2001:db8::5"), "02:aa:00:00:00:05"),
+        ),
+        limits=Limits(10, 2),
+        ageing=Ageing(60),
+        sources=Sources(False, "unix:/run/db.sock"),
+    )
+
+
+@pytest.mark.parametrize("text", [b"", b"# nothing yet\n", b"bridges:\nlimits:\n"])
+def test_what_is_left_out_has_its_default(text: bytes) -> None:
+    assert parse(text, "lab.yaml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("false", ""), ("no", ""), ("true", OVSDB), ("tcp:127.0.0.1:6640",) * 2],
+)
+def test_the_database_can_be_switched_off_or_be_elsewhere(
+    written: str, meant: str
+) -> None:
+    config = parse(f"sources: {{ovsdb: {written}}}".encode(), "lab.yaml")
+
+    assert config.sources.ovsdb == meant
+
+
+def test_a_link_layer_address_needs_no_quotes_though_yaml_takes_it_for_a_number() -> (
+    None
+):
+    """10:20:30:40:50:52 is a number to base 60 in YAML 1.1."""
+    text = b"bindings: [{ip: 10.0.0.5, lladdr: 10:20:30:40:50:52}]"
+
+    assert parse(text, "lab.yaml").bindings[0].lladdr == "10:20:30:40:50:52"
+
+
+def test_an_alias_stands_for_what_it_names() -> None:
+    text = b"""
+bindings:
+  - {ip: 10.0.0.5, lladdr: &station "02:00:00:00:00:05"}
+  - {ip: 10.0.0.6, lladdr: *station}
+"""
+    assert parse(text, "lab.yaml").bindings[1].lladdr == "02:00:00:00:00:05"
+
+
+# --- what is refused, and how ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "problem", "hint"),
+    [
+        ("bridgs: {}", "lab.yaml:1", "unknown key 'bridgs'", "did you mean 'bridges'?"),
+        ("max_age: 60", "lab.yaml:1", "unknown key 'max_age'", "'ageing.max_age'"),
+        ("x: 1", "lab.yaml:1", "unknown key 'x'", "known keys: bridges, bindings"),
+        (
+            "bridges:\n  br0: {proxy_arp: true}",
+            "lab.yaml:2 bridges.br0",
+            "unknown key 'proxy_arp'",
+            "write 'br0: {}'",
+        ),
+        ("bridges: {a/b: {}}", "lab.yaml:1 bridges", "'a/b' cannot be", "list-br"),
+        ("bridges: [br0]", "lab.yaml:1 bridges", "a list stands where a", "one key"),
+        ("limits: 5", "lab.yaml:1 limits", "'5' stands where a section", "keys"),
+        ("bindings: {}", "lab.yaml:1 bindings", "where a list belongs", "'- '"),
+        (
+            "ageing:\n  max_age: 5",
+            "lab.yaml:2 ageing.max_age",
+            "5 is too small",
+            "10 to 86400 seconds",
+        ),
+        ("ageing: {max_age: 90000}", "ageing.max_age", "90000 is too great", "86400"),
+        ("ageing: {max_age: 5m}", "ageing.max_age", "not a whole number", "in 5:"),
+        ('ageing: {max_age: "60"}', "max_age", "not a whole", "without quotes: 60"),
+        ("ageing: {max_age: 010}", "max_age", "not a whole number", "as in 10:"),
+        ("ageing: {max_age: 1:30}", "max_age", "not a whole number", "86400 seconds"),
+        ("ageing: {max_age: 1e2}", "max_age", "not a whole number", "86400 seconds"),
+        ("ageing: {max_age: }", "max_age", "nothing stands where", "leave the key out"),
+        ("ageing: {max_age: [60]}", "max_age", "a list stands where", "86400 seconds"),
+        ("sources: {netlink: 'true'}", "netlink", "neither true", "without quotes"),
+        ("sources: {ovsdb: 6640}", "sources.ovsdb", "no place of an OVSDB", "unix:"),
+        ("? [a]\n: 1", "lab.yaml:1", "a list stands where a name belongs", "keys"),
+    ],
+)
+def test_a_mistake_says_where_it_is_what_it_is_and_what_to_write(
+    text: str, where: str, problem: str, hint: str
+) -> None:
+    mistake = only_mistake(text)
+
+    assert mistake.where.startswith("lab.yaml:") and mistake.where.endswith(where)
+    assert problem in mistake.problem
+    assert hint in mistake.hint
+
+
+@pytest.mark.parametrize(
+    ("ip", "hint"),
+    [
+        ("10.0.0.5/24", "10.0.0.5"),
+        ("10.0.0.05", "10.0.0.5"),
+        ("10.0.0", "like 192.0.2.5"),
+        ("224.0.0.1", "that host's own address"),
+        ("0.0.0.0", "that host's own address"),
+        ("127.0.0.1", "that host's own address"),
+        ("255.255.255.255", "that host's own address"),
+        ("'::ffff:10.0.0.5'", "that host's own address"),
+    ],
+)
+def test_an_address_that_no_host_can_hold_is_refused(ip: str, hint: str) -> None:
+    text = f'bindings: [{{ip: {ip}, lladdr: "02:00:00:00:00:05"}}]'
+
+    mistake = only_mistake(text)
+
+    assert mistake.where == "lab.yaml:1 bindings[0].ip"
+    assert hint in mistake.hint
+
+
+@pytest.mark.parametrize(
+    ("lladdr", "hint"),
+    [
+        ("02-00-00-00-00-05", 'write it as "02:00:00:00:00:05"'),
+        ("0200.0000.0005", 'write it as "02:00:00:00:00:05"'),
+        ("'020000000005'", 'write it as "02:00:00:00:00:05"'),
+        ("2:0:0:0:0:5", 'write it as "02:00:00:00:00:05"'),
+        ("02:00:00:00:00", 'write six octets, like "02:00:00:00:00:05"'),
+        ("01:00:00:00:00:05", "its first octet must be even"),
+        ("00:00:00:00:00:00", "write the host's own"),
+    ],
+)
+def test_a_link_layer_address_in_another_form_is_shown_in_ours(
+    lladdr: str, hint: str
+) -> None:
+    mistake = only_mistake(f"bindings: [{{ip: 10.0.0.5, lladdr: {lladdr}}}]")
+
+    assert mistake.where == "lab.yaml:1 bindings[0].lladdr"
+    assert hint in mistake.hint
+
+
+def test_two_bindings_of_one_address_are_refused_with_both_lines() -> None:
+    text = """
+bindings:
+  - {ip: 10.0.0.5, lladdr: "02:00:00:00:00:05"}
+  - {ip: 10.0.0.5, lladdr: "02:00:00:00:00:05", vlan: 7}
+  - {ip: 10.0.0.5, lladdr: "02:00:00:00:00:06"}
+"""
+    mistake = only_mistake(text)
+
+    assert mistake.where == "lab.yaml:5 bindings[2]"
+    assert mistake.problem == "10.0.0.5 again; line 3 has it already"
+
+
+def test_a_key_that_is_written_twice_is_refused_with_both_lines() -> None:
+    mistake = only_mistake("bridges: {}\nageing: {}\nbridges: {}\n")
+
+    assert mistake.where == "lab.yaml:3"
+    assert mistake.problem == "the key 'bridges' again; line 1 has it already"
+
+
+def test_a_key_that_is_missing_is_named() -> None:
+    mistake = only_mistake("bindings:\n  - ip: 10.0.0.5\n")
+
+    assert mistake.where == "lab.yaml:2 bindings[0]"
+    assert "'lladdr' is missing" in mistake.problem
+    assert '"02:00:00:00:00:05"' in mistake.hint
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    found = mistakes("ageing: {max_age: 1}\nsources: {netlink: 2}\nageing: {}\nx: 1")
+
+    assert [mistake.where.split()[0] for mistake in found] == [
+        "lab.yaml:1",
+        "lab.yaml:2",
+        "lab.yaml:3",
+        "lab.yaml:4",
+    ]
+
+
+def test_of_very_many_mistakes_the_first_twenty_are_told() -> None:
+    text = "bridges: {" + ", ".join(f"b/{n}: {{}}" for n in range(30)) + "}"
+
+    with pytest.raises(ConfigError) as refused:
+        parse(text.encode(), "lab.yaml")
+
+    assert len(refused.value.mistakes) == 30
+    assert str(refused.value).count("cannot be the name") == 20
+    assert str(refused.value).endswith("and 10 more")
+
+
+# --- what is not YAML, or too much of it ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        ("ageing:\n\tmax_age: 60", 2, "spaces, never with tabs"),
+        ("ageing: {max_age: 60", 1, "'}'"),
+        ("bindings: [1", 1, "']'"),
+        ("x: 'never closed\n", 2, "a quote or a bracket is not closed"),
+        ("x: a: b", 1, "belongs in quotes"),
+        ("a: 1\n---\nb: 1", 2, "remove '---'"),
+        ("x: *nobody", 1, "if it begins with '*'"),
+        ("limits:\n  a: 1\n b: 1", 3, "same column"),
+        ("x\ny: 1", 2, ""),
+        ("x: \x01", 1, "remove it"),
+        (b"x: 1\ny: \xff", 2, "save the file as UTF-8"),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_its_line(
+    text: str | bytes, line: int, hint: str
+) -> None:
+    mistake = only_mistake(text)
+
+    assert mistake.where == f"lab.yaml:{line}"
+    assert hint in mistake.hint
+
+
+def test_a_tag_constructs_nothing() -> None:
+    mistake = only_mistake("ageing: {max_age: !!python/object/apply:os.getpid []}")
+
+    assert mistake.where == "lab.yaml:1 ageing.max_age"
+
+
+def laughs() -> str:
+    """Nine names, each nine times the one before: 387 million values in 300 bytes."""
+    lines = ["a: &a [x,x,x,x,x,x,x,x,x]"]
+    for one, before in zip("bcdefghi", "abcdefgh", strict=True):
+        lines.append(f"{one}: &{one} [{','.join([f'*{before}'] * 9)}]")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (laughs(), "aliases stand for more than"),
+        ("bindings: &a [*a]", "aliases stand for more than"),
+        ("[" * 100_000, "sections and lists inside each other"),
+        ("#" * (MAX_BYTES + 1), "longer than"),
+    ],
+    ids=["many aliases", "an alias of itself", "deep", "long"],
+)
+def test_a_file_that_would_take_all_memory_is_refused(text: str, problem: str) -> None:
+    assert problem in only_mistake(text).problem
+
+
+# --- files ------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake_like_any_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "none.yaml")
+
+    [mistake] = refused.value.mistakes
+    assert mistake.where == str(tmp_path / "none.yaml")
+    assert mistake.problem == "No such file or directory"
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("bridgs: {}\n")
+
+    with pytest.raises(ConfigError, match=r"lab\.yaml:1: unknown key 'bridgs'\n  did"):
+        load(tmp_path / "lab.yaml")
+
+
+# --- what is generated from the schema -----------------------------------------------------
+
+
+def test_every_key_stands_in_the_reference_table_with_its_default() -> None:
+    table = as_markdown()
+
+    for row in SCHEMA.rows(""):
+        assert f"| `{row.path}` | {row.words} |" in table
+    assert "| `ageing.max_age` | a whole number, 10 to 86400 seconds | `300` |" in table
+
+
+def test_the_json_schema_knows_every_section_and_its_bounds() -> None:
+    schema = json.loads(json.dumps(json_schema()))
+
+    assert list(schema["properties"]) == [key.name for key in SCHEMA.keys]
+    max_age = schema["properties"]["ageing"]["properties"]["max_age"]
+    assert (max_age["minimum"], max_age["maximum"]) == (10, 86_400)
+    assert schema["properties"]["bindings"]["items"]["required"] == ["ip", "lladdr"]
