@@ -29,7 +29,9 @@ if not __package__:  # started by its path
 from topologies.taphost import (
     ARP_REPLY,
     ARP_REQUEST,
+    BROADCAST,
     LONGEST_FRAME,
+    Arp,
     Me,
     mac_address,
     question,
@@ -47,10 +49,11 @@ class Counts:
     """What a station has said and heard.
 
     sent           frames of any kind
-    asked          ARP requests that it sent; announcements are not questions
+    asked          ARP requests that it broadcast; announcements are not questions
     answered       ARP replies that it heard
     heard          frames of any kind
-    questions      ARP requests it heard that ask for its own address
+    questions      broadcast ARP requests it heard that ask for its own address
+    polls          unicast ones: whoever sends them knows it already (RFC 1122, 2.3.2.1)
     not_for_it     ARP requests it heard that ask for somebody else's address
     announcements  ARP requests it heard for the address of their own sender
     missed         frames that passed while nobody counted: then nothing above is sure
@@ -61,6 +64,7 @@ class Counts:
     answered: int = 0
     heard: int = 0
     questions: int = 0
+    polls: int = 0
     not_for_it: int = 0
     announcements: int = 0
     missed: int = 0
@@ -69,20 +73,29 @@ class Counts:
         arp = read_arp(frame)
         if from_station:
             self.sent += 1
-            if arp and arp.op == ARP_REQUEST and arp.spa != arp.tpa:
-                self.asked += 1
+            self.asked += is_question(arp) and is_broadcast(frame)
             return
         self.heard += 1
         if arp is None:
             return
         if arp.op == ARP_REPLY:
             self.answered += 1
-        elif arp.spa == arp.tpa:
+        elif not is_question(arp):
             self.announcements += 1
-        elif arp.tpa == ip:
+        elif arp.tpa != ip:
+            self.not_for_it += 1
+        elif is_broadcast(frame):
             self.questions += 1
         else:
-            self.not_for_it += 1
+            self.polls += 1
+
+
+def is_question(arp: Arp | None) -> bool:
+    return arp is not None and arp.op == ARP_REQUEST and arp.spa != arp.tpa
+
+
+def is_broadcast(frame: bytes) -> bool:
+    return frame[:6] == BROADCAST
 
 
 @dataclass(slots=True)

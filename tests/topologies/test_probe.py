@@ -14,6 +14,7 @@ H1 = Me(IPv4Address("10.0.0.1"), bytes.fromhex("020000000001"))
 H2 = Me(IPv4Address("10.0.0.2"), bytes.fromhex("020000000002"))
 H3 = IPv4Address("10.0.0.3")
 REPLY = arp_frame(H1.mac, Arp(2, H2.mac, H2.ip, H1.mac, H1.ip))
+POLL = arp_frame(H1.mac, Arp(1, H2.mac, H2.ip, bytes(6), H1.ip))
 OTHER = BROADCAST + H2.mac + b"\x08\x00" + bytes(46)
 
 
@@ -28,12 +29,13 @@ def counted(frame: bytes, from_station: bool) -> dict[str, int]:
     ("frame", "counts"),
     [
         (question(H2, H1.ip), {"heard": 1, "questions": 1}),
+        (POLL, {"heard": 1, "polls": 1}),
         (question(H2, H3), {"heard": 1, "not_for_it": 1}),
         (announcement(H2), {"heard": 1, "announcements": 1}),
         (REPLY, {"heard": 1, "answered": 1}),
         (OTHER, {"heard": 1}),
     ],
-    ids=["for it", "for another", "announcement", "reply", "no ARP"],
+    ids=["for it", "poll", "for another", "announcement", "reply", "no ARP"],
 )
 def test_what_the_station_hears(frame: bytes, counts: dict[str, int]) -> None:
     assert counted(frame, from_station=False) == counts
@@ -43,10 +45,11 @@ def test_what_the_station_hears(frame: bytes, counts: dict[str, int]) -> None:
     ("frame", "counts"),
     [
         (question(H1, H2.ip), {"sent": 1, "asked": 1}),
+        (arp_frame(H2.mac, Arp(1, H1.mac, H1.ip, bytes(6), H2.ip)), {"sent": 1}),
         (announcement(H1), {"sent": 1}),
         (OTHER, {"sent": 1}),
     ],
-    ids=["question", "announcement", "no ARP"],
+    ids=["question", "poll", "announcement", "no ARP"],
 )
 def test_what_the_station_says(frame: bytes, counts: dict[str, int]) -> None:
     assert counted(frame, from_station=True) == counts
