@@ -6,6 +6,7 @@ One thread, one poll loop: events of the kernel, the reader of our lines, the ti
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import select
 import sys
@@ -117,7 +118,8 @@ def run(options: argparse.Namespace) -> int:
     speaker.hello(rights.keep_only(wanted))
     if options.fd is not None:
         rights.end_with_parent()
-    loop(mirror, speaker, output, options.once)
+    with contextlib.closing(output), contextlib.closing(mirror):
+        loop(mirror, speaker, output, options.once)
     return 0
 
 

@@ -44,7 +44,8 @@ class Kernel:
     def nsid_of(self, *of: tuple[int, int]) -> int:
         """NETNSA_FD or NETNSA_PID to nsid; -1 for a namespace without one."""
         value = rtnl.decode(self._asks.ask(rtnl.RTM_GETNSID, rtnl.get_nsid(*of)))
-        assert isinstance(value, rtnl.NsidMessage)
+        if not isinstance(value, rtnl.NsidMessage):
+            raise rtnl.Malformed("RTM_GETNSID was answered by something else")
         return value.nsid
 
     def link(self, nsid: int, ifi_index: int) -> rtnl.Link | None:

@@ -256,17 +256,16 @@ class Mirror:
             yield from tables.drop(scope, index)
             return
         old = tables.interface(event.nsid, index)
-        new = Interface(placed(value.row, self._peer_nsid(event.nsid, value.row, old)))
+        peer_nsid = self._peer_nsid(event.nsid, value.row)
+        if peer_nsid is None and value.row.link:
+            self._doubts[event.nsid, index] = None
+            peer_nsid = peer_nsid_as_before(old, value.row)
+        new = Interface(placed(value.row, peer_nsid))
         yield from tables.put(scope, index, inherit(old, new))
 
-    def _peer_nsid(
-        self, nsid: int, link: rtnl.Link, old: Interface | None
-    ) -> int | None:
-        """IFLA_LINK_NETNSID of an event in our numbering.
-
-        None if it is a namespace that we have no number for, unless it is the one that
-        we knew: `_check` then asks for the link, which makes the kernel number it.
-        """
+    def _peer_nsid(self, nsid: int, link: rtnl.Link) -> int | None:
+        """IFLA_LINK_NETNSID of an event in our numbering; None for a namespace that we
+        have no number for (the kernel gives it one when it is asked for the link)."""
         told = link.link_netnsid
         if told is None:
             return nsid
@@ -274,10 +273,7 @@ class Mirror:
             return self._kernel.ours(told)
         if told not in self._numbering.get(nsid, {}):
             self._numbering[nsid] = self._kernel.numbering(nsid)
-        ours = self._numbering[nsid].get(told)
-        if ours is None and old and old.link.link == link.link:
-            return old.link.link_netnsid
-        return ours
+        return self._numbering[nsid].get(told)
 
     # --- what follows from a change ---------------------------------------------------
 
@@ -502,6 +498,11 @@ def taps_in(tables: Tables) -> Iterator[tuple[tuple[int, int], Interface]]:
             if isinstance(row, Interface) and row.link.kind == "tun":
                 assert isinstance(key, int)
                 yield (scope.nsid, key), row
+
+
+def peer_nsid_as_before(old: Interface | None, new: rtnl.Link) -> int | None:
+    """The best guess until the kernel has been asked: nothing has moved."""
+    return old.link.link_netnsid if old and old.link.link == new.link else None
 
 
 def put_or_drop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -16,11 +17,12 @@ ATOMIC = select.PIPE_BUF  # a pipe that is writable takes as much without blocki
 class Output:
     """Lines on their way out; `full` when the reader has fallen too far behind."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, limit: int = OUTPUT_MAX) -> None:
         self.fd = fd
+        self._most = limit
         self._queue: deque[bytes] = deque()
         self._waiting = 0
-        self._limit = OUTPUT_MAX
+        self._limit: float = limit
         self._socket = (
             socket.socket(fileno=fd) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
         )
@@ -48,6 +50,10 @@ class Output:
     def full(self) -> bool:
         return self._waiting > self._limit
 
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
     def say(self, line: bytes) -> None:
         self._queue.append(line)
         self._waiting += len(line)
@@ -58,9 +64,13 @@ class Output:
         self._queue = deque(kept)
         self._waiting = sum(map(len, kept))
 
-    def allow_a_snapshot(self) -> None:
-        """What waits now is a snapshot: the bound is for what comes on top of it."""
-        self._limit = self._waiting + OUTPUT_MAX
+    def begin_snapshot(self) -> None:
+        """A snapshot may be of any size: a large host has to be told, too."""
+        self._limit = math.inf
+
+    def end_snapshot(self) -> None:
+        """The bound is for what comes on top of it."""
+        self._limit = self._waiting + self._most
 
     def flush(self) -> None:
         """Write as much as the reader takes without waiting for it."""
@@ -71,7 +81,7 @@ class Output:
             if written < len(piece):
                 self._queue.appendleft(piece[written:])
                 return
-        self._limit = OUTPUT_MAX
+        self._limit = self._most
 
     def _take(self) -> bytes:
         """Whole lines together, up to SEND_SIZE; a long line alone."""

@@ -105,11 +105,12 @@ class Speaker:
             return
         self._overflowed = False
         self._said.clear()
+        self._output.begin_snapshot()
         self._say({"reset": True})
         for change in self.tables.everything():
             self.change(change)
         self._say({"sync": self._generation})
-        self._output.allow_a_snapshot()
+        self._output.end_snapshot()
 
     def _say(self, said: lines.Object) -> None:
         """Nothing while the reader is too far behind: a snapshot will follow."""

@@ -207,7 +207,7 @@ class Session:
         if changes:
             self._report(KernelChanged(tuple(changes)))
 
-    def _line(self, said: Json, changes: list[Change]) -> None:
+    def _line(self, said: Any, changes: list[Change]) -> None:
         if "op" in said:
             for key, fact in self._changes(said):
                 if self._picture is None:
@@ -222,8 +222,10 @@ class Session:
             changes.clear()
             self._picture = {}
             self._addresses.clear()
-        else:
+        elif isinstance(said, dict):
             self._learn(said)
+        else:
+            raise TypeError("not an object")
 
     def _sync(self) -> None:
         """The first one completes a picture; later ones confirm what was said."""

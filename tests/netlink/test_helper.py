@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -14,8 +13,8 @@ import pytest
 
 from controller.netlink import rights
 from controller.netlink.helper import main
+from tests.conftest import cannot_run
 from tests.netlink.lab import ROOT, Lab, differences, ip, new_lab, reader
-from tests.support.wait import wait_until
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
@@ -106,10 +105,15 @@ def test_without_rights_it_sees_its_own_namespace_and_says_so(lab: Lab) -> None:
 def accessible_python() -> str:
     """A Python that nobody may run: the test's own may live in /root."""
     for python in (sys.executable, "/usr/bin/python3"):
-        check = (*NOBODY, python, "-c", "import sys; assert sys.version_info >= (3, 11)")
+        check = (
+            *NOBODY,
+            python,
+            "-c",
+            "import sys; assert sys.version_info >= (3, 11)",
+        )
         if subprocess.run(check, capture_output=True).returncode == 0:
             return python
-    pytest.skip("no Python 3.11 that an unprivileged user may run")
+    cannot_run("no Python 3.11 that an unprivileged user may run")
 
 
 @pytest.mark.root

@@ -108,8 +108,8 @@ def test_a_mininet_host_has_the_name_of_its_shell(lab: Lab) -> None:
 
 
 def test_a_namespace_without_a_name_is_called_by_a_process_in_it(lab: Lab) -> None:
-    with reader(lab.own) as mirror, process("unshare", "-n", "sh", "-c",
-                                            "echo ready; read line") as shell:  # fmt: skip
+    command = ("unshare", "-n", "sh", "-c", "echo ready; read line")
+    with reader(lab.own) as mirror, process(*command) as shell:
         mirror.synced()
         ip("-n", lab.own, "link", "add", "ve", "type", "veth",
            "peer", "name", "eth0", "netns", str(shell.pid))  # fmt: skip

@@ -1,0 +1,290 @@
+"""The controller's side of the netlink helper: events, restarts, losses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.events import Event, KernelChanged, KernelLost, KernelSynced
+from controller.sources import netlink
+from controller.sources.netlink import Garbled, Netlink, Session
+from flows.view import Address, AddressKey, Link, LinkKey, Namespace, NamespaceKey
+from tests.netlink.lab import Lab, ip, new_lab
+from tests.support.wait import wait_until
+
+A1 = AddressKey(0, 2, ip_address("10.0.0.1"))
+
+
+class Told:
+    """What a source has reported, and the picture it adds up to."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.facts: dict[Any, Any] = {}
+        self.sizes: list[int] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, KernelSynced):
+            self.facts = {fact.key: fact for fact in event.facts}
+        elif isinstance(event, KernelChanged):
+            for key, fact in event.changes:
+                if fact is None:
+                    self.facts.pop(key, None)
+                else:
+                    self.facts[key] = fact
+        self.sizes.append(len(self.facts))
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+# --- lines to events ------------------------------------------------------------------
+
+
+def session(told: Told) -> Session:
+    return Session(told, lambda said: None)
+
+
+HELLO = b'{"hello":{"version":1,"pid":1}}\n'
+LINK = (
+    b'{"op":"new","table":"link","key":{"nsid":-1,"ifi_index":5},"value":{"ifname":"v",'
+    b'"ifi_type":1,"ifi_flags":65539,"address":"02:00:00:00:00:05","link":2,'
+    b'"link_netnsid":0,"master":7,"kind":"veth"}}\n'
+)
+NSID = b'{"op":"new","table":"nsid","key":{"nsid":0},"value":{"name":"h1","kind":""}}\n'
+SYNC = b'{"sync":1}\n'
+
+
+def addr(op: str, prefixlen: int, flags: int = 0x80) -> bytes:
+    key = {"nsid": 0, "ifa_family": 2, "ifa_index": 2, "ifa_prefixlen": prefixlen}
+    said: dict[str, Any] = {"op": op, "table": "addr"}
+    said["key"] = {**key, "local": "10.0.0.1", "address": "10.0.0.1"}
+    if op != "del":
+        said["value"] = {"ifa_flags": flags, "ifa_scope": 0}
+    return json.dumps(said).encode() + b"\n"
+
+
+def test_a_snapshot_is_one_event() -> None:
+    told = Told()
+    listening = session(told)
+    listening.hear(HELLO + LINK)
+    listening.hear(NSID + addr("new", 24))
+    assert told.events == []
+    listening.hear(SYNC)
+    link = Link(-1, 5, "v", "veth", "02:00:00:00:00:05", True, True, 2, 0, 7, "")
+    address = Address(0, 2, ip_address("10.0.0.1"), 24)
+    assert told.events == [KernelSynced((link, Namespace(0, "h1"), address))]
+
+
+def test_what_arrives_together_is_one_event() -> None:
+    told = Told()
+    listening = session(told)
+    listening.hear(LINK + SYNC)
+    gone = b'{"op":"del","table":"link","key":{"nsid":-1,"ifi_index":5}}\n'
+    listening.hear(NSID + gone)
+    changes = ((NamespaceKey(0), Namespace(0, "h1")), (LinkKey(-1, 5), None))
+    assert told.events[1:] == [KernelChanged(changes)]
+
+
+def test_a_line_may_arrive_in_pieces() -> None:
+    told = Told()
+    listening = session(told)
+    for octet in LINK + SYNC:
+        listening.hear(bytes([octet]))
+    assert len(told.of(KernelSynced)) == 1
+    assert LinkKey(-1, 5) in told.facts
+
+
+def test_an_address_with_two_prefixes_is_there_until_both_have_gone() -> None:
+    told = Told()
+    listening = session(told)
+    listening.hear(addr("new", 24) + addr("new", 16) + SYNC)
+    listening.hear(addr("del", 24))
+    assert told.facts[A1].prefixlen == 16
+    listening.hear(addr("del", 16))
+    assert A1 not in told.facts
+
+
+@pytest.mark.parametrize("flags", [0x40, 0x08], ids=["tentative", "dadfailed"])
+def test_an_address_may_not_be_usable(flags: int) -> None:
+    told = Told()
+    session(told).hear(addr("new", 24, flags) + SYNC)
+    assert not told.facts[A1].usable
+
+
+def test_a_reset_is_a_new_picture() -> None:
+    told = Told()
+    listening = session(told)
+    listening.hear(LINK + addr("new", 24) + SYNC)
+    listening.hear(addr("new", 16) + b'{"reset":true}\n' + NSID + b'{"sync":1}\n')
+    assert [*told.facts] == [NamespaceKey(0)]
+    assert len(told.of(KernelSynced)) == 2
+
+
+@pytest.mark.parametrize(
+    "line", [b"{\n", b"[]\n", b'{"op":"new"}\n', b'{"op":"new","table":"link"}\n']
+)
+def test_a_line_that_is_none_of_ours_ends_the_session(line: bytes) -> None:
+    with pytest.raises(Garbled):
+        session(Told()).hear(line)
+
+
+def test_a_line_without_an_end_ends_the_session() -> None:
+    listening = session(Told())
+    with pytest.raises(Garbled):
+        for _ in range(netlink.LINE_MAX // 1000 + 2):
+            listening.hear(b"x" * 1000)
+
+
+# --- the process ----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running(told: Told, python: str = sys.executable) -> Iterator[Netlink]:
+    source = Netlink(told, python=python)
+    source.start()
+    try:
+        yield source
+    finally:
+        source.stop()
+
+
+def script(path: Path, text: str, shell: str = "/bin/sh") -> str:
+    path.write_text(f"#!{shell}\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_a_helper_that_does_not_start_is_reported_once(tmp_path: Path) -> None:
+    python = script(tmp_path / "python", "echo started >> $0.log; echo no way >&2")
+    told = Told()
+    with running(told, python):
+        log = tmp_path / "python.log"
+        wait_until(lambda: log.exists() and log.read_text().count("started") > 4)
+    assert told.events == [KernelLost("the netlink helper does not start: no way")]
+
+
+def test_a_python_that_does_not_exist_is_reported() -> None:
+    told = Told()
+    with running(told, "/nonexistent/python"):
+        wait_until(lambda: told.events)
+    [lost] = told.of(KernelLost)
+    assert "No such file or directory: '/nonexistent/python'" in lost.why
+
+
+def test_a_helper_that_talks_nonsense_is_started_again(tmp_path: Path) -> None:
+    nonsense = "import os, sys; a = sys.argv; fd = a[a.index('--fd') + 1]\n"
+    nonsense += "os.write(int(fd), b'{{{\\n')"
+    told = Told()
+    with running(told, script(tmp_path / "python", nonsense, sys.executable)):
+        wait_until(lambda: told.events)
+    [lost] = told.of(KernelLost)
+    assert "not a line of ours" in lost.why
+
+
+def in_lab(lab: Lab, path: Path) -> str:
+    """A Python whose processes live in the lab's own namespace."""
+    words = f'exec ip netns exec {lab.own} {sys.executable} "$@"'
+    return script(path / "python", words)
+
+
+def helper_pid(lab: Lab) -> int:
+    """The helper is the only process in the lab's own namespace."""
+    found = subprocess.run(
+        ("ip", "netns", "pids", lab.own), capture_output=True, text=True, check=True
+    ).stdout.split()
+    return int(found[0]) if found else 0
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with new_lab() as lab:
+        lab.veth("a1", lab.own, "eth0", lab.h1)
+        ip("-n", lab.h1, "addr", "add", "10.1.0.1/24", "dev", "eth0")
+        yield lab
+
+
+def has(told: Told, ip: str) -> Callable[[], bool]:
+    return lambda: any(str(getattr(key, "ip", "")) == ip for key in told.facts)
+
+
+@pytest.mark.root
+def test_what_happens_in_a_namespace_is_an_event(lab: Lab, tmp_path: Path) -> None:
+    told = Told()
+    with running(told, in_lab(lab, tmp_path)):
+        wait_until(lambda: told.of(KernelSynced))
+        [h1] = [f for f in told.facts.values() if isinstance(f, Namespace)]
+        assert h1.name == lab.h1
+        ip("-n", lab.h1, "addr", "add", "10.1.0.2/24", "dev", "eth0")
+        wait_until(has(told, "10.1.0.2"))
+        ip("-n", lab.h1, "link", "del", "eth0")
+        wait_until(lambda: not has(told, "10.1.0.2")())
+        wait_until(lambda: "a1" not in link_names(told))
+
+
+def link_names(told: Told) -> set[str]:
+    return {fact.ifname for fact in told.facts.values() if isinstance(fact, Link)}
+
+
+@pytest.mark.root
+def test_a_killed_helper_is_replaced_and_nobody_sees_an_empty_picture(
+    lab: Lab, tmp_path: Path
+) -> None:
+    told = Told()
+    with running(told, in_lab(lab, tmp_path)):
+        wait_until(lambda: told.of(KernelSynced))
+        before = dict(told.facts)
+        os.kill(helper_pid(lab), signal.SIGKILL)
+        wait_until(lambda: len(told.of(KernelSynced)) == 2)
+    assert told.facts == before
+    assert min(told.sizes) == len(before)
+    assert told.of(KernelLost) == []
+
+
+@pytest.mark.root
+def test_the_helper_ends_with_its_controller(lab: Lab, tmp_path: Path) -> None:
+    told = Told()
+    with running(told, in_lab(lab, tmp_path)):
+        wait_until(lambda: told.of(KernelSynced))
+        assert helper_pid(lab)
+    assert helper_pid(lab) == 0
+
+
+@pytest.mark.root
+def test_it_works_under_green_threads(lab: Lab) -> None:
+    """As in ryu-manager: everything is patched, and nothing may block the hub."""
+    program = """
+import eventlet; eventlet.monkey_patch()
+import sys, time, threading
+from controller.sources.netlink import Netlink
+seen = []
+ticks = []
+source = Netlink(seen.append)
+source.start()
+began = time.monotonic()
+while not seen and time.monotonic() < began + 20:
+    ticks.append(1)
+    time.sleep(0.001)
+print(type(seen[0]).__name__, len(ticks) > 3)
+source.stop()
+print("stopped", threading.active_count())
+"""
+    command = lab.command(lab.own, sys.executable, "-W", "ignore", "-c", program)
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["KernelSynced True", "stopped 1"], done.stderr
