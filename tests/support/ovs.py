@@ -292,12 +292,18 @@ class PrivateOvs:
 
 
 def remove_leftovers() -> None:
-    """Delete the namespaces of tests whose process is gone."""
-    listed = _run("ip", "netns", "list", check=False).stdout.split()
-    for name in listed:
-        match = re.match(rf"{PREFIX}(\d+)n\d", name)
-        if match and not Path(f"/proc/{match[1]}").exists():
+    """Delete the namespaces and directories of tests whose process is gone."""
+    for line in _run("ip", "netns", "list", check=False).stdout.splitlines():
+        if _is_left(name := line.split(" ")[0]):
             _run("ip", "netns", "delete", name, check=False)
+    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if _is_left(directory.name):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_left(name: str) -> bool:
+    match = re.match(rf"{PREFIX}(\d+)n\d", name)
+    return match is not None and not Path(f"/proc/{match[1]}").exists()
 
 
 def _run(
