@@ -1,0 +1,110 @@
+"""Commands that show an answer of the running controller."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from controller.cli.client import ask
+from controller.cli.show import ago, as_json, safe, table
+
+
+def status(arguments: Namespace) -> int:
+    answer = ask(arguments.socket, "status")
+    if arguments.json:
+        as_json(answer)
+        return 0
+    port, seconds = answer["listening"], answer["uptime"]
+    print(f"isat {answer['version']}, up {seconds:.0f} s, OpenFlow port {port}")
+    for name, state in sorted(answer["sources"].items()):
+        print(f"{name}: {safe(state)}")
+    print()
+    table(
+        ["SWITCH", "DATAPATH", "PORTS", "FLOWS", "ADOPTED"],
+        [
+            [s["name"], s["datapath_id"], s["ports"], s["flows"], s["adopted"]]
+            for s in answer["switches"]
+        ],
+    )
+    print()
+    for name, count in sorted(answer["counters"].items()):
+        print(f"{count:8}  {safe(name)}")
+    for warning in answer["warnings"]:
+        print(f"warning: {safe(warning)}")
+    return 0
+
+
+def hosts(arguments: Namespace) -> int:
+    rows = ask(arguments.socket, "hosts")
+    if arguments.json:
+        as_json(rows)
+        return 0
+    table(
+        ["ADDRESS", "LLADDR", "VLAN", "PORT", "HOST", "SAID BY", "SEEN", "ANSWERED"],
+        [
+            [
+                row["ip"],
+                row["lladdr"],
+                row["vlan"] or "-",
+                place(row),
+                row["host"],
+                row["origin"],
+                ago(row["confirmed"]),
+                answered(row),
+            ]
+            for row in rows
+        ],
+    )
+    return 0
+
+
+def answered(row: dict[str, Any]) -> str:
+    return "yes" if row["answered"] else f"no: {row['why_not']}"
+
+
+def place(row: dict[str, Any]) -> str:
+    """The port's name says the switch, in Mininet; elsewhere the bridge helps."""
+    port, switch = row["port"] or row["port_no"], row["switch"] or row["datapath_id"]
+    return str(port) if str(port).startswith(f"{switch}-") else f"{switch}:{port}"
+
+
+def ports(arguments: Namespace) -> int:
+    rows = ask(arguments.socket, "ports")
+    if arguments.json:
+        as_json(rows)
+        return 0
+    table(
+        ["SWITCH", "PORT_NO", "PORT", "UP", "ROLE", "LEADS TO", "STATIONS"],
+        [
+            [
+                row["switch"] or row["datapath_id"],
+                row["port_no"],
+                row["port"],
+                row["up"],
+                row["role"],
+                row["leads_to"],
+                row["stations"],
+            ]
+            for row in rows
+        ],
+    )
+    return 0
+
+
+def adopt(arguments: Namespace) -> int:
+    return changed(arguments, "adopt", "is adopted", "was adopted before")
+
+
+def release(arguments: Namespace) -> int:
+    return changed(arguments, "release", "is released", "had nothing to undo")
+
+
+def changed(arguments: Namespace, question: str, done: str, nothing: str) -> int:
+    answer = ask(arguments.socket, question, bridge=arguments.bridge)
+    if arguments.json:
+        as_json(answer)
+        return 0
+    print(f"{safe(answer['bridge'])} {done if answer['changes'] else nothing}")
+    for change in answer["changes"]:
+        print(f"  {safe(change)}")
+    return 0

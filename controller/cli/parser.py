@@ -1,0 +1,229 @@
+"""What may be typed after `isat`, as one table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+EPILOG = """\
+examples:
+  isat run                              start the controller, as ryu-manager would
+  isat hosts                            who holds which address, and who says so
+  isat explain s1                       every flow of bridge s1, in words
+  ovs-ofctl dump-flows s1 | isat explain s1 -
+                                        the same for flows that you have already
+  isat view --save lab.json             what the controller believes, in a file
+  isat flows --view lab.json            what a switch should hold, for ovs-ofctl
+
+exit status:
+  0  done
+  1  it could not be done
+  2  the command line is wrong
+  3  no controller can be reached
+  4  a configuration or a saved view is wrong
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One positional argument or option, in argparse's words."""
+
+    names: tuple[str, ...]
+    options: dict[str, Any]
+
+
+def arg(*names: str, **options: Any) -> Argument:
+    return Argument(names, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """name, one line of help, "module:function" to run, and its arguments.
+
+    asks  it talks to a running controller
+    data  it prints data, so that --json is offered
+    """
+
+    name: str
+    help: str
+    run: str
+    arguments: tuple[Argument, ...] = ()
+    asks: bool = True
+    data: bool = True
+    description: str = ""
+
+
+BRIDGE = arg("bridge", help="name of a bridge of this host, or a datapath_id")
+DATAPATH = arg(
+    "--datapath",
+    metavar="ID",
+    help="one switch of several: a datapath_id in hexadecimal, or a bridge's name",
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "run",
+        "start the controller under ryu-manager",
+        "controller.cli.run:run",
+        (
+            arg("--isat-config", metavar="FILE", help="the policy, a YAML file"),
+            arg(
+                "rest",
+                nargs=argparse.REMAINDER,
+                metavar="RYU-FLAGS",
+                help="flags and further applications for ryu-manager",
+            ),
+        ),
+        data=False,
+    ),
+    Command(
+        "status",
+        "how the controller, its sources and its switches are",
+        "controller.cli.ask:status",
+    ),
+    Command(
+        "hosts",
+        "who holds which address, where, who says so, and is it answered for",
+        "controller.cli.ask:hosts",
+    ),
+    Command(
+        "ports",
+        "every port of every switch, and what it leads to",
+        "controller.cli.ask:ports",
+    ),
+    Command(
+        "explain",
+        "every flow a bridge holds, in words, with the facts it comes from",
+        "controller.cli.explain:explain",
+        (
+            BRIDGE,
+            arg(
+                "dump",
+                nargs="?",
+                metavar="-",
+                choices=["-"],
+                help="read the flows from standard input, as ovs-ofctl prints them",
+            ),
+            arg("--table", metavar="NAME", help="one table, by name or table_id"),
+        ),
+        description="Flows that are not of this controller are marked as foreign.",
+    ),
+    Command(
+        "view",
+        "what the controller believes, as JSON",
+        "controller.cli.files:view",
+        (arg("--save", metavar="FILE", help="write it to a file"),),
+        data=False,
+    ),
+    Command(
+        "flows",
+        "compile a saved view to flows for ovs-ofctl; needs no switch",
+        "controller.cli.files:flows",
+        (
+            arg(
+                "--view",
+                metavar="FILE",
+                required=True,
+                help="from `isat view --save`; - is standard input",
+            ),
+            DATAPATH,
+        ),
+        asks=False,
+        description=(
+            "The output is what `ovs-ofctl -O OpenFlow13 add-flows` and `diff-flows`"
+            " take."
+        ),
+    ),
+    Command(
+        "mirror",
+        "what the kernel knows of links and addresses, as JSON lines",
+        "controller.cli.run:mirror",
+        (
+            arg(
+                "rest",
+                nargs=argparse.REMAINDER,
+                metavar="OPTIONS",
+                help="--once, --table, --namespace, ...: see `isat mirror --help`",
+            ),
+        ),
+        asks=False,
+        data=False,
+    ),
+    Command(
+        "adopt",
+        "set what a bridge needs to be controlled safely, and say what was changed",
+        "controller.cli.ask:adopt",
+        (arg("bridge", help="name of a bridge of this host"),),
+    ),
+    Command(
+        "release",
+        "undo what `isat adopt` has set",
+        "controller.cli.ask:release",
+        (arg("bridge", help="name of a bridge of this host"),),
+    ),
+    Command(
+        "check-config",
+        "say what is wrong with a configuration, without using it",
+        "controller.cli.files:check_config",
+        (arg("file", metavar="FILE", help="the policy, a YAML file"),),
+        asks=False,
+    ),
+    Command(
+        "completion",
+        "print what makes a shell complete `isat` commands",
+        "controller.cli.completion:completion",
+        (arg("shell", choices=["bash", "zsh", "fish"], help="which shell"),),
+        asks=False,
+        data=False,
+    ),
+    Command(
+        "version",
+        "print the version",
+        "controller.cli.run:version",
+        asks=False,
+    ),
+)
+
+SOCKET = arg(
+    "--socket",
+    metavar="PATH",
+    help="where the controller listens (its --isat-socket; or set ISAT_SOCKET)",
+)
+JSON = arg("--json", action="store_true", help="print JSON, for programs")
+
+
+def arguments_of(command: Command) -> Iterable[Argument]:
+    if command.asks:
+        yield SOCKET
+    if command.data:
+        yield JSON
+    yield from command.arguments
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="isat",
+        description="Ask the controller of Open vSwitch bridges that answers ARP in"
+        " the switch.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        # What comes behind `mirror` and `run` is for another parser, --help included.
+        passes_on = command.name == "mirror"
+        sub = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=f"{command.help[:1].upper()}{command.help[1:]}."
+            f" {command.description}",
+            add_help=not passes_on,
+            prefix_chars="\0" if passes_on else "-",
+        )
+        sub.set_defaults(command=command.name, run=command.run)
+        for argument in arguments_of(command):
+            sub.add_argument(*argument.names, **argument.options)
+    return parser

@@ -1,0 +1,1 @@
+"""For those who ask: a local socket, and answers made from the view."""

@@ -1,0 +1,298 @@
+"""What the controller tells of itself, as plain JSON values.
+
+Pure but for `adopt` and `release`: every answer is read off the view, the conclusions
+drawn from it, and the core's counters.  Field names are the schema of `isat ... --json`
+(docs/reference/command-line.md); they are kept from version to version.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from controller.config import Config
+from controller.core import Channel, Core
+from controller.events import BridgeRefused, Event
+from controller.northbound.server import Json, Refused
+from flows.document import to_json
+from flows.network import Candidate, Holder, Located, Role, role
+from flows.view import LOCAL_PORT, Link, LinkKey, Port, PortKey, View
+
+PATIENCE = 15.0  # seconds for OVSDB and ovs-vswitchd to follow
+
+Tell = Callable[[Event], None]
+
+
+class Running(Protocol):
+    """What is asked about: `controller.runtime.Runtime`, as seen from here."""
+
+    config: Config
+    core: Core
+    listening: int
+    started_at: float
+    dropped: int
+
+    def adopt(self, name: str, answer: Tell | None = None) -> None: ...
+    def release(self, name: str, answer: Tell | None = None) -> None: ...
+
+
+def answer(runtime: Running, asked: Json) -> object:
+    """Raises Refused if there is no such question, or no good answer."""
+    ask = str(asked["ask"])
+    if ask not in QUESTIONS:
+        near = get_close_matches(ask, QUESTIONS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"ask {', '.join(QUESTIONS)}"
+        raise Refused("question", f"unknown question {ask!a}", hint)
+    return QUESTIONS[ask](runtime, asked)
+
+
+# --- status -------------------------------------------------------------------------
+
+
+def status(runtime: Running, _: Json) -> Json:
+    core = runtime.core
+    try:
+        release = version("isat")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        release = "unknown"
+    return {
+        "version": release,
+        "uptime": round(time.monotonic() - runtime.started_at, 3),
+        "listening": runtime.listening,
+        "sources": dict(core.sources),
+        "switches": [switch(core, *item) for item in sorted(core.channels.items())],
+        "counters": {**core.counters, "packets dropped": runtime.dropped},
+        "warnings": list(warnings(runtime)),
+    }
+
+
+def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
+    bridge = core.view.bridges.get(datapath_id)
+    return {
+        "datapath_id": shown_dpid(datapath_id),
+        "name": bridge.name if bridge else "",
+        "ports": sum(key.datapath_id == datapath_id for key in core.view.ports),
+        "flows": None if channel.installed is None else len(channel.installed),
+        "adopted": bool(bridge and bridge.adopted),
+        "refused": channel.last_refusal,
+    }
+
+
+def warnings(runtime: Running) -> Iterator[str]:
+    """What an operator should know, each with what to type."""
+    core = runtime.core
+    for name, state in core.sources.items():
+        if state not in ("ok", "starting"):
+            yield f"without {name}: {state}"
+    for datapath_id in sorted(core.channels):
+        bridge = core.view.bridges.get(datapath_id)
+        if bridge is None:
+            continue
+        if not bridge.disable_in_band:
+            yield (
+                f"{bridge.name!a}: in-band control is on, so hidden flows bypass ours;"
+                f" type: isat adopt {bridge.name}"
+            )
+        if bridge.fail_mode != "secure":
+            yield (
+                f"{bridge.name!a}: without a controller its flows would be deleted"
+                f" (fail_mode is not secure); type: isat adopt {bridge.name}"
+            )
+
+
+# --- hosts --------------------------------------------------------------------------
+
+
+def hosts(runtime: Running, _: Json) -> list[Json]:
+    """One row for each address, then the stations that hold none."""
+    core, now = runtime.core, time.monotonic()
+    rows = [host(core, holder, now) for holder in core.network.holders.values()]
+    held = {
+        (holder.domain, candidate.lladdr)
+        for holder in core.network.holders.values()
+        for candidate in holder.candidates
+    }
+    for place, where in core.network.located.items():
+        if place not in held:
+            rows.append(station(core, where, now))
+    return sorted(rows, key=by_address)
+
+
+def by_address(row: Json) -> tuple[object, ...]:
+    ip = str(row["ip"] or "")
+    octets = [int(part) for part in ip.split(".")] if "." in ip else []
+    return (not ip, ":" in ip, octets, ip, str(row["lladdr"]), str(row["vlan"]))
+
+
+def host(core: Core, holder: Holder, now: float) -> Json:
+    best = holder.winner
+    where = core.network.located.get((holder.domain, best.lladdr))
+    return {
+        "ip": str(holder.ip),
+        "lladdr": best.lladdr,
+        "vlan": holder.domain.vlan,
+        **attachment(core.view, best.port),
+        "host": host_name(core.view, where, best.port),
+        "origin": best.origin.name.lower(),
+        "confirmed": age(best.confirmed_at, now),
+        "answered": holder.answered and holder.ip.version == 4,
+        "why_not": holder.silent_because or unanswerable(holder),
+        "others": [other(core.view, c) for c in holder.candidates[1:]],
+    }
+
+
+def unanswerable(holder: Holder) -> str:
+    return "IPv6 is not answered in the switch yet" if holder.ip.version == 6 else ""
+
+
+def station(core: Core, where: Located, now: float) -> Json:
+    heard = where.station.heard_at if where.station else None
+    return {
+        "ip": None,
+        "lladdr": where.lladdr,
+        "vlan": where.domain.vlan,
+        **attachment(core.view, where.port),
+        "host": host_name(core.view, where, where.port),
+        "origin": where.origin.name.lower(),
+        "confirmed": age(heard, now),
+        "answered": False,
+        "why_not": "it holds no address that is known",
+        "others": [],
+    }
+
+
+def other(view: View, candidate: Candidate) -> Json:
+    return {
+        "lladdr": candidate.lladdr,
+        **attachment(view, candidate.port),
+        "origin": candidate.origin.name.lower(),
+    }
+
+
+def age(then: float | None, now: float) -> float | None:
+    """Seconds since; None for what does not age, because the kernel vouches for it."""
+    return None if then is None else round(max(0.0, now - then), 1)
+
+
+def attachment(view: View, key: PortKey) -> Json:
+    port, bridge = view.ports.get(key), view.bridges.get(key.datapath_id)
+    return {
+        "datapath_id": shown_dpid(key.datapath_id),
+        "switch": bridge.name if bridge else "",
+        "port_no": key.port_no,
+        "port": port.ifname if port else "",
+    }
+
+
+def host_name(view: View, where: Located | None, key: PortKey) -> str:
+    """The name a person knows the host by: its namespace, or the holder of its tap."""
+    if where is not None and where.link is not None:
+        return namespace_name(view, where.link)
+    near = near_link(view, key)
+    return near.holder if near else ""
+
+
+def namespace_name(view: View, link: Link) -> str:
+    for key, namespace in view.namespaces.items():
+        if key.nsid == link.nsid and namespace.name:
+            return namespace.name
+    return "this host" if link.nsid < 0 else f"nsid {link.nsid}"
+
+
+def near_link(view: View, key: PortKey) -> Link | None:
+    row = view.interfaces.get(key)
+    return view.links.get(LinkKey(-1, row.ifindex)) if row and row.ifindex else None
+
+
+# --- ports --------------------------------------------------------------------------
+
+
+def ports(runtime: Running, _: Json) -> list[Json]:
+    view = runtime.core.view
+    return [port_row(runtime.core, view.ports[key]) for key in sorted(view.ports)]
+
+
+def port_row(core: Core, port: Port) -> Json:
+    view, near = core.view, near_link(core.view, port.key)
+    return {
+        **attachment(view, port.key),
+        "up": port.up,
+        "role": role(view, port.key).value,
+        "link": near.ifname if near else "",
+        "kind": near.kind if near else "",
+        "leads_to": leads_to(core, port, near),
+        "stations": view.crowds.get(port.key, 0),
+    }
+
+
+def leads_to(core: Core, port: Port, near: Link | None) -> str:
+    """In words: what is at the other end, as far as it is known."""
+    view = core.view
+    if role(view, port.key) is Role.FABRIC:
+        far = core.network.fabric.uplinks[port.key]
+        end = attachment(view, far)
+        return f"{end['switch'] or end['datapath_id']} {end['port']}"
+    if port.port_no == LOCAL_PORT:
+        return "this host"
+    if near is None:
+        return ""
+    if near.kind == "veth" and near.peer_nsid is not None:
+        end_link = view.links.get(LinkKey(near.peer_nsid, near.peer))
+        if end_link is not None:
+            return f"{namespace_name(view, end_link)} {end_link.ifname}"
+    if near.kind == "tun":
+        return near.holder or "nobody holds this tap"
+    return ""
+
+
+def shown_dpid(datapath_id: int) -> str:
+    return f"{datapath_id:016x}"
+
+
+# --- the view, and what is asked to be done -----------------------------------------
+
+
+def view(runtime: Running, _: Json) -> object:
+    return to_json(runtime.core.view)
+
+
+def adopt(runtime: Running, asked: Json) -> Json:
+    return outcome(runtime.adopt, asked)
+
+
+def release(runtime: Running, asked: Json) -> Json:
+    return outcome(runtime.release, asked)
+
+
+def outcome(act: Callable[[str, Tell], None], asked: Json) -> Json:
+    """Ask OVSDB's edge, and wait for what it reports."""
+    name = asked.get("bridge")
+    if not isinstance(name, str):
+        raise Refused("question", 'without {"bridge": "..."}')
+    told, events = threading.Event(), list[Event]()
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        told.set()
+
+    act(name, tell)
+    if not told.wait(PATIENCE):
+        raise Refused(f"bridge {name!a}", f"no answer from OVSDB in {PATIENCE:g} s")
+    event = events[0]
+    if isinstance(event, BridgeRefused):
+        raise Refused(f"bridge {name!a}", event.why, event.hint)
+    return {"bridge": name, "changes": list(getattr(event, "changes", ()))}
+
+
+QUESTIONS: dict[str, Callable[[Running, Json], object]] = {
+    "status": status,
+    "hosts": hosts,
+    "ports": ports,
+    "view": view,
+    "adopt": adopt,
+    "release": release,
+}

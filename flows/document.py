@@ -1,0 +1,176 @@
+"""The view as JSON, and back: what `isat view --save` writes.
+
+    {"isat_view": 1, "ports": [{"datapath_id": 1, "port_no": 1, ...}, ...], ...}
+
+The fields are those of `flows.view`, found by looking at its types, so that a new fact
+needs no line here.  An index of the view is not a fact and is not in the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from immutables import Map
+
+from flows.view import IPAddress, View, crowds_of
+
+VERSION = 1
+MARK = "isat_view"
+INDEXES = {"crowds"}
+
+Json = Any  # what json.loads returns
+
+
+class DocumentError(ValueError):
+    """A document that is no view: where, what, and what would be right."""
+
+    def __init__(self, where: str, problem: str, hint: str = "") -> None:
+        self.where, self.problem, self.hint = where, problem, hint
+        super().__init__(f"{where}: {problem}" + (f" ({hint})" if hint else ""))
+
+
+def to_json(view: View) -> dict[str, Json]:
+    """Values that json.dumps takes; equal views give equal documents."""
+    facts = {
+        field.name: as_json(getattr(view, field.name))
+        for field in fields(view)
+        if field.name not in INDEXES
+    }
+    return {MARK: VERSION, **facts}
+
+
+def as_json(value: object) -> Json:
+    if isinstance(value, Map):
+        return [as_json(value[key]) for key in sorted(value, key=by_kind)]
+    if isinstance(value, tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, IPv4Address | IPv6Address):
+        return str(value)
+    if is_dataclass(value):
+        return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def by_kind(key: object) -> tuple[object, ...]:
+    """IPv4 and IPv6 addresses do not compare: order them by version first."""
+    if isinstance(key, Iterable):
+        return tuple(
+            (part.version, int(part))
+            if isinstance(part, IPv4Address | IPv6Address)
+            else part
+            for part in key
+        )
+    return (key,)
+
+
+def from_json(document: Json) -> View:
+    """The view of a document.  Raises DocumentError."""
+    if not isinstance(document, dict) or MARK not in document:
+        hint = "a saved view is what `isat view --save FILE` writes"
+        raise DocumentError("document", f"no {MARK!r} in it", hint)
+    if document[MARK] != VERSION:
+        found = document[MARK]
+        hint = f"this release reads version {VERSION}"
+        raise DocumentError(MARK, f"version {found!a}", hint)
+    types = hints(View)
+    names = [name for name in types if name not in INDEXES]
+    facts = {k: v for k, v in document.items() if k != MARK}
+    refuse_unknown(facts, names, "document")
+    found = {name: table(types[name], facts[name], name) for name in facts}
+    if "stations" in found:
+        found["crowds"] = crowds_of(found["stations"])
+    return View(**found)
+
+
+def table(kind: Any, value: Json, where: str) -> Any:
+    """One field of the view: a map of rows by their key, a tuple, or one row."""
+    if get_origin(kind) is not Map:
+        return read(kind, value, where)
+    row_type = get_args(kind)[1]
+    rows = [read(row_type, row, f"{where}[{n}]") for n, row in listed(value, where)]
+    return Map((key_of(row), row) for row in rows)
+
+
+def key_of(row: Any) -> object:
+    """A bridge is known by its datapath_id; every other row has a key of its own."""
+    return row.key if hasattr(type(row), "key") else row.datapath_id
+
+
+def listed(value: Json, where: str) -> Iterable[tuple[int, Json]]:
+    if not isinstance(value, list):
+        raise DocumentError(where, f"{value!a:.40} is not a list")
+    return enumerate(value)
+
+
+def read(kind: Any, value: Json, where: str) -> Any:
+    """A value of this type.  Raises DocumentError."""
+    if is_dataclass(kind):
+        return row(kind, value, where)
+    if kind == IPAddress:
+        return address(value, where)
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        return tuple(read(item, v, f"{where}[{n}]") for n, v in listed(value, where))
+    return plain(kind, value, where)
+
+
+def row(kind: Any, value: Json, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise DocumentError(where, f"{value!a:.40} is not a {kind.__name__}")
+    types = hints(kind)
+    refuse_unknown(value, types, where)
+    for field in fields(kind):
+        if (
+            field.name not in value
+            and field.default is MISSING is field.default_factory
+        ):
+            raise DocumentError(where, f"without {field.name!r}")
+    return kind(
+        **{name: read(types[name], v, f"{where}.{name}") for name, v in value.items()}
+    )
+
+
+def refuse_unknown(given: Mapping[str, Json], known: Iterable[str], where: str) -> None:
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            )
+            raise DocumentError(where, f"unknown key {name!a}", hint)
+
+
+def address(value: Json, where: str) -> IPAddress:
+    try:
+        return ip_address(value) if isinstance(value, str) else ip_address("")
+    except ValueError:
+        hint = 'write it as "192.0.2.1"'
+        raise DocumentError(
+            where, f"{value!a:.40} is not an IP address", hint
+        ) from None
+
+
+def plain(kind: Any, value: Json, where: str) -> Any:
+    """str, int, float, bool, or one of several of these and None."""
+    union = get_origin(kind) in (Union, UnionType)
+    allowed = get_args(kind) if union else (kind,)
+    if float in allowed:
+        allowed = (*allowed, int)
+    # bool is a kind of int to Python, but a port number is never true
+    if not isinstance(value, allowed) or (
+        isinstance(value, bool) and bool not in allowed
+    ):
+        names = " or ".join(t.__name__ for t in allowed)
+        raise DocumentError(where, f"{value!a:.40} is not {names}")
+    return value
+
+
+@cache
+def hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
