@@ -37,6 +37,9 @@ OVS_NAMES = {
     "icmpv4_type": "icmp_type",
     "icmpv4_code": "icmp_code",
     "ip_ttl": "nw_ttl",
+    "ipv6_nd_target": "nd_target",
+    "ipv6_nd_sll": "nd_sll",
+    "ipv6_nd_tll": "nd_tll",
 }
 
 

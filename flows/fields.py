@@ -1,0 +1,153 @@
+"""The header fields that flows match and write: their OXM types and notations.
+
+One row per field (OpenFlow 1.3, 7.2.3.7, and ovs-fields(7) for the registers).
+`flows.wire` encodes by this table, `flows.simulate` computes by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+
+OPENFLOW_BASIC = 0x8000  # OFPXMC_OPENFLOW_BASIC
+NXM_1 = 0x0001  # OFPXMC_NXM_1, where Open vSwitch keeps its registers
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How people write a value: `show` writes what `read` reads."""
+
+    read: Callable[[str], int]
+    show: Callable[[int], str]
+    has_prefixes: bool = False
+
+
+def read_mac(text: str) -> int:
+    octets = bytes.fromhex(text.replace(":", ""))
+    if len(octets) != 6:
+        raise ValueError("a link-layer address has six octets")
+    return int.from_bytes(octets, "big")
+
+
+def show_mac(value: int) -> str:
+    return value.to_bytes(6, "big").hex(":")
+
+
+DECIMAL = Notation(partial(int, base=0), str)
+HEX = Notation(partial(int, base=0), hex)
+MAC = Notation(read_mac, show_mac)
+IPV4 = Notation(
+    lambda text: int(IPv4Address(text)), lambda n: str(IPv4Address(n)), True
+)
+IPV6 = Notation(
+    lambda text: int(IPv6Address(text)), lambda n: str(IPv6Address(n)), True
+)
+
+Needs = tuple[tuple[str, frozenset[int]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field.
+
+    number   oxm_field
+    width    octets in an OXM TLV
+    bits     of these, those which hold the value itself; an action without a range
+             moves so many
+    needs    prerequisites: fields that must have one of these values
+    is_held  a packet has no such field, the switch keeps it beside the packet
+    """
+
+    name: str
+    oxm_class: int
+    number: int
+    width: int
+    bits: int
+    notation: Notation
+    needs: Needs = ()
+    is_held: bool = False
+
+    @property
+    def ones(self) -> int:
+        return (1 << 8 * self.width) - 1
+
+    def read(self, text: str) -> tuple[int, int]:
+        """ "10.0.0.0/8" -> value and mask; bits outside of the mask become zero."""
+        value, slash, mask = text.partition("/")
+        try:
+            number = self.notation.read(value)
+            bitmask = self._read_mask(mask) if slash else self.ones
+        except ValueError as error:
+            raise ValueError(f"{self.name}={text}: {error}") from None
+        if not (0 <= number <= self.ones and 0 <= bitmask <= self.ones):
+            raise ValueError(f"{self.name}={text}: more than {self.width} octets")
+        return number & bitmask, bitmask
+
+    def _read_mask(self, text: str) -> int:
+        if self.notation.has_prefixes and text.isdigit():
+            return prefix_mask(8 * self.width, int(text))
+        return self.notation.read(text)
+
+    def show(self, value: int, mask: int) -> str:
+        """The inverse of `read`; a mask of ones is left out, as a switch does."""
+        text = self.notation.show(value)
+        if mask == self.ones:
+            return text
+        zeros = self.ones ^ mask
+        if self.notation.has_prefixes and zeros & (zeros + 1) == 0:
+            return f"{text}/{mask.bit_count()}"
+        return f"{text}/{self.notation.show(mask)}"
+
+
+def prefix_mask(bits: int, prefixlen: int) -> int:
+    if prefixlen > bits:
+        raise ValueError(f"a prefix has at most {bits} bits")
+    return (1 << bits) - (1 << bits - prefixlen)
+
+
+def needs(**values: tuple[int, ...]) -> Needs:
+    return tuple((name, frozenset(allowed)) for name, allowed in values.items())
+
+
+IP = needs(eth_type=(0x0800, 0x86DD))
+IP4 = needs(eth_type=(0x0800,))
+IP6 = needs(eth_type=(0x86DD,))
+ARP = needs(eth_type=(0x0806,))
+ICMP4 = needs(eth_type=(0x0800,), ip_proto=(1,))
+ICMP6 = needs(eth_type=(0x86DD,), ip_proto=(58,))
+ND = (*ICMP6, *needs(icmpv6_type=(135, 136), icmpv6_code=(0,)))
+SOLICITATION = (*ICMP6, *needs(icmpv6_type=(135,), icmpv6_code=(0,)))
+ADVERTISEMENT = (*ICMP6, *needs(icmpv6_type=(136,), icmpv6_code=(0,)))
+
+BASIC = OPENFLOW_BASIC
+ROWS = (
+    Field("in_port", BASIC, 0, 4, 32, DECIMAL, is_held=True),
+    Field("reg0", NXM_1, 0, 4, 32, DECIMAL, is_held=True),
+    Field("reg1", NXM_1, 1, 4, 32, DECIMAL, is_held=True),
+    Field("eth_dst", BASIC, 3, 6, 48, MAC),
+    Field("eth_src", BASIC, 4, 6, 48, MAC),
+    Field("eth_type", BASIC, 5, 2, 16, HEX),
+    # 12 bits of VLAN identifier, and OFPVID_PRESENT above them.
+    Field("vlan_vid", BASIC, 6, 2, 12, HEX),
+    Field("ip_proto", BASIC, 10, 1, 8, DECIMAL, IP),
+    Field("ipv4_src", BASIC, 11, 4, 32, IPV4, IP4),
+    Field("ipv4_dst", BASIC, 12, 4, 32, IPV4, IP4),
+    Field("icmpv4_type", BASIC, 19, 1, 8, DECIMAL, ICMP4),
+    Field("icmpv4_code", BASIC, 20, 1, 8, DECIMAL, ICMP4),
+    Field("arp_op", BASIC, 21, 2, 16, DECIMAL, ARP),
+    Field("arp_spa", BASIC, 22, 4, 32, IPV4, ARP),
+    Field("arp_tpa", BASIC, 23, 4, 32, IPV4, ARP),
+    Field("arp_sha", BASIC, 24, 6, 48, MAC, ARP),
+    Field("arp_tha", BASIC, 25, 6, 48, MAC, ARP),
+    Field("ipv6_src", BASIC, 26, 16, 128, IPV6, IP6),
+    Field("ipv6_dst", BASIC, 27, 16, 128, IPV6, IP6),
+    Field("icmpv6_type", BASIC, 29, 1, 8, DECIMAL, ICMP6),
+    Field("icmpv6_code", BASIC, 30, 1, 8, DECIMAL, ICMP6),
+    Field("ipv6_nd_target", BASIC, 31, 16, 128, IPV6, ND),
+    Field("ipv6_nd_sll", BASIC, 32, 6, 48, MAC, SOLICITATION),
+    Field("ipv6_nd_tll", BASIC, 33, 6, 48, MAC, ADVERTISEMENT),
+)
+FIELDS = {row.name: row for row in ROWS}
+BY_TYPE = {(row.oxm_class, row.number): row for row in ROWS}

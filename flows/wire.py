@@ -1,0 +1,333 @@
+"""Flows as OpenFlow 1.3 messages, and a switch's answers as values.
+
+Octets in, octets out: no socket, no framework.  Section numbers are those of the
+OpenFlow 1.3.5 specification; bundles are the ONF's extension 230 to it, and the move
+action is Open vSwitch's (nicira-ext.h).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct, error, pack
+
+from flows.fields import BY_TYPE, FIELDS, Field
+from flows.openflow import (
+    CONTROLLER,
+    OXM_ORDER,
+    Action,
+    Flow,
+    GotoTable,
+    Match,
+    Move,
+    Output,
+    SetField,
+)
+
+VERSION = 4  # OpenFlow 1.3
+EXPERIMENTER, PACKET_OUT, FLOW_MOD = 4, 13, 14
+MULTIPART_REQUEST, BARRIER_REQUEST = 18, 20
+ADD, DELETE = 0, 3  # ofp_flow_mod_command
+APPLY_ACTIONS, GOTO_TABLE = 4, 1  # ofp_instruction_type
+ACTION_OUTPUT, ACTION_SET_FIELD, ACTION_EXPERIMENTER = 0, 25, 0xFFFF
+MULTIPART_FLOW, MULTIPART_AGGREGATE = 1, 2
+MATCH_OXM = 1
+ALL_TABLES = 0xFF  # OFPTT_ALL
+ANY = 0xFFFFFFFF  # OFPP_ANY, OFPG_ANY
+NO_BUFFER = 0xFFFFFFFF
+WHOLE_PACKET = 0xFFFF  # OFPCML_NO_BUFFER
+ALL_ONES = (1 << 64) - 1
+
+NICIRA, REG_MOVE = 0x00002320, 6
+ONF, BUNDLE_CONTROL, BUNDLE_ADD = 0x4F4E4600, 2300, 2301
+BUNDLE_OPEN, BUNDLE_CLOSE, BUNDLE_COMMIT, BUNDLE_DISCARD = 0, 2, 4, 6
+BUNDLE_OPENED, BUNDLE_CLOSED, BUNDLE_COMMITTED, BUNDLE_DISCARDED = 1, 3, 5, 7
+ATOMIC_AND_ORDERED = 1 | 2
+
+LONGEST = 0xFFFF  # octets of a message: its length field has 16 bits
+REMEMBERED = 1 << 17  # TLVs and actions whose octets are kept for the next flow
+
+HEADER = Struct("!BBHI")  # version, type, length, xid
+FLOW_MOD_BODY = Struct("!QQBBHHHIIIHxx")
+FLOW_REQUEST = Struct("!HH4xB3xII4xQQ")  # the header of the multipart message included
+FLOW_ENTRY = Struct("!2xBxIIH6x4xQQ8xHH")  # the header of its match included
+AGGREGATE = Struct("!QQI4x")
+BUNDLE_REPLY = Struct("!IIIHxx")
+TLV = Struct("!HBB")  # oxm_class, oxm_field and hasmask, length
+
+
+class TooLong(ValueError):
+    """A message of more than 65535 octets, which OpenFlow cannot carry."""
+
+
+class Malformed(ValueError):
+    """A switch's answer that cannot be read."""
+
+
+# --- messages -----------------------------------------------------------------------
+
+
+def message(kind: int, body: bytes, xid: int) -> bytes:
+    return HEADER.pack(VERSION, kind, fitting(HEADER.size + len(body)), xid) + body
+
+
+def fitting(length: int) -> int:
+    if length > LONGEST:
+        raise TooLong(f"an OpenFlow message has at most {LONGEST} octets, not {length}")
+    return length
+
+
+def flow_mod(flow: Flow, *, xid: int = 0) -> bytes:
+    """OFPFC_ADD: install the flow, in place of one with the same match (6.4)."""
+    body = FLOW_MOD_BODY.pack(
+        *(flow.cookie, 0, flow.table, ADD),
+        *(0, 0, flow.priority, NO_BUFFER, ANY, ANY, 0),
+    )
+    return message(FLOW_MOD, body + match(flow.match) + instructions(flow), xid)
+
+
+def delete_by_cookie(cookie: int, mask: int = ALL_ONES, *, xid: int = 0) -> bytes:
+    """OFPFC_DELETE: whatever has this cookie, in any table."""
+    body = FLOW_MOD_BODY.pack(
+        cookie, mask, ALL_TABLES, DELETE, 0, 0, 0, NO_BUFFER, ANY, ANY, 0
+    )
+    return message(FLOW_MOD, body + match(()), xid)
+
+
+def bundle(bundle_id: int, messages: Iterable[bytes], *, xid: int) -> Iterator[bytes]:
+    """The messages as one change, complete but not yet in effect.
+
+    A switch refuses a message that it cannot read when it is added, and would commit
+    the others without it.  So wait for BUNDLE_CLOSED: `commit` if no error came before
+    it, else `discard`.  What fails only then undoes the whole change.
+
+    All bear the same xid (EXT-230 asks it of a message and what wraps it), so that
+    an error names the bundle by its xid and the message by the octets it quotes.
+    """
+    yield bundle_control(bundle_id, BUNDLE_OPEN, xid)
+    head = pack("!IIIHH", ONF, BUNDLE_ADD, bundle_id, 0, ATOMIC_AND_ORDERED)
+    for inner in messages:
+        yield message(EXPERIMENTER, head + with_xid(inner, xid), xid)
+    yield bundle_control(bundle_id, BUNDLE_CLOSE, xid)
+
+
+def commit(bundle_id: int, *, xid: int) -> bytes:
+    return bundle_control(bundle_id, BUNDLE_COMMIT, xid)
+
+
+def discard(bundle_id: int, *, xid: int) -> bytes:
+    return bundle_control(bundle_id, BUNDLE_DISCARD, xid)
+
+
+def bundle_control(bundle_id: int, step: int, xid: int) -> bytes:
+    fields = (ONF, BUNDLE_CONTROL, bundle_id, step, ATOMIC_AND_ORDERED)
+    return message(EXPERIMENTER, pack("!IIIHH", *fields), xid)
+
+
+def with_xid(inner: bytes, xid: int) -> bytes:
+    return inner[:4] + pack("!I", xid) + inner[8:]
+
+
+def barrier_request(xid: int) -> bytes:
+    return message(BARRIER_REQUEST, b"", xid)
+
+
+def packet_out(
+    data: bytes, *actions: Action, in_port: int = CONTROLLER, xid: int = 0
+) -> bytes:
+    """Send a frame.  Open vSwitch sends nothing out of `in_port` itself (5.12)."""
+    octets = b"".join(map(action, actions))
+    head = pack("!IIH6x", NO_BUFFER, in_port, fitting(len(octets)))
+    return message(PACKET_OUT, head + octets + data, xid)
+
+
+def flow_stats_request(
+    cookie: int, mask: int = ALL_ONES, *, table: int = ALL_TABLES, xid: int = 0
+) -> bytes:
+    """Which flows have this cookie under this mask?"""
+    return stats_request(MULTIPART_FLOW, cookie, mask, table, xid)
+
+
+def aggregate_stats_request(
+    cookie: int, mask: int = ALL_ONES, *, table: int = ALL_TABLES, xid: int = 0
+) -> bytes:
+    """How many flows have this cookie under this mask?"""
+    return stats_request(MULTIPART_AGGREGATE, cookie, mask, table, xid)
+
+
+def stats_request(kind: int, cookie: int, mask: int, table: int, xid: int) -> bytes:
+    head = FLOW_REQUEST.pack(kind, 0, table, ANY, ANY, cookie, mask)
+    return message(MULTIPART_REQUEST, head + match(()), xid)
+
+
+# --- match, instructions, actions ---------------------------------------------------
+
+
+def match(fields: Match) -> bytes:
+    octets = b"".join(oxm_tlv(name, value) for name, value in fields)
+    return padded(pack("!HH", MATCH_OXM, 4 + len(octets)) + octets)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def oxm_tlv(name: str, text: str) -> bytes:
+    field = FIELDS[name]
+    value, mask = field.read(text)
+    octets = value.to_bytes(field.width, "big")
+    has_mask = mask != field.ones
+    if has_mask:
+        octets += mask.to_bytes(field.width, "big")
+    number = field.number << 1 | has_mask
+    return TLV.pack(field.oxm_class, number, len(octets)) + octets
+
+
+def instructions(flow: Flow) -> bytes:
+    """OFPIT_APPLY_ACTIONS and OFPIT_GOTO_TABLE; neither means drop (5.4)."""
+    octets = b"".join(map(action, flow.actions))
+    if octets:
+        octets = pack("!HH4x", APPLY_ACTIONS, fitting(8 + len(octets))) + octets
+    onward = (a.table for a in flow.actions if isinstance(a, GotoTable))
+    return octets + b"".join(pack("!HHB3x", GOTO_TABLE, 8, table) for table in onward)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def action(step: Action) -> bytes:
+    match step:
+        case Output(port_no):
+            max_len = WHOLE_PACKET if port_no == CONTROLLER else 0
+            return pack("!HHIH6x", ACTION_OUTPUT, 16, port_no, max_len)
+        case SetField(name, text):
+            tlv = oxm_tlv(name, text)
+            length = 4 + len(tlv) + -(4 + len(tlv)) % 8
+            return padded(pack("!HH", ACTION_SET_FIELD, length) + tlv)
+        case Move():
+            return reg_move(step)
+        case GotoTable():
+            return b""  # an instruction, no action
+
+
+def reg_move(move: Move) -> bytes:
+    source, target = FIELDS[move.source], FIELDS[move.target]
+    return pack(
+        *("!HHIHHHH", ACTION_EXPERIMENTER, 24, NICIRA, REG_MOVE),
+        *(move.bits or source.bits, 0, 0),
+    ) + (nxm_header(source) + nxm_header(target))
+
+
+def nxm_header(field: Field) -> bytes:
+    return TLV.pack(field.oxm_class, field.number << 1, field.width)
+
+
+def padded(octets: bytes) -> bytes:
+    return octets + bytes(-len(octets) % 8)
+
+
+# --- what a switch answers ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One flow that a switch holds (OFPMP_FLOW, 7.3.5.2), without its actions.
+
+    duration      seconds since it was installed
+    packet_count  since it was installed
+    match         as in `Flow`; a field that this controller does not use is named by
+                  its class and number, as "0x8000:40", with its octets for a value
+    """
+
+    table: int
+    priority: int
+    cookie: int
+    packet_count: int
+    duration: float
+    match: Match
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """How much there is (OFPMP_AGGREGATE, 7.3.5.3)."""
+
+    packet_count: int
+    byte_count: int
+    flow_count: int
+
+
+def bundle_step(body: bytes) -> tuple[int, int] | None:
+    """bundle_id and what became of it, as BUNDLE_CLOSED; None if the body of this
+    OFPT_EXPERIMENTER message tells of something else."""
+    if len(body) < BUNDLE_REPLY.size:
+        return None
+    experimenter, kind, bundle_id, step = BUNDLE_REPLY.unpack_from(body)
+    is_reply = (experimenter, kind) == (ONF, BUNDLE_CONTROL)
+    return (bundle_id, step) if is_reply else None
+
+
+def flow_stats(body: bytes) -> list[Installed]:
+    """The body of an OFPMP_FLOW reply: what follows the header of the multipart
+    message.  A big table comes in several such messages."""
+    return [installed(body[start:end]) for start, end in entries(body)]
+
+
+def entries(body: bytes) -> Iterator[tuple[int, int]]:
+    """Where each entry begins and ends: its first 16 bits are its length."""
+    start = 0
+    while start < len(body):
+        end = start + int.from_bytes(body[start : start + 2], "big")
+        if end < start + FLOW_ENTRY.size or end > len(body):
+            raise Malformed(f"flow entry at octet {start} of {len(body)}: bad length")
+        yield start, end
+        start = end
+
+
+def installed(entry: bytes) -> Installed:
+    table, seconds, nanoseconds, priority, cookie, packets, kind, size = (
+        FLOW_ENTRY.unpack_from(entry)
+    )
+    end = FLOW_ENTRY.size - 4 + size
+    if kind != MATCH_OXM or size < 4 or end > len(entry):
+        raise Malformed(f"flow {cookie:#x}: bad match")
+    fields = read_match(entry[FLOW_ENTRY.size : end])
+    return Installed(
+        table, priority, cookie, packets, seconds + nanoseconds / 1e9, fields
+    )
+
+
+def aggregate_stats(body: bytes) -> Aggregate:
+    try:
+        return Aggregate(*AGGREGATE.unpack_from(body))
+    except error:
+        raise Malformed(f"an aggregate of {len(body)} octets") from None
+
+
+def read_match(octets: bytes) -> Match:
+    """OXM TLVs as names and values, in the order that flows of ours have them."""
+    fields = [read_tlv(tlv) for tlv in tlvs(octets)]
+    last = len(OXM_ORDER)
+    return tuple(sorted(fields, key=lambda pair: OXM_ORDER.get(pair[0], last)))
+
+
+def tlvs(octets: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(octets):
+        if len(octets) < start + 4 or octets[start + 3] == 0:
+            raise Malformed(f"OXM field at octet {start} of {len(octets)}: no value")
+        end = start + 4 + octets[start + 3]
+        if end > len(octets):
+            raise Malformed(f"OXM field at octet {start} of {len(octets)}: cut off")
+        yield octets[start:end]
+        start = end
+
+
+@lru_cache(maxsize=REMEMBERED)
+def read_tlv(tlv: bytes) -> tuple[str, str]:
+    oxm_class, number, _ = TLV.unpack_from(tlv)
+    number, has_mask = number >> 1, number & 1
+    value = tlv[TLV.size :]
+    field = BY_TYPE.get((oxm_class, number))
+    if field is None:
+        return f"{oxm_class:#06x}:{number}", value.hex()
+    if len(value) != field.width << has_mask:
+        raise Malformed(f"{field.name}: a value of {len(value)} octets")
+    number = int.from_bytes(value[: field.width], "big")
+    mask = int.from_bytes(value[field.width :], "big") if has_mask else field.ones
+    return field.name, field.show(number, mask)

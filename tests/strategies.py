@@ -1,0 +1,157 @@
+"""Hypothesis strategies: flows that a switch accepts, and packets that meet them.
+
+Values come from small pools, so that packets often match.
+"""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy, composite
+
+from flows.openflow import (
+    BROADCAST,
+    CONTROLLER,
+    GROUP_BIT,
+    IN_PORT,
+    Action,
+    Flow,
+    GotoTable,
+    Move,
+    Output,
+    SetField,
+    oxm,
+)
+from flows.view import LOCAL_PORT
+from tests.packets import H1, H2, H3, ZERO
+
+PORTS = (1, 2, 3, 4, LOCAL_PORT)
+TABLES = 4  # table_id 0 to 3
+
+LLADDRS = (H1, H2, H3, BROADCAST, ZERO, "33:33:00:00:00:01")
+IPS = ("0.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.1.2", "127.0.0.1", "255.255.255.255")
+IP6S = ("::", "fd00::1", "fd00::2", "fe80::1", "ff02::1")
+MAC_VALUES = (*LLADDRS, f"{GROUP_BIT}/{GROUP_BIT}", f"{H2}/ff:ff:ff:00:00:ff")
+IP_VALUES = (*IPS, "10.0.0.0/24", "127.0.0.0/8", "0.0.0.2/0.0.0.255")
+IP6_VALUES = (*IP6S, "fd00::/16", "fe80::/10", "::1/::ff")
+REGISTER = ("0", "1", "5", "4294967295", "0x1/0x1")
+
+# What a flow may match, by what its other matches make certain (7.2.3.8).
+Values = dict[str, tuple[str, ...]]
+ANYTHING: Values = {
+    "in_port": tuple(map(str, PORTS)),
+    "reg0": REGISTER,
+    "reg1": REGISTER,
+    "eth_src": MAC_VALUES,
+    "eth_dst": MAC_VALUES,
+    "vlan_vid": ("0", "0x1000/0x1000", "0x1005", "0x1fff", "0x1004/0x1004"),
+}
+OF_ARP: Values = {
+    "arp_op": ("1", "2", "9"),
+    "arp_spa": IP_VALUES,
+    "arp_tpa": IP_VALUES,
+    "arp_sha": MAC_VALUES,
+    "arp_tha": MAC_VALUES,
+}
+OF_IPV4: Values = {"ipv4_src": IP_VALUES, "ipv4_dst": IP_VALUES}
+OF_ICMP: Values = {"icmpv4_type": ("0", "8"), "icmpv4_code": ("0", "1")}
+OF_IPV6: Values = {"ipv6_src": IP6_VALUES, "ipv6_dst": IP6_VALUES}
+OF_SOLICITATION: Values = {"ipv6_nd_target": IP6_VALUES, "ipv6_nd_sll": MAC_VALUES}
+OF_ADVERTISEMENT: Values = {"ipv6_nd_target": IP6_VALUES, "ipv6_nd_tll": MAC_VALUES}
+
+ICMP6 = {"eth_type": "0x86dd", "ip_proto": "58", "icmpv6_code": "0"}
+KINDS: tuple[tuple[dict[str, str], Values], ...] = (
+    ({}, {}),
+    ({"eth_type": "0x806"}, OF_ARP),
+    ({"eth_type": "0x88cc"}, {}),
+    ({"eth_type": "0x800"}, OF_IPV4),
+    ({"eth_type": "0x800", "ip_proto": "1"}, OF_IPV4 | OF_ICMP),
+    ({"eth_type": "0x86dd"}, OF_IPV6),
+    (ICMP6 | {"icmpv6_type": "135"}, OF_IPV6 | OF_SOLICITATION),
+    (ICMP6 | {"icmpv6_type": "136"}, OF_IPV6 | OF_ADVERTISEMENT),
+)
+
+# Fields between which a value may be moved as a whole.
+ALIKE = (
+    {"eth_src", "eth_dst", "arp_sha", "arp_tha"},
+    {"reg0", "reg1", "arp_spa", "arp_tpa", "ipv4_src", "ipv4_dst"},
+    {"ipv6_src", "ipv6_dst"},
+)
+WRITABLE = {*ANYTHING, *OF_ARP, *OF_IPV4, *OF_IPV6} - {"in_port", "vlan_vid"}
+
+
+def plain(values: tuple[str, ...]) -> SearchStrategy[str]:
+    """One of them that has no mask."""
+    return st.sampled_from([value for value in values if "/" not in value])
+
+
+@composite
+def flows(draw: DrawFn, table: int | None = None, priority: int | None = None) -> Flow:
+    certain, possible = draw(st.sampled_from(KINDS))
+    offered = ANYTHING | possible
+    names = draw(st.sets(st.sampled_from(sorted(offered)), max_size=4))
+    chosen = {name: draw(st.sampled_from(offered[name])) for name in sorted(names)}
+    if table is None:
+        table = draw(st.integers(0, TABLES - 1))
+    if priority is None:
+        priority = draw(st.integers(0, 65535))
+    match = oxm(**certain, **chosen)
+    actions = draw(st.lists(steps(offered, tagged(chosen)), max_size=8))
+    if table < TABLES - 1 and draw(st.booleans()):
+        actions.append(GotoTable(draw(st.integers(table + 1, TABLES - 1))))
+    return Flow(table, priority, match, tuple(actions))
+
+
+def tagged(match: dict[str, str]) -> bool:
+    """Is it certain that the frame has a VLAN tag?"""
+    return int(match.get("vlan_vid", "0").split("/")[-1], 0) & 0x1000 != 0
+
+
+def steps(offered: Values, is_tagged: bool) -> SearchStrategy[Action]:
+    """Actions that are allowed where these fields exist."""
+    writable = sorted(WRITABLE & offered.keys())
+    return st.one_of(
+        st.sampled_from([Output(port) for port in (*PORTS, IN_PORT, CONTROLLER)]),
+        st.sampled_from(moves(writable, is_tagged)),
+        *(
+            st.builds(SetField, st.just(name), plain(offered[name]))
+            for name in writable
+        ),
+    )
+
+
+def moves(writable: list[str], is_tagged: bool) -> list[Move]:
+    whole = [
+        Move(source, target)
+        for source in writable
+        for target in writable
+        if source != target and any({source, target} <= fields for fields in ALIKE)
+    ]
+    vlan = [Move("vlan_vid", "reg1", bits=12)] if is_tagged else []
+    return [*whole, Move("reg0", "reg1", bits=3), *vlan]
+
+
+@composite
+def flow_tables(draw: DrawFn, most: int = 24) -> tuple[Flow, ...]:
+    """Flows of which no two have the same table and priority: OpenFlow does not say
+    which of two equal ones a packet takes (5.3)."""
+    count = draw(st.integers(1, most))
+    return tuple(
+        draw(flows(table=number % TABLES, priority=100 + number))
+        for number in range(count)
+    )
+
+
+@composite
+def packets(draw: DrawFn) -> dict[str, str]:
+    """A frame as a switch sees it: every field that it has, without masks."""
+    certain, possible = draw(st.sampled_from(KINDS))
+    fields = {name: draw(plain(values)) for name, values in possible.items()}
+    return {
+        "in_port": draw(plain(ANYTHING["in_port"])),
+        "eth_src": draw(st.sampled_from(LLADDRS)),
+        "eth_dst": draw(st.sampled_from(LLADDRS)),
+        "vlan_vid": draw(plain(ANYTHING["vlan_vid"])),
+        "eth_type": "0x1234",
+        **certain,
+        **fields,
+    }
