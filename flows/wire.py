@@ -96,20 +96,33 @@ def delete_by_cookie(cookie: int, mask: int = ALL_ONES, *, xid: int = 0) -> byte
 
 
 def bundle(bundle_id: int, messages: Iterable[bytes], *, xid: int) -> Iterator[bytes]:
+    """The messages as one change: open, add, commit.
+
+    What fails at the commit (a full table, an unknown port) undoes the whole change.
+    But a message that the switch cannot even read is refused when it is added, and
+    the others are committed without it; see `prepare`.
+    """
+    yield from opened(bundle_id, messages, xid)
+    yield commit(bundle_id, xid=xid)
+
+
+def prepare(bundle_id: int, messages: Iterable[bytes], *, xid: int) -> Iterator[bytes]:
     """The messages as one change, complete but not yet in effect.
 
-    A switch refuses a message that it cannot read when it is added, and would commit
-    the others without it.  So wait for BUNDLE_CLOSED: `commit` if no error came before
-    it, else `discard`.  What fails only then undoes the whole change.
-
-    All bear the same xid (EXT-230 asks it of a message and what wraps it), so that
-    an error names the bundle by its xid and the message by the octets it quotes.
+    When the switch has told BUNDLE_CLOSED: `commit`, if no error came before it, else
+    `discard`.  So nothing at all is changed unless everything can be.
     """
+    yield from opened(bundle_id, messages, xid)
+    yield bundle_control(bundle_id, BUNDLE_CLOSE, xid)
+
+
+def opened(bundle_id: int, messages: Iterable[bytes], xid: int) -> Iterator[bytes]:
+    """All bear the same xid (EXT-230 asks it of a message and what wraps it), so that
+    an error names the bundle by its xid and the message by the octets it quotes."""
     yield bundle_control(bundle_id, BUNDLE_OPEN, xid)
     head = pack("!IIIHH", ONF, BUNDLE_ADD, bundle_id, 0, ATOMIC_AND_ORDERED)
     for inner in messages:
         yield message(EXPERIMENTER, head + with_xid(inner, xid), xid)
-    yield bundle_control(bundle_id, BUNDLE_CLOSE, xid)
 
 
 def commit(bundle_id: int, *, xid: int) -> bytes:

@@ -145,15 +145,24 @@ def test_a_bundle_changes_everything_at_once(ovs: PrivateOvs, switch: Channel) -
         wire.delete_by_cookie(SHAPES[0].cookie),
     ]
 
-    closed = switch.ask(*wire.bundle(1, changes, xid=42))
-    held = installed(switch)
+    answers = switch.ask(*wire.bundle(1, changes, xid=42))
+
+    assert steps(answers) == [wire.BUNDLE_OPENED, wire.BUNDLE_COMMITTED]
+    assert errors(answers) == []
+    assert is_equal(ovs, SHAPES[1:])
+
+
+def test_a_prepared_bundle_waits_for_its_commit(
+    ovs: PrivateOvs, switch: Channel
+) -> None:
+    closed = switch.ask(*wire.prepare(1, map(wire.flow_mod, SHAPES), xid=42))
+    before = installed(switch)
     committed = switch.ask(wire.commit(1, xid=43))
 
     assert steps(closed) == [wire.BUNDLE_OPENED, wire.BUNDLE_CLOSED]
-    assert [flow.cookie for flow in held] == [SHAPES[0].cookie]
+    assert before == []
     assert steps(committed) == [wire.BUNDLE_COMMITTED]
-    assert errors(closed + committed) == []
-    assert is_equal(ovs, SHAPES[1:])
+    assert is_equal(ovs, SHAPES)
 
 
 def test_a_message_that_cannot_be_read_is_refused_before_the_commit(
@@ -167,7 +176,7 @@ def test_a_message_that_cannot_be_read_is_refused_before_the_commit(
         wire.delete_by_cookie(SHAPES[0].cookie),
     ]
 
-    refused = switch.ask(*wire.bundle(1, changes, xid=42))
+    refused = switch.ask(*wire.prepare(1, changes, xid=42))
     discarded = switch.ask(wire.discard(1, xid=43))
 
     bad_prerequisite = (42, 4, 9)  # OFPET_BAD_MATCH, OFPBMC_BAD_PREREQ
@@ -199,13 +208,11 @@ def test_a_commit_that_fails_changes_nothing(ovs: PrivateOvs, switch: Channel) -
         wire.flow_mod(other),
     ]
 
-    closed = switch.ask(*wire.bundle(1, changes, xid=42))
-    refused = switch.ask(wire.commit(1, xid=43))
+    refused = switch.ask(*wire.bundle(1, changes, xid=42))
 
-    assert errors(closed) == []
     table_full, message_failed = (5, 1), (0xFFFF, 2313)  # the second is EXT-230's
-    assert errors(refused) == [(42, *table_full), (43, *message_failed)]
-    assert steps(refused) == []
+    assert errors(refused) == [(42, *table_full), (42, *message_failed)]
+    assert steps(refused) == [wire.BUNDLE_OPENED]
     assert is_equal(ovs, SHAPES[:1])
 
 

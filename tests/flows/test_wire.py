@@ -113,16 +113,22 @@ def test_deleting_by_cookie_names_every_table_port_and_group() -> None:
     )
 
 
-def test_a_bundle_opens_adds_and_closes_under_one_xid() -> None:
+def test_a_bundle_opens_adds_and_commits_under_one_xid() -> None:
     inner = wire.delete_by_cookie(1, xid=1)
 
-    opened, added, closed = wire.bundle(3, [inner], xid=7)
+    opened, added, committed = wire.bundle(3, [inner], xid=7)
 
     assert opened == octets("04 04 0018 00000007 4f4e4600 000008fc 00000003 0000 0003")
     assert added == (
         octets("04 04 0050 00000007 4f4e4600 000008fd 00000003 0000 0003")
         + wire.delete_by_cookie(1, xid=7)
     )
+    assert committed == wire.commit(3, xid=7)
+
+
+def test_a_prepared_bundle_is_closed_and_not_committed() -> None:
+    *_, closed = wire.prepare(3, [], xid=7)
+
     assert closed == octets("04 04 0018 00000007 4f4e4600 000008fc 00000003 0002 0003")
 
 
