@@ -8,6 +8,7 @@ of keys, `python -m controller.config --json-schema` a JSON Schema for editors.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -38,7 +39,8 @@ MAX_DEPTH = 20  # sections and lists inside each other
 MAX_NODES = 200_000  # values, an alias counted as what it stands for
 MAX_MISTAKES = 20  # told at once
 
-OVSDB = "unix:/var/run/openvswitch/db.sock"
+# Where Open vSwitch's own programs look, too.
+OVSDB = f"unix:{os.environ.get('OVS_RUNDIR', '/var/run/openvswitch')}/db.sock"
 
 
 @dataclass(frozen=True, slots=True)
