@@ -79,6 +79,8 @@ MUTE_AFTER = 10.0  # seconds: it accepts connections, but does not answer
 MISSING = 0.5  # seconds between two looks at a server that is not there
 LOOK_AGAIN = 1.0  # seconds between two looks at a port that is deaf
 
+CLOSED = "the connection to OVSDB is being closed"
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -91,13 +93,26 @@ Steps = Generator[Condition, None, Event]  # yields what to wait for, returns th
 class Request:
     """What somebody asks for, how to do it, and where the answer goes.
 
+    refuse         makes the answer that says why not
+    answer         gets the answer, besides everybody else; None if nobody waits
     hides_picture  what is seen between its steps is nobody's business
     """
 
     steps: Callable[[Session], Steps]
     refuse: Callable[[Refused], Event]
-    answer: Answer
+    answer: Answer | None
     hides_picture: bool = False
+
+    def turn_away(self, why: str) -> None:
+        """Refuse before it was begun: tell no more than the one who asked.
+
+        That one may be the reader of the reports: he must not have to wait for himself.
+        """
+        event = self.refuse(Refused(why))
+        if self.answer is None:
+            log.warning("%s", event)
+        else:
+            self.answer(event)
 
 
 # --- as others see it ---------------------------------------------------------------
@@ -106,7 +121,7 @@ class Request:
 class Ovsdb:
     """The thread, and how others talk to it.  Its methods return at once.
 
-    report  gets every event, the answers to requests included
+    report  gets every event, in the thread; the answers to requests included
     remote  where the database is, as ovsdb(7) names it
     """
 
@@ -129,8 +144,7 @@ class Ovsdb:
             self._thread.join(2 * STOP_LIMIT)
         self._bell.close()
         while self._requests:
-            request = self._requests.popleft()
-            request.answer(request.refuse(Refused("the connection was closed")))
+            self._requests.popleft().turn_away(CLOSED)
 
     def adopt(
         self,
@@ -140,33 +154,26 @@ class Ovsdb:
     ) -> None:
         """Set what safety needs: BridgeAdopted or BridgeRefused follows."""
         steps = partial(Session.adopt, name=bridge_name, target=target)
-        self._ask(steps, partial(not_adopted, bridge_name), answer)
+        self._ask(Request(steps, partial(not_adopted, bridge_name), answer))
 
     def release(self, bridge_name: str, answer: Answer | None = None) -> None:
         """Undo what `adopt` set: BridgeReleased or BridgeRefused follows."""
         steps = partial(Session.release, name=bridge_name)
-        self._ask(steps, partial(not_adopted, bridge_name), answer)
+        self._ask(Request(steps, partial(not_adopted, bridge_name), answer))
 
     def heal(self, bridge_name: str, ifname: str, answer: Answer | None = None) -> None:
         """Have a deaf port opened again: PortHealed or PortNotHealed follows."""
         steps = partial(Session.heal, name=bridge_name, ifname=ifname)
         refuse = partial(not_healed, bridge_name, ifname)
-        self._ask(steps, refuse, answer, hides_picture=True)
+        self._ask(Request(steps, refuse, answer, hides_picture=True))
 
-    def _ask(
-        self,
-        steps: Callable[[Session], Steps],
-        refuse: Callable[[Refused], Event],
-        answer: Answer | None,
-        hides_picture: bool = False,
-    ) -> None:
-        tell = partial(tell_both, self._report, answer)
+    def _ask(self, request: Request) -> None:
         if self._until is not None:
-            tell(refuse(Refused("the connection to OVSDB is being closed")))
+            request.turn_away(CLOSED)
         elif len(self._requests) >= MAX_REQUESTS:
-            tell(refuse(Refused(f"{MAX_REQUESTS} requests to OVSDB wait already")))
+            request.turn_away(f"{MAX_REQUESTS} requests to OVSDB wait already")
         else:
-            self._requests.append(Request(steps, refuse, tell, hides_picture))
+            self._requests.append(request)
             self._bell.ring()
 
     def _run(self) -> None:
@@ -186,12 +193,6 @@ class Ovsdb:
     def _is_over(self, *, busy: bool) -> bool:
         until = self._until
         return until is not None and (not busy or time.monotonic() >= until)
-
-
-def tell_both(report: Answer, answer: Answer | None, event: Event) -> None:
-    report(event)
-    if answer is not None:
-        answer(event)
 
 
 def not_adopted(bridge_name: str, refused: Refused) -> Event:
@@ -244,7 +245,7 @@ class Session:
     def __init__(
         self, report: Answer, remote: str, requests: deque[Request], bell: Bell
     ) -> None:
-        self._report = report
+        self.report = report
         self._remote = remote
         self._requests = requests
         self._bell = bell
@@ -274,7 +275,7 @@ class Session:
 
     def close(self) -> None:
         if self._job is not None:
-            self._job.give_up(Refused("the connection to OVSDB was closed"))
+            self._job.give_up(Refused(CLOSED))
         self._replica.close()
 
     def _wait(self, now: float) -> None:
@@ -317,7 +318,7 @@ class Session:
             why = f"{self._remote}: ovsdb-server does not answer"
         if why:
             self._missed_since, self._picture, self._lost = None, None, why
-            self._report(OvsdbLost(why))
+            self.report(OvsdbLost(why))
 
     # --- the picture ----
 
@@ -338,7 +339,7 @@ class Session:
         self._due, self._rest = None, now + (time.monotonic() - now) / SHARE
         if picture != self._picture:
             self._picture = picture
-            self._report(picture)
+            self.report(picture)
         if any(interface.deaf for interface in picture.interfaces):
             self._make_picture(now + LOOK_AGAIN)
 
@@ -389,7 +390,7 @@ class Session:
         for name, ifname in self._replica.healing():
             steps = partial(Session.heal, name=name, ifname=ifname)
             refuse = partial(not_healed, name, ifname)
-            self._requests.append(Request(steps, refuse, self._report, True))
+            self._requests.append(Request(steps, refuse, None, hides_picture=True))
 
     def _connected(self) -> Generator[Condition, None, None]:
         if self._lost:
@@ -473,7 +474,7 @@ class Session:
         if not is_system(row.type) or not userspace:
             raise Refused("only a system interface in the userspace datapath goes deaf")
         if not ears.is_deaf_to(ifname, first(row.ifindex) or 0):
-            raise Refused("ovs-vswitchd receives from it: there is nothing to heal")
+            raise Refused("it is not deaf: there is nothing to heal")
 
     def _move_away(self, name: str, ifname: str) -> bool:
         row = self._replica.interface(name, ifname)
@@ -506,6 +507,7 @@ class Job:
     def __init__(self, request: Request, session: Session, deadline: float) -> None:
         self.request = request
         self.deadline = deadline
+        self._report = session.report
         self._steps = request.steps(session)
         self._ready: Condition = lambda: True
 
@@ -515,18 +517,23 @@ class Job:
             while self._ready():
                 self._ready = next(self._steps)
         except StopIteration as done:
-            self.request.answer(done.value)
-            return True
+            self._tell(done.value)
         except Refused as refused:
-            self.request.answer(self.request.refuse(refused))
-            return True
-        if now >= self.deadline:
+            self._tell(self.request.refuse(refused))
+        else:
+            if now < self.deadline:
+                return False
             self.give_up(late(REQUEST_LIMIT))
-        return now >= self.deadline
+        return True
 
     def give_up(self, refused: Refused) -> None:
         self._steps.close()
-        self.request.answer(self.request.refuse(refused))
+        self._tell(self.request.refuse(refused))
+
+    def _tell(self, event: Event) -> None:
+        self._report(event)
+        if self.request.answer is not None:
+            self.request.answer(event)
 
 
 # --- the database -------------------------------------------------------------------

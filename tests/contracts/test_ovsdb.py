@@ -763,6 +763,44 @@ def test_after_a_loss_the_picture_is_reported_again_though_nothing_changed(
     assert heard.take(BridgesSeen) == before
 
 
+def test_a_server_that_hangs_is_lost_and_found_again(
+    ovs: PrivateOvs, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovsdb, "PROBE", 1000)  # the least that `ovs` allows
+    monkeypatch.setattr(ovsdb, "LOST_AFTER", 0.1)
+    monkeypatch.setattr(ovsdb, "MUTE_AFTER", 0.1)
+    ovs.add_bridge("br0")
+    edge = Ovsdb(heard, remote=ovs.remote)
+    edge.start()
+    before = heard.take(BridgesSeen)
+
+    ovs.pause_ovsdb()
+    assert "ovsdb-server does not answer" in heard.take(OvsdbLost).why
+    ovs.resume_ovsdb()
+
+    assert heard.take(BridgesSeen) == before
+    edge.stop()
+
+
+def test_a_heal_that_ovs_vswitchd_does_not_finish_goes_on_when_asked_again(
+    ovs: PrivateOvs, edge: Ovsdb, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, second = two_hosts(ovs)
+    recreate(ovs, second)
+    heard.picture(has("h2", deaf=True))
+    monkeypatch.setattr(ovsdb, "REQUEST_LIMIT", 0.2)
+    ovs.pause_vswitchd()
+    edge.heal("br0", "h2")
+    assert "has not done it" in heard.take(PortNotHealed).why
+    monkeypatch.undo()
+
+    ovs.resume_vswitchd()
+    edge.heal("br0", "h2")
+
+    heard.take(PortHealed)
+    assert has("h2", port_no=2, deaf=False)(heard.picture(has("h2", deaf=False)))
+
+
 def test_a_socket_that_one_may_not_open_is_said(ovs: PrivateOvs) -> None:
     os.seteuid(65534)
     try:
@@ -776,23 +814,26 @@ def test_a_socket_that_one_may_not_open_is_said(ovs: PrivateOvs) -> None:
 def test_requests_beyond_the_bound_are_refused_at_once(heard: Heard) -> None:
     edge = Ovsdb(heard, remote="unix:/nonexistent/db.sock")
     for _ in range(MAX_REQUESTS):
-        edge.adopt("br0")
+        edge.adopt("br0", answer=heard)
     assert heard.events == []
 
-    edge.adopt("br1")
+    edge.adopt("br1", answer=heard)
 
     assert heard.take(BridgeRefused, within=0).name == "br1"
     edge.stop()
 
 
-def test_stopping_answers_what_still_waits(ovs: PrivateOvs, heard: Heard) -> None:
-    edge = Ovsdb(heard, remote=ovs.remote)
-    edge.adopt("br0")
+def test_stopping_answers_those_who_still_wait(heard: Heard) -> None:
+    edge = Ovsdb(heard, remote="unix:/nonexistent/db.sock")
+    edge.adopt("br0", answer=heard)
     edge.stop()
 
-    edge.adopt("br1")
+    edge.heal("br1", "h1", answer=heard)
 
-    assert [refused.name for refused in heard.of(BridgeRefused)] == ["br0", "br1"]
+    assert [event.why for event in heard.events if hasattr(event, "why")] == [
+        "the connection to OVSDB is being closed",
+        "the connection to OVSDB is being closed",
+    ]
 
 
 @pytest.mark.parametrize("threads", ["green", "native"])

@@ -173,6 +173,20 @@ class PrivateOvs:
         """SIGKILL: what the switches hold stays, nobody can change or read settings."""
         _kill(self._ovsdb)
 
+    def pause_ovsdb(self) -> None:
+        """SIGSTOP: it lives, accepts connections, and answers nothing."""
+        _signal(self._ovsdb, signal.SIGSTOP)
+
+    def resume_ovsdb(self) -> None:
+        _signal(self._ovsdb, signal.SIGCONT)
+
+    def pause_vswitchd(self) -> None:
+        """SIGSTOP: nothing is forwarded, and no OpenFlow message answered."""
+        _signal(self._vswitchd, signal.SIGSTOP)
+
+    def resume_vswitchd(self) -> None:
+        _signal(self._vswitchd, signal.SIGCONT)
+
     def kill_vswitchd(self) -> None:
         """SIGKILL: with the userspace datapath nothing is forwarded from now on."""
         _kill(self._vswitchd)
@@ -341,8 +355,13 @@ def _must_live(child: subprocess.Popen[bytes] | None, log: Path) -> None:
 def _kill(child: subprocess.Popen[bytes] | None) -> None:
     """End a process that we started, by its pid, and wait until it is gone."""
     if child is not None and child.poll() is None:
-        child.send_signal(signal.SIGKILL)
+        _signal(child, signal.SIGKILL)
         child.wait(COMMAND_LIMIT)
+
+
+def _signal(child: subprocess.Popen[bytes] | None, number: signal.Signals) -> None:
+    if child is not None:
+        child.send_signal(number)
 
 
 def _path() -> str:
