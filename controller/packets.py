@@ -1,11 +1,12 @@
-"""Frames of the few kinds that concern us: bounded reading, and three that we send.
+"""Frames of the few kinds that concern us: bounded reading, and two that we send.
 
 Never `ryu.lib.packet`: one frame of any host can hang it.  Reading looks at fixed
-offsets of at most the first 50 octets and cannot fail; what it cannot use it names.
+offsets of at most the first 46 octets and cannot fail; what it cannot use it names.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from ipaddress import IPv4Address
 from struct import Struct
 
@@ -13,78 +14,90 @@ from controller.events import ArpSeen, FrameIgnored, FrameSeen
 from flows.openflow import BROADCAST, ETH_ARP
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
-ETHERNET, IPV4, HLEN, PLEN = 1, 0x0800, 6, 4  # the only ARP there is today
+ETHERNET_AND_IPV4 = (1, 0x0800, 6, 4)  # ar$hrd, ar$pro, ar$hln, ar$pln
 VLAN_TAGS = {0x8100, 0x88A8}  # IEEE 802.1Q, customer and service tag
-MAX_TAGS = 2
-SHORTEST = 60  # octets of an Ethernet frame without its checksum, IEEE 802.3, 4.2.3.3
+SHORTEST_DATA = 46  # octets, IEEE 802.3, 3.2.7: shorter data is padded
 UNKNOWN_LLADDR = "00:00:00:00:00:00"  # ar$tha of a request
 NOWHERE = IPv4Address("0.0.0.0")
+EVERYWHERE = IPv4Address("255.255.255.255")
 
 ARP = Struct("!HHBBH6s4s6s4s")
+
+
+class Ignored(StrEnum):
+    """Why a frame teaches nothing: all the reasons there are."""
+
+    TRUNCATED = "truncated frame"
+    BAD_SOURCE = "impossible source address"
+    MALFORMED_ARP = "malformed ARP"
+    OTHER_OPERATION = "ARP operation other than request and reply"
+    OTHER_SENDER = "ARP sender differs from the frame's source"
+    BAD_SENDER = "impossible ARP sender address"
+    SAYS_NOTHING = "ARP reply without a sender address"
+
 
 Packet = ArpSeen | FrameSeen | FrameIgnored
 
 
 def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
     """What a packet-in teaches, whatever its octets are."""
-    if len(data) < 14:
-        return FrameIgnored(datapath_id, in_port, "truncated frame")
-    eth_dst, eth_src = lladdr(data[0:6]), lladdr(data[6:12])
+    vlan, eth_type, payload = behind_tag(data)
+    if len(data) < payload:
+        return FrameIgnored(datapath_id, in_port, Ignored.TRUNCATED)
+    eth_src = lladdr(data[6:12])
     if data[6] & 1 or eth_src == UNKNOWN_LLADDR:
-        return FrameIgnored(datapath_id, in_port, "impossible source address")
-    vlan, eth_type, payload = behind_tags(data)
+        return FrameIgnored(datapath_id, in_port, Ignored.BAD_SOURCE)
     if eth_type != ETH_ARP:
         return FrameSeen(datapath_id, in_port, vlan, eth_src)
     if len(data) < payload + ARP.size:
-        return FrameIgnored(datapath_id, in_port, "truncated ARP")
-    htype, ptype, hlen, plen, op, sha, spa, tha, tpa = ARP.unpack_from(data, payload)
+        return FrameIgnored(datapath_id, in_port, Ignored.TRUNCATED)
+    *kind, op, sha, spa, tha, tpa = ARP.unpack_from(data, payload)
+    if tuple(kind) != ETHERNET_AND_IPV4:
+        return FrameIgnored(datapath_id, in_port, Ignored.MALFORMED_ARP)
     heard = ArpSeen(
         datapath_id,
         in_port,
         vlan,
         eth_src,
-        eth_dst,
+        lladdr(data[0:6]),
         op,
         lladdr(sha),
         IPv4Address(spa),
         lladdr(tha),
         IPv4Address(tpa),
     )
-    if (htype, ptype, hlen, plen) != (ETHERNET, IPV4, HLEN, PLEN):
-        return FrameIgnored(datapath_id, in_port, "ARP for other networks")
     reason = useless(heard)
     return FrameIgnored(datapath_id, in_port, reason) if reason else heard
 
 
-def useless(heard: ArpSeen) -> str:
-    """Why this ARP teaches nothing, or "" if it does.
+def behind_tag(data: bytes) -> tuple[int, int, int]:
+    """(vlan, eth_type, offset of the payload); vlan 0 is untagged or priority-tagged.
+
+    Open vSwitch matches the outer tag.  What is behind a second one concerns a network
+    inside of that VLAN, whose ARP says nothing about the VLAN itself.
+    """
+    eth_type = int.from_bytes(data[12:14], "big")
+    if eth_type not in VLAN_TAGS:
+        return 0, eth_type, 14
+    vlan = int.from_bytes(data[14:16], "big") & 0xFFF
+    return vlan, int.from_bytes(data[16:18], "big"), 18
+
+
+def useless(heard: ArpSeen) -> Ignored | None:
+    """Why this ARP teaches nothing; None if it does.
 
     A sender that differs from the frame's is legal (RFC 826 merges ar$sha), but
     whoever it is, its station is not behind this port for certain.
     """
     if heard.op not in (REQUEST, REPLY):
-        return "ARP operation other than request and reply"
+        return Ignored.OTHER_OPERATION
     if heard.sha != heard.eth_src:
-        return "ARP sender differs from the frame's source"
-    spa = heard.spa
-    if spa.is_multicast or spa.is_loopback or spa == IPv4Address(0xFFFFFFFF):
-        return "impossible ARP sender address"
-    if spa == NOWHERE and heard.op == REPLY:
-        return "ARP reply without a sender address"
-    return ""
-
-
-def behind_tags(data: bytes) -> tuple[int, int, int]:
-    """(vlan, eth_type, offset of the payload); vlan 0 is untagged or priority-tagged."""
-    vlan, at = 0, 12
-    for tag in range(MAX_TAGS):
-        eth_type = int.from_bytes(data[at : at + 2], "big")
-        if eth_type not in VLAN_TAGS or len(data) < at + 6:
-            break
-        if tag == 0:  # the outer tag is the one that Open vSwitch matches
-            vlan = int.from_bytes(data[at + 2 : at + 4], "big") & 0xFFF
-        at += 4
-    return vlan, int.from_bytes(data[at : at + 2], "big"), at + 2
+        return Ignored.OTHER_SENDER
+    if heard.spa.is_multicast or heard.spa.is_loopback or heard.spa == EVERYWHERE:
+        return Ignored.BAD_SENDER
+    if heard.spa == NOWHERE and heard.op == REPLY:
+        return Ignored.SAYS_NOTHING
+    return None
 
 
 def arp_reply(request: ArpSeen, *, lladdr: str) -> bytes:
@@ -133,21 +146,19 @@ def arp(
     tpa: IPv4Address,
     vlan: int,
 ) -> bytes:
-    """A whole frame, padded to the shortest that Ethernet allows."""
-    tag = b"" if not vlan else b"\x81\x00" + vlan.to_bytes(2, "big")
+    """A whole frame, padded as Ethernet asks: 60 octets, or 64 with a tag, so that it
+    is long enough without the tag, too."""
+    tag = b"\x81\x00" + vlan.to_bytes(2, "big") if vlan else b""
     header = octets(eth_dst) + octets(eth_src) + tag + ETH_ARP.to_bytes(2, "big")
-    body = ARP.pack(
-        ETHERNET,
-        IPV4,
-        HLEN,
-        PLEN,
+    data = ARP.pack(
+        *ETHERNET_AND_IPV4,
         op,
         octets(eth_src),
         spa.packed,
         octets(tha),
         tpa.packed,
     )
-    return (header + body).ljust(SHORTEST, b"\0")
+    return header + data.ljust(SHORTEST_DATA, b"\0")
 
 
 def lladdr(address: bytes) -> str:
