@@ -111,6 +111,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         refuse_if_taken(conf.ofp_listen_host, port)
         self.switches: dict[int, Switch] = {}
         self._xid = random.randrange(1 << 31)
+        self._consumer: Any = None
         self.runtime = Runtime(
             configuration(conf.isat_config),
             listening=port,
@@ -125,11 +126,13 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
             self.runtime.start()
         except OSError as error:
             raise SystemExit(f"isat: {error}") from None
-        self.threads.append(hub.spawn(self.runtime.run))
+        self._consumer = hub.spawn(self.runtime.run)
         return thread
 
     def stop(self) -> None:
         self.runtime.stop()
+        if self._consumer is not None:
+            hub.kill(self._consumer)  # Ryu would wait for it to return
         super().stop()
 
     # --- what switches say ----------------------------------------------------------
