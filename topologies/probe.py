@@ -12,6 +12,7 @@ ends with its standard input.  Standard library only: it runs in any host.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import select
 import socket
@@ -138,6 +139,10 @@ def drain(listener: socket.socket, take: Callable[[bytes, bool], None]) -> None:
         try:
             frame, address = listener.recvfrom(LONGEST_FRAME)
         except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:  # told once when the interface goes
+                raise
             return
         take(frame, address[2] == PACKET_OUTGOING)
 
