@@ -25,8 +25,9 @@ class Kernel:
     def __init__(self) -> None:
         self._dumps = RequestSocket()
         self._asks = RequestSocket()
-        self._own_namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
+        self._own_namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         self._own_nsid = OWN
+        self._others: set[int] = set()  # known not to be our own
 
     def close(self) -> None:
         self._dumps.close()
@@ -35,11 +36,18 @@ class Kernel:
 
     def ours(self, nsid: int) -> int:
         """An nsid of our numbering, -1 if it turns out to be our own namespace."""
-        if nsid == OWN or nsid == self._own_nsid:
-            return OWN
+        if nsid == OWN or nsid in self._others:
+            return nsid
         if self._own_nsid == OWN:
             self._own_nsid = self.nsid_of((rtnl.NETNSA_FD, self._own_namespace))
-        return OWN if nsid == self._own_nsid else nsid
+        if nsid == self._own_nsid:
+            return OWN
+        self._others.add(nsid)
+        return nsid
+
+    def forget(self, nsid: int) -> None:
+        """The number has been given, or taken away: it may mean another namespace."""
+        self._others.discard(nsid)
 
     def nsid_of(self, *of: tuple[int, int]) -> int:
         """NETNSA_FD or NETNSA_PID to nsid; -1 for a namespace without one."""
@@ -53,7 +61,9 @@ class Kernel:
         body = rtnl.get_link(ifi_index, None if nsid == OWN else nsid)
         try:
             value = rtnl.decode(self._asks.ask(rtnl.RTM_GETLINK, body))
-        except Refused:
+        except Refused as error:
+            if not error.is_final:
+                raise
             return None
         return (
             self._placed(nsid, value.row)
@@ -71,7 +81,9 @@ class Kernel:
                     if isinstance(value, rtnl.NsidMessage) and value.current != OWN:
                         theirs_to_ours[value.nsid] = self.ours(value.current)
             me = self.nsid_of(target, (rtnl.NETNSA_FD, self._own_namespace))
-        except Refused:  # it is gone
+        except Refused as error:
+            if not error.is_final:
+                raise
             return {}
         return theirs_to_ours | {me: OWN}
 

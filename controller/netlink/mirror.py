@@ -239,6 +239,7 @@ class Mirror:
         self._numbering.pop(event.nsid, None)
         if event.nsid != OWN:
             return
+        self._kernel.forget(value.nsid)
         if event.gone:
             self._numbering.clear()
             self._unread.pop(value.nsid, None)
@@ -392,7 +393,7 @@ class Mirror:
         try:
             fresh.load(scope, self._kernel.rows(scope, between))
         except Refused as error:
-            if scope.nsid == OWN:
+            if scope.nsid == OWN or not error.is_final:
                 raise
             fresh.load(scope, {})
             if error.errno in (errno.EACCES, errno.EPERM):

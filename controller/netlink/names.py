@@ -38,6 +38,8 @@ class Labels:
         A name in /run/netns was given by a person, Mininet's by a topology, a
         container's by its runtime; a process has just some command.
         """
+        if not nsids:
+            return {}
         found = {n: name for n, name in self._named() if n in nsids}
         rest = nsids - found.keys()
         if rest:

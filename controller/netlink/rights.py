@@ -12,6 +12,7 @@ import ctypes
 import os
 import signal
 import struct
+from contextlib import suppress
 
 CAPABILITIES = {  # linux/capability.h
     "CAP_DAC_READ_SEARCH": 2,
@@ -52,9 +53,10 @@ def keep_only(wanted: frozenset[str]) -> frozenset[str]:
     kept = wanted & permitted()
     if os.geteuid() == 0:
         _prctl(PR_SET_KEEPCAPS, 1)
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        with suppress(OSError):  # a user namespace in which there is nobody else
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
     _set_capabilities(kept)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     return kept

@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
 
 from controller.netlink import rtnl
@@ -26,6 +26,10 @@ RECEIVE_SIZE = 64 * 1024  # a link with 500 altnames is larger: doubled when it 
 RECEIVE_SIZE_MAX = 1024 * 1024
 RECEIVE_BUFFER = 16 * 1024 * 1024  # 14,000 link events while nobody reads
 ANSWER_TIMEOUT = 5.0  # seconds; the kernel answers while it runs the request
+FINAL = {
+    *(errno.ENODEV, errno.EINVAL, errno.ENOENT, errno.ESRCH),  # gone
+    *(errno.EACCES, errno.EPERM),  # not ours to read
+}
 INT = struct.Struct("=i")
 
 
@@ -36,6 +40,11 @@ class Lost(Exception):
 class Refused(OSError):
     """The kernel answered a request with an error."""
 
+    @property
+    def is_final(self) -> bool:
+        """Asking again would not help: it is not there, or not for us to see."""
+        return self.errno in FINAL
+
 
 class Interrupted(Exception):
     """A dump is not one picture: NLM_F_DUMP_INTR, or cut off by a small buffer."""
@@ -44,8 +53,14 @@ class Interrupted(Exception):
 def open_route_socket() -> socket.socket:
     """NETLINK_ROUTE, strict about what it is asked, wordy about errors."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
-        sock.setsockopt(SOL_NETLINK, option, 1)
+    try:
+        for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
+            sock.setsockopt(SOL_NETLINK, option, 1)
+    except OSError as error:
+        sock.close()
+        raise OSError(
+            error.errno, "NETLINK_GET_STRICT_CHK: needs Linux 4.20 or later"
+        ) from error
     sock.bind((0, 0))
     return sock
 
@@ -137,7 +152,7 @@ class RequestSocket:
                 if message.seq == seq:
                     return accepted(message)
 
-    def dump(self, kind: int, body: bytes) -> Iterator[list[rtnl.Message]]:
+    def dump(self, kind: int, body: bytes) -> Generator[list[rtnl.Message]]:
         """All rows, a datagram at a time; `Interrupted` means: ask again."""
         seq = self._send(kind, rtnl.NLM_F_REQUEST | rtnl.NLM_F_DUMP, body)
         self._running = seq
@@ -194,7 +209,7 @@ class RequestSocket:
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         if not poll.poll(ANSWER_TIMEOUT * 1000):
-            raise Refused(errno.ETIMEDOUT, "the kernel does not answer")
+            raise Lost(f"the kernel did not answer for {ANSWER_TIMEOUT:.0f} s")
 
     def fileno(self) -> int:
         return self.sock.fileno()

@@ -94,16 +94,18 @@ class Netlink:
         self._thread.join()
 
     def _run(self) -> None:
-        failures, pause = 0, BACKOFF
+        failures, pause, said = 0, BACKOFF, ""
         while not self._stopping.is_set():
-            session = Session(self._report, self._learn)
+            session, began = Session(self._report, self._learn), time.monotonic()
             why = self._live(session)
             if self._stopping.is_set():
                 return
-            if session.synced:
-                failures, pause = 0, BACKOFF
-            failures += 1
-            log.warning("the netlink helper ended: %s", why)
+            failures = 1 if session.synced else failures + 1
+            if time.monotonic() > began + BACKOFF_MAX:
+                pause = BACKOFF
+            if why != said:
+                log.warning("the netlink helper ended: %s", why)
+            said = why
             if failures == LOST_AFTER:
                 self._report(KernelLost(f"the netlink helper does not start: {why}"))
             self._stopping.wait(pause)

@@ -8,6 +8,7 @@ what a killed test left is removed when the next one starts.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ PREFIX = "inm"
 ROOT = str(Path(__file__).resolve().parents[2])
 SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
 COMMAND_LIMIT = 60.0  # seconds
+CLONE_NEWNET = 0x40000000  # linux/sched.h
 NOT_TOLD = -2  # no nsid
 _numbers = itertools.count()
 
@@ -218,6 +220,21 @@ def reader(
         yield process
     finally:
         process.end()
+
+
+@contextlib.contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """This thread's new sockets belong to a namespace (setns(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with (
+        open("/proc/thread-self/ns/net") as here,
+        open(f"/run/netns/{namespace}") as at,
+    ):
+        assert libc.setns(at.fileno(), CLONE_NEWNET) == 0
+        try:
+            yield
+        finally:
+            assert libc.setns(here.fileno(), CLONE_NEWNET) == 0
 
 
 # --- one form for what the mirror says and what `ip` says -----------------------------

@@ -14,8 +14,8 @@ from tests.netlink.lab import Lab, Reader, differences, new_lab, reader
 
 pytestmark = pytest.mark.root
 
-ROUNDS = 5
-OPERATIONS = 60  # per round; about every fifth is one the kernel refuses
+ROUNDS = 4
+OPERATIONS = 50  # per round; about every fifth is one the kernel refuses
 SETTLED = 15.0  # seconds: the hold-off after many losses is 2
 
 LINKS = ("v0", "v1", "v2", "w0", "w1", "w2", "br0", "mv0", "tap0", "a1", "a2", "eth0")
