@@ -44,6 +44,7 @@ QUIET = (CountFlows, CountHits)  # routine that nobody needs to read
 ALWAYS = (  # told even if nothing follows from them
     SwitchReady,
     SwitchGone,
+    FlowsListed,
     KernelLost,
     OvsdbLost,
     ChangeFailed,
@@ -89,9 +90,7 @@ def cause(event: Event) -> str:
         case SwitchGone():
             return f"switch {switch(event.datapath_id)} is disconnected"
         case FlowsListed():
-            return (
-                f"{switch(event.datapath_id)} holds {len(event.cookies)} of our flows"
-            )
+            return f"{switch(event.datapath_id)} has {len(event.cookies)} flows of ours"
         case PortChanged(port):
             state = "up" if port.up else "down"
             return f"{switch(port.datapath_id)}:{port.port_no} {port.ifname!a} {state}"

@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 
 from oslo_config.cfg import ArgsAlreadyParsedError, StrOpt
-from ryu import cfg
-from ryu.ofproto import ofproto_common
+from ryu import cfg  # and nothing else of Ryu: this runs in the middle of its imports
 
 LOOPBACK = "127.0.0.1"
+OPENFLOW_PORT = 6653  # assigned by IANA, "openflow"
 
 
 def default_socket() -> str:
@@ -51,7 +51,7 @@ def register() -> None:
         conf.register_opts(OPTIONS)
     if "ofp_listen_host" in conf:
         conf.set_default("ofp_listen_host", LOOPBACK)
-        conf.set_default("ofp_tcp_listen_port", ofproto_common.OFP_TCP_PORT)
+        conf.set_default("ofp_tcp_listen_port", OPENFLOW_PORT)
 
 
 if __name__ == "options":  # loaded by --user-flags

@@ -107,7 +107,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         options.register()
         conf = cfg.CONF
-        port = conf.ofp_tcp_listen_port or ofp_default_port()
+        port = conf.ofp_tcp_listen_port or options.OPENFLOW_PORT
         refuse_if_taken(conf.ofp_listen_host, port)
         self.switches: dict[int, Switch] = {}
         self._xid = random.randrange(1 << 31)
@@ -338,9 +338,3 @@ def refuse_if_taken(host: str, port: int) -> None:
                 f" another controller? See `ss -ltnp sport = :{port}`,"
                 f" or choose another port with --ofp-tcp-listen-port"
             ) from None
-
-
-def ofp_default_port() -> int:
-    from ryu.ofproto import ofproto_common
-
-    return int(ofproto_common.OFP_TCP_PORT)
