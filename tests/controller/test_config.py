@@ -37,7 +37,7 @@ def only_mistake(text: str | bytes) -> Mistake:
     return mistake
 
 
-# --- what is understood -------------------------------------------------------------
+# --- what is understood ------------------------
 
 
 def test_a_complete_file_becomes_a_value() -> None:
@@ -99,7 +99,7 @@ bindings:
     assert parse(text, "lab.yaml").bindings[1].lladdr == "02:00:00:00:00:05"
 
 
-# --- what is refused, and how ---------------------------------------------------------
+# --- what is refused, and how ------------------------
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_of_very_many_mistakes_the_first_twenty_are_told() -> None:
     assert str(refused.value).endswith("and 10 more")
 
 
-# --- what is not YAML, or too much of it ------------------------------------------------
+# --- what is not YAML, or too much of it ------------------------
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_file_that_would_take_all_memory_is_refused(text: str, problem: str) -
     assert problem in only_mistake(text).problem
 
 
-# --- files ------------------------------------------------------------------------------
+# --- files ------------------------
 
 
 def test_a_file_that_cannot_be_read_is_a_mistake_like_any_other(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path: Path) -> None:
         load(tmp_path / "lab.yaml")
 
 
-# --- what is generated from the schema -----------------------------------------------------
+# --- what is generated from the schema ------------------------
 
 
 def test_every_key_stands_in_the_reference_table_with_its_default() -> None:
