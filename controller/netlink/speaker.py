@@ -14,6 +14,7 @@ from controller.netlink.tables import (
     Interface,
     Key,
     Namespace,
+    Row,
     Scope,
     Tables,
     interface_of,
@@ -68,7 +69,7 @@ class Speaker:
         self._output = output
         self._only = only
         self._partial = bool(only.namespace or only.interface)
-        self._said: set[tuple[Scope, Key]] = set()
+        self._said: dict[tuple[Scope, Key], Row] = {}
         self._notes: set[str] = set()
         self._generation = 0
         self._overflowed = False
@@ -134,18 +135,14 @@ class Speaker:
         """The change as it looks through the filter."""
         place = (change.scope, change.key)
         visible = change.op != "del" and self._only.passes(self.tables, *place)
-        op = {
-            (False, True): "new",
-            (True, True): "change",
-            (True, False): "del",
-        }.get((place in self._said, visible))
-        if op is None:
-            return
-        if visible:
-            self._said.add(place)
-        else:
-            self._said.discard(place)
-        self._say(lines.change(change._replace(op=op)))
+        said = self._said.get(place)
+        if not visible and said is not None:
+            del self._said[place]
+            self._say(lines.change(change._replace(op="del")))
+        elif visible and said != change.row:
+            self._said[place] = change.row
+            op = "new" if said is None else "change"
+            self._say(lines.change(change._replace(op=op)))
 
     def _look_again(self, rows: Iterator[Change]) -> None:
         """A name has changed: which of these are in view now?"""

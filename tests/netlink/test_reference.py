@@ -1,0 +1,67 @@
+"""docs/reference/mirror.md says what there is, and its examples run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.netlink import rtnl
+from controller.netlink.helper import parser
+from controller.netlink.rights import CAPABILITIES
+from controller.netlink.tables import Namespace
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/reference/mirror.md").read_text()
+CODE = set(re.findall(r"`([^`\n]+)`", PAGE))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+def test_every_field_is_explained() -> None:
+    kinds = [name for fields in rtnl.INFO_DATA.values() for name, _ in fields.values()]
+    rows = (rtnl.Link, rtnl.Addr, rtnl.Neigh, Namespace)
+    names = {name for row in rows for name in row.__dataclass_fields__}
+    keys = {*rtnl.AddrKey._fields, *rtnl.NeighKey._fields}
+    assert {*names, *keys, *kinds, "holder", "nsid", "ifi_index"} - CODE == set()
+
+
+def test_every_option_is_explained() -> None:
+    options = {word for action in parser()._actions for word in action.option_strings}
+    explained = {word.split()[0] for word in CODE if word.startswith("--")}
+    assert options - {"-h", "--help"} - explained == set()
+    assert set(CAPABILITIES) <= CODE
+
+
+@pytest.mark.root
+def test_the_examples_print_what_the_page_says(tmp_path: Path) -> None:
+    """In a namespace, and with a /run/netns, of their own."""
+    script = "mkdir -p /run/netns\nmount -t tmpfs tmpfs /run/netns\n"
+    script += "\n".join(blocks("sh"))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+    done = subprocess.run(
+        ("unshare", "--net", "--mount", "sh", "-e", "-c", script),
+        cwd=tmp_path, env={**os.environ, "PATH": path},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [shape(line) for line in done.stdout.splitlines()]
+    promised = [shape(line) for line in "".join(blocks("json")).splitlines()]
+    assert said[: len(promised) - 1] == promised[:-1]
+    assert promised[-1] in said
+
+
+def shape(text: str) -> dict[str, Any]:
+    """A line without what differs from host to host."""
+    line: dict[str, Any] = json.loads(text)
+    line.get("key", {}).pop("ifi_index", None)
+    line.get("value", {}).pop("address", None)
+    return {"hello": sorted(line["hello"])} if "hello" in line else line
