@@ -12,6 +12,7 @@ Standard library only: it runs under the system's Python, where Mininet is.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -19,10 +20,11 @@ from collections import Counter
 from typing import NoReturn
 
 from topologies import marks
-from topologies.emulation import ROOT, NotEmulated
-from topologies.stage import Failed, Stage, require_everything, stage
+from topologies.emulation import ROOT
+from topologies.stage import Failed, Stage, Tell, require_everything, stage
 from topologies.story import story
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TAIL = 20  # lines of the controller's log that a failure shows
 
 
@@ -62,57 +64,45 @@ def interrupted(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def complain(failed: Failed, log: list[str]) -> None:
+def perform(staying: bool, tell: Tell) -> int:
+    """The whole demo; whatever happens, nothing of it stays."""
+    require_everything()
+    removed: Counter[str] = Counter()
+    with marks.new_run(removed) as run:
+        os.environ.update(run.environment)  # of whatever is started from now on
+        if removed:
+            counted = ", ".join(f"{many} {what}" for what, many in removed.items())
+            tell("note", f"removed what an earlier demo had left: {counted}")
+        try:
+            with stage(run, tell) as here:
+                story(here, tell)
+                if staying:
+                    stay(here)
+        except Failed as failed:
+            complain(failed, run)
+            return 1
+        finally:
+            let_nobody_interrupt()
+    tell("end", "everything held, and nothing is left behind")
+    return 0
+
+
+def let_nobody_interrupt() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def complain(failed: Failed, run: marks.Run | None = None) -> None:
+    """What, why, what to type; and what the controller said last."""
     print(f"demo: {failed.what}", file=sys.stderr)
     print(f"      why:  {failed.why}", file=sys.stderr)
     if failed.hint:
         print(f"      type: {failed.hint}", file=sys.stderr)
-    if log:
+    log = run.directory / "controller.log" if run else None
+    if log and log.exists():
         print("the last lines of the controller's log:", file=sys.stderr)
-        print("\n".join(f"  {line}" for line in log[-TAIL:]), file=sys.stderr)
-
-
-def perform(staying: bool) -> int:
-    """The whole demo; whatever happens, nothing of it stays."""
-    began = time.monotonic()
-    log: list[str] = []
-
-    def tell(what: str, text: str) -> None:
-        print(f"[{time.monotonic() - began:5.1f}s] {what:<10} {text}", flush=True)
-
-    removed: Counter[str] = Counter()
-    try:
-        require_everything()
-        with marks.new_run(removed) as run:
-            if removed:
-                counted = ", ".join(f"{many} {what}" for what, many in removed.items())
-                tell("note", f"removed what an earlier demo had left: {counted}")
-            try:
-                with stage(run, tell) as here:
-                    story(here, tell)
-                    if staying:
-                        stay(here)
-            finally:
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_IGN)
-                file = run.directory / "controller.log"
-                log += (
-                    file.read_text(errors="replace").splitlines()
-                    if file.exists()
-                    else []
-                )
-    except marks.Taken as taken:
-        pid = str(taken)
-        complain(Failed("another demo is running", f"pid {pid}", f"kill {pid}"), [])
-        return 1
-    except NotEmulated as problem:
-        complain(Failed("Mininet has not made the network", str(problem)), log)
-        return 1
-    except Failed as failed:
-        complain(failed, log)
-        return 1
-    tell("end", "everything held, and nothing is left behind")
-    return 0
+        for line in log.read_text(errors="replace").splitlines()[-TAIL:]:
+            print(f"  {line}", file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:
@@ -123,13 +113,27 @@ def main(argv: list[str]) -> int:
         "--stay", action="store_true", help="leave it running until Ctrl-C"
     )
     given = parser.parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupted)
+    began = time.monotonic()
+
+    def tell(what: str, text: str) -> None:
+        print(f"[{time.monotonic() - began:5.1f}s] {what:<10} {text}", flush=True)
+
     try:
-        return perform(given.stay)
+        return perform(given.stay, tell)
+    except marks.Taken as taken:
+        pid = str(taken)
+        complain(
+            Failed("another demo is running", f"it is process {pid}", f"kill {pid}")
+        )
+        return 1
+    except Failed as failed:
+        complain(failed)
+        return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; nothing is left behind", flush=True)
-        return 0 if given.stay else 130
+        print("\nended; nothing is left behind", flush=True)
+        return 130
 
 
 if __name__ == "__main__":

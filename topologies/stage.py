@@ -14,18 +14,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from topologies import linear, marks
-from topologies.emulation import ROOT, Emulation
-from topologies.network import Host, Network, Station, Tap, renamed
+from topologies.emulation import ROOT, Emulation, NotEmulated
+from topologies.network import Host, Network, Tap, renamed
 
 VENV = ROOT / ".venv" / "bin"
 PROBE = ROOT / "topologies" / "probe.py"
+TAPHOST = ROOT / "topologies" / "taphost.py"
 USUAL_PORT = 6653  # OpenFlow's, as IANA has it
 PREFIX = "demo-"  # before our names, where the usual ones are taken
 FREE_DPID = 0x15A7_0001  # and the first datapath identifier then
@@ -87,7 +88,6 @@ class Controller:
 
     port: int
     directory: Path
-    environment: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -111,7 +111,6 @@ class Controller:
             self.process = subprocess.Popen(
                 words,
                 cwd=ROOT,
-                env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -166,10 +165,9 @@ class Controller:
 class Witness:
     """probe.py at one station: what it says and hears, whatever the switches claim."""
 
-    def __init__(self, words: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(self, *words: str) -> None:
         self.process = subprocess.Popen(
             words,
-            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -207,9 +205,9 @@ class Stage:
     run: marks.Run
     network: Network
     controller: Controller
-    datapath: str
     running: Emulation | None = None
     witnesses: dict[str, Witness] = field(default_factory=dict)
+    holders: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def emulation(self) -> Emulation:
@@ -236,8 +234,19 @@ class Stage:
         """Addresses that the switches answer for."""
         return {ip for ip, row in self.rows().items() if row["answered"]}
 
+    def watch(self) -> None:
+        """Let a witness count at every station from now on."""
+        for station in self.network.stations:
+            count = (sys.executable, str(PROBE), "count")
+            if isinstance(station, Tap):
+                words: tuple[str, ...] = (*count, station.name, station.ip, "--far")
+            else:
+                inside = (*count, station.interface, station.ip)
+                words = self.emulation.inside(station.name, *inside)
+            self.witnesses[station.name] = Witness(*words)
+
     def counts(self) -> Counter[str]:
-        """Over all stations."""
+        """What all stations have said and heard since `watch`."""
         total: Counter[str] = Counter()
         for witness in self.witnesses.values():
             total.update(witness.ask())
@@ -249,6 +258,24 @@ class Stage:
         """Let every host forget who is where, so that ARP is really asked."""
         for host in self.network.hosts:
             self.emulation.run(host.name, "ip", "neigh", "flush", "all")
+
+    def hold(self, tap: Tap) -> None:
+        """Hold a tap by a process of ours, as Mininet did by one of its own."""
+        words = (sys.executable, str(TAPHOST), tap.name, tap.ip, tap.mac)
+        holder = subprocess.Popen(
+            (*words, "--until-eof"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.holders.append(holder)
+
+    def dismiss(self) -> None:
+        """End the witnesses, and the processes that hold taps."""
+        for witness in self.witnesses.values():
+            witness.end()
+        for holder in self.holders:
+            holder.communicate(timeout=PATIENCE)  # closes its standard input
 
     def flows(self) -> dict[str, float]:
         """Seconds that each flow of each switch has existed for."""
@@ -352,35 +379,42 @@ def taken_names() -> set[str]:
 
 @contextmanager
 def stage(run: marks.Run, tell: Tell) -> Iterator[Stage]:
-    """Controller, network and witnesses; gone again at the end."""
+    """Controller and network; gone again at the end."""
     network, why_names = choose_names()
     port, why_port = choose_port()
     for why in filter(None, (why_names, why_port)):
         tell("note", why)
-    controller = Controller(port, run.directory, run.environment)
-    here = Stage(run, network, controller, choose_datapath())
+    here = Stage(run, network, Controller(port, run.directory))
     with ExitStack() as stack:
-        stack.callback(controller.end)
-        controller.start()
+        stack.callback(here.controller.end)
+        here.controller.start()
         tell("controller", f"ryu-manager controller/app.py, OpenFlow 127.0.0.1:{port}")
         began = time.monotonic()
-        here.running = stack.enter_context(
-            Emulation(
-                network,
-                controller=f"127.0.0.1:{port}",
-                datapath=here.datapath,
-                external_ids=run.external_ids,
-                port_mark=run.port_mark,
-                environment=run.environment,
-                log=run.directory / "mininet.log",
-            )
-        )
+        here.running = stack.enter_context(emulated(here))
         took = time.monotonic() - began
-        for station in network.stations:
-            witness = here.witnesses[station.name] = witness_of(here, station)
-            stack.callback(witness.end)
         tell("network", f"{described(network)}, by Mininet in {took:.1f} s")
+        stack.callback(here.dismiss)
         yield here
+
+
+@contextmanager
+def emulated(here: Stage) -> Iterator[Emulation]:
+    emulation = Emulation(
+        here.network,
+        controller=f"127.0.0.1:{here.controller.port}",
+        datapath=choose_datapath(),
+        external_ids=here.run.external_ids,
+        port_mark=here.run.port_mark,
+        log=here.run.directory / "mininet.log",
+    )
+    try:
+        emulation.__enter__()
+    except NotEmulated as problem:
+        raise Failed("Mininet has not made the network", str(problem)) from problem
+    try:
+        yield emulation
+    finally:
+        emulation.stop()
 
 
 def described(network: Network) -> str:
@@ -388,13 +422,3 @@ def described(network: Network) -> str:
         f"{len(network.switches)} switches, {len(network.hosts)} hosts, "
         f"{len(network.taps)} taps held by processes"
     )
-
-
-def witness_of(here: Stage, station: Station) -> Witness:
-    probe = (sys.executable, str(PROBE), "count")
-    if isinstance(station, Tap):
-        words: tuple[str, ...] = (*probe, station.name, station.ip, "--far")
-    else:
-        inside = (*probe, station.interface, station.ip)
-        words = here.emulation.inside(station.name, *inside)
-    return Witness(words, here.run.environment)
