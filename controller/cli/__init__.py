@@ -16,10 +16,13 @@ FAILED, USAGE = 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status, as `isat --help` lists them."""
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    arguments.rest = rest
     if arguments.command is None:
         parser.print_help()
         return USAGE
+    if rest and not arguments.passes_on:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     module, _, function = arguments.run.partition(":")
     try:
         status: int = getattr(import_module(module), function)(arguments)

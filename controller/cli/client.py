@@ -5,21 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 from controller.cli.failure import FAILED, UNREACHABLE, Failure
+from controller.northbound.place import default_socket
 
 PATIENCE = 30.0  # seconds for an answer: adopting waits for ovs-vswitchd
 START = "is it running? Start it by: isat run"
-
-
-def default_socket() -> str:
-    """Where a controller of this user listens; the same rule as controller.options."""
-    if os.geteuid() == 0:
-        return "/run/isat/isat.sock"
-    home = os.environ.get("XDG_RUNTIME_DIR") or str(Path.home() / ".cache")
-    return f"{home}/isat/isat.sock"
+OWNER = "only root and the user that the controller runs as may ask"
 
 
 def ask(path: str | None, question: str, **details: object) -> Any:
@@ -34,11 +27,11 @@ def ask(path: str | None, question: str, **details: object) -> Any:
             said = read_all(connection)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise Failure(f"{path!a}", reason, START, status=UNREACHABLE) from None
-    if not said:
-        problem = "the controller did not answer"
-        hint = "only root and the user that it runs as may ask"
-        raise Failure(f"{path!a}", problem, hint, status=UNREACHABLE)
+        hint = OWNER if isinstance(error, PermissionError) else START
+        raise Failure(f"{path!a}", reason, hint, status=UNREACHABLE) from None
+    if not said.endswith(b"\n"):
+        problem = "the controller did not answer" if not said else "it broke off"
+        raise Failure(f"{path!a}", problem, OWNER, status=UNREACHABLE)
     answer = json.loads(said)
     if "error" in answer:
         no = answer["error"]

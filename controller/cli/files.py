@@ -6,11 +6,12 @@ import json
 import os
 import sys
 from argparse import Namespace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from controller.cli.client import ask
 from controller.cli.failure import FAILED, INVALID, Failure
-from controller.cli.show import as_json
+from controller.cli.show import as_json, safe
 
 if TYPE_CHECKING:
     from flows.view import View
@@ -42,7 +43,7 @@ def flows(arguments: Namespace) -> int:
     from flows.openflow import texts
 
     believed = load(arguments.view)
-    chosen = datapaths(believed, arguments.datapath, arguments.view)
+    chosen = datapaths(believed, arguments.datapath, f"{arguments.view!a}")
     compiled = {dpid: compile_flows(believed, dpid) for dpid in chosen}
     if arguments.json:
         as_json(
@@ -77,16 +78,18 @@ def load(path: str) -> View:
 
 
 def datapaths(believed: View, wanted: str | None, path: str) -> list[int]:
-    """The switches of a view; or the one that is wanted, by number or by name."""
+    """The switches of a view; or the one that is wanted, by name or by number."""
+    from flows.view import switch_name
+
     known = sorted({key.datapath_id for key in believed.ports})
     if wanted is None:
         return known
-    for dpid in known:
-        bridge = believed.bridges.get(dpid)
-        if is_number(wanted, dpid) or (bridge is not None and bridge.name == wanted):
-            return [dpid]
-    there = ", ".join(f"{dpid:x}" for dpid in known) or "none"
-    raise Failure(f"{path!a}", f"no switch {wanted!a}", f"there are: {there}")
+    names = {dpid: switch_name(believed, dpid) for dpid in known}
+    named = [dpid for dpid in known if names[dpid] == wanted]
+    if found := named or [dpid for dpid in known if is_number(wanted, dpid)]:
+        return found[:1]
+    there = ", ".join(f"{dpid:x} {safe(names[dpid])}".strip() for dpid in known)
+    raise Failure(path, f"no switch {wanted!a}", f"there are: {there or 'none'}")
 
 
 def is_number(text: str, datapath_id: int) -> bool:
@@ -103,7 +106,7 @@ def check_config(arguments: Namespace) -> int:
         config = load(arguments.file)
     except ConfigError as error:
         if arguments.json:
-            as_json({"ok": False, "mistakes": [str(m) for m in error.mistakes]})
+            as_json({"ok": False, "mistakes": list(map(asdict, error.mistakes))})
             return INVALID
         raise Failure("check-config", f"not usable\n{error}", status=INVALID) from None
     if arguments.json:

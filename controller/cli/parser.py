@@ -42,8 +42,9 @@ def arg(*names: str, **options: Any) -> Argument:
 class Command:
     """name, one line of help, "module:function" to run, and its arguments.
 
-    asks  it talks to a running controller
-    data  it prints data, so that --json is offered
+    asks       it talks to a running controller
+    data       it prints data, so that --json is offered
+    passes_on  what it does not know is for the program that it becomes
     """
 
     name: str
@@ -52,6 +53,7 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     asks: bool = True
     data: bool = True
+    passes_on: bool = False
     description: str = ""
 
 
@@ -67,16 +69,10 @@ COMMANDS: tuple[Command, ...] = (
         "run",
         "start the controller under ryu-manager",
         "controller.cli.run:run",
-        (
-            arg("--isat-config", metavar="FILE", help="the policy, a YAML file"),
-            arg(
-                "rest",
-                nargs=argparse.REMAINDER,
-                metavar="RYU-FLAGS",
-                help="flags and further applications for ryu-manager",
-            ),
-        ),
+        (arg("--isat-config", metavar="FILE", help="the policy, a YAML file"),),
         data=False,
+        passes_on=True,
+        description="Other flags, and further applications, go to ryu-manager.",
     ),
     Command(
         "status",
@@ -140,16 +136,9 @@ COMMANDS: tuple[Command, ...] = (
         "mirror",
         "what the kernel knows of links and addresses, as JSON lines",
         "controller.cli.run:mirror",
-        (
-            arg(
-                "rest",
-                nargs=argparse.REMAINDER,
-                metavar="OPTIONS",
-                help="--once, --table, --namespace, ...: see `isat mirror --help`",
-            ),
-        ),
         asks=False,
         data=False,
+        passes_on=True,
     ),
     Command(
         "adopt",
@@ -210,20 +199,19 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=None)
+    parser.set_defaults(command=None, passes_on=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
-        # What comes behind `mirror` and `run` is for another parser, --help included.
-        passes_on = command.name == "mirror"
         sub = commands.add_parser(
             command.name,
             help=command.help,
             description=f"{command.help[:1].upper()}{command.help[1:]}."
             f" {command.description}",
-            add_help=not passes_on,
-            prefix_chars="\0" if passes_on else "-",
+            add_help=command.name != "mirror",  # which explains itself
         )
-        sub.set_defaults(command=command.name, run=command.run)
+        sub.set_defaults(
+            command=command.name, run=command.run, passes_on=command.passes_on
+        )
         for argument in arguments_of(command):
             sub.add_argument(*argument.names, **argument.options)
     return parser
