@@ -40,6 +40,7 @@ MAX_NODES = 200_000  # values, an alias counted as what it stands for
 MAX_MISTAKES = 20  # told at once
 
 # Where Open vSwitch's own programs look, too.
+USUAL_OVSDB = "unix:/var/run/openvswitch/db.sock"
 OVSDB = f"unix:{os.environ.get('OVS_RUNDIR', '/var/run/openvswitch')}/db.sock"
 
 
@@ -268,7 +269,9 @@ SOURCES = Section(
     Sources,
     (
         Key("netlink", flag(), "read the kernel of this host", "true"),
-        Key("ovsdb", REMOTE, "read Open vSwitch's database, adopt bridges", OVSDB),
+        Key(
+            "ovsdb", REMOTE, "read Open vSwitch's database, adopt bridges", USUAL_OVSDB
+        ),
     ),
 )
 

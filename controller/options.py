@@ -7,22 +7,13 @@ early: `controller.shim` does it when Ryu's own flags are, and so does
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from oslo_config.cfg import ArgsAlreadyParsedError, StrOpt
 from ryu import cfg  # and nothing else of Ryu: this runs in the middle of its imports
 
+from controller.northbound.place import default_socket
+
 LOOPBACK = "127.0.0.1"
 OPENFLOW_PORT = 6653  # assigned by IANA, "openflow"
-
-
-def default_socket() -> str:
-    """Where `isat` finds the controller of this user."""
-    if os.geteuid() == 0:
-        return "/run/isat/isat.sock"
-    home = os.environ.get("XDG_RUNTIME_DIR") or str(Path.home() / ".cache")
-    return f"{home}/isat/isat.sock"
 
 
 OPTIONS = [
@@ -52,6 +43,7 @@ def register() -> None:
     if "ofp_listen_host" in conf:
         conf.set_default("ofp_listen_host", LOOPBACK)
         conf.set_default("ofp_tcp_listen_port", OPENFLOW_PORT)
+        conf.set_default("ofp_ssl_listen_port", OPENFLOW_PORT)  # used with --ctl-cert
 
 
 if __name__ == "options":  # loaded by --user-flags

@@ -282,3 +282,10 @@ class View:
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()
     limits: Limits = field(default_factory=Limits)
+
+
+def switch_name(view: View, datapath_id: int) -> str:
+    """What people call a switch: its bridge's name, also that of its local port; ""."""
+    bridge = view.bridges.get(datapath_id)
+    local = view.ports.get(PortKey(datapath_id, LOCAL_PORT))
+    return bridge.name if bridge else local.ifname if local else ""

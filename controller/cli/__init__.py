@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from controller.cli.failure import Failure
 from controller.cli.parser import make_parser
@@ -15,6 +16,8 @@ FAILED, USAGE = 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status, as `isat --help` lists them."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a name may have any character
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = make_parser()
     arguments, rest = parser.parse_known_args(argv)
     arguments.rest = rest

@@ -16,14 +16,14 @@ from ipaddress import IPv4Address, IPv6Address
 
 from controller.cli.client import ask
 from controller.cli.failure import Failure
-from controller.cli.files import datapaths
+from controller.cli.files import datapaths, load
 from controller.cli.show import as_json, safe
 from flows.compile import compile_flows
 from flows.document import from_json
 from flows.network import Candidate, Network, Origin, network
 from flows.openflow import Flow, is_ours
 from flows.pipeline import PIPELINE, TABLE_IDS
-from flows.view import View
+from flows.view import View, switch_name
 
 LIMIT = 60.0  # seconds that ovs-ofctl may take
 COOKIE = re.compile(r"cookie=(0x[0-9a-f]+)")
@@ -43,9 +43,12 @@ class Held:
 
 
 def explain(arguments: Namespace) -> int:
-    believed = from_json(ask(arguments.socket, "view"))
-    [datapath_id] = datapaths(believed, arguments.bridge, "the controller")
-    dump = sys.stdin.read() if arguments.dump else dump_flows(arguments, believed)
+    if arguments.view:
+        believed, whose = load(arguments.view), f"{arguments.view!a}"
+    else:
+        believed, whose = from_json(ask(arguments.socket, "view")), "the controller"
+    [datapath_id] = datapaths(believed, arguments.bridge, whose)
+    dump = sys.stdin.read() if arguments.dump else dump_flows(believed, datapath_id)
     wanted = table_id(arguments.table)
     held = [row for row in read_dump(dump) if wanted in (None, row.table)]
     rows = list(explained(believed, datapath_id, held))
@@ -56,13 +59,17 @@ def explain(arguments: Namespace) -> int:
     return 0
 
 
-def dump_flows(arguments: Namespace, believed: View) -> str:
-    names = [b.name for b in believed.bridges.values() if b.name == arguments.bridge]
-    name = names[0] if names else bridge_name(believed, arguments.bridge)
+def dump_flows(believed: View, datapath_id: int) -> str:
+    name = bridge_name(believed, datapath_id)
     command = ["ovs-ofctl", "-O", "OpenFlow13", "dump-flows", name]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LIMIT, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=LIMIT,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure("ovs-ofctl", str(error)) from None
@@ -72,13 +79,12 @@ def dump_flows(arguments: Namespace, believed: View) -> str:
     return done.stdout
 
 
-def bridge_name(believed: View, wanted: str) -> str:
-    [datapath_id] = datapaths(believed, wanted, "the controller")
-    bridge = believed.bridges.get(datapath_id)
-    if bridge is None:
+def bridge_name(believed: View, datapath_id: int) -> str:
+    name = switch_name(believed, datapath_id)
+    if not name:
         hint = "give me its flows: ovs-ofctl dump-flows ... | isat explain ID -"
-        raise Failure(f"switch {wanted!a}", "not a bridge of this host", hint)
-    return bridge.name
+        raise Failure(f"switch {datapath_id:x}", "not a bridge of this host", hint)
+    return name
 
 
 def table_id(text: str | None) -> int | None:

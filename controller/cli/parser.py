@@ -103,6 +103,11 @@ COMMANDS: tuple[Command, ...] = (
                 help="read the flows from standard input, as ovs-ofctl prints them",
             ),
             arg("--table", metavar="NAME", help="one table, by name or table_id"),
+            arg(
+                "--view",
+                metavar="FILE",
+                help="explain by a saved view instead of asking the controller",
+            ),
         ),
         description="Flows that are not of this controller are marked as foreign.",
     ),
@@ -111,7 +116,6 @@ COMMANDS: tuple[Command, ...] = (
         "what the controller believes, as JSON",
         "controller.cli.files:view",
         (arg("--save", metavar="FILE", help="write it to a file"),),
-        data=False,
     ),
     Command(
         "flows",

@@ -20,7 +20,8 @@ def run(arguments: Namespace) -> int:
     start = "from ryu.cmd.manager import main; main()"
     os.execv(
         sys.executable,
-        [sys.executable, "-c", start, *flags, *rest, "controller.app"],
+        # -P: a folder "controller" of somebody else's may be where we are.
+        [sys.executable, "-P", "-c", start, *flags, *rest, "controller.app"],
     )
 
 

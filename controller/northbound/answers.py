@@ -20,7 +20,17 @@ from controller.events import BridgeRefused, Event
 from controller.northbound.server import Json, Refused
 from flows.document import to_json
 from flows.network import Candidate, Holder, Located, Role, role
-from flows.view import LOCAL_PORT, Link, LinkKey, Port, PortKey, View
+from flows.view import (
+    LOCAL_PORT,
+    OWN_NAMESPACE,
+    Link,
+    LinkKey,
+    NamespaceKey,
+    Port,
+    PortKey,
+    View,
+    switch_name,
+)
 
 PATIENCE = 15.0  # seconds for OVSDB and ovs-vswitchd to follow
 
@@ -74,7 +84,7 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
     bridge = core.view.bridges.get(datapath_id)
     return {
         "datapath_id": shown_dpid(datapath_id),
-        "name": bridge.name if bridge else "",
+        "name": switch_name(core.view, datapath_id),
         "ports": sum(key.datapath_id == datapath_id for key in core.view.ports),
         "flows": None if channel.installed is None else len(channel.installed),
         "adopted": bool(bridge and bridge.adopted),
@@ -85,6 +95,11 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
 def warnings(runtime: Running) -> Iterator[str]:
     """What an operator should know, each with what to type."""
     core = runtime.core
+    if not core.channels:
+        yield (
+            f"no switch is connected to port {runtime.listening};"
+            f" type: isat adopt BRIDGE"
+        )
     for name, state in core.sources.items():
         if state not in ("ok", "starting"):
             yield f"without {name}: {state}"
@@ -179,10 +194,10 @@ def age(then: float | None, now: float) -> float | None:
 
 
 def attachment(view: View, key: PortKey) -> Json:
-    port, bridge = view.ports.get(key), view.bridges.get(key.datapath_id)
+    port = view.ports.get(key)
     return {
         "datapath_id": shown_dpid(key.datapath_id),
-        "switch": bridge.name if bridge else "",
+        "switch": switch_name(view, key.datapath_id),
         "port_no": key.port_no,
         "port": port.ifname if port else "",
     }
@@ -197,15 +212,19 @@ def host_name(view: View, where: Located | None, key: PortKey) -> str:
 
 
 def namespace_name(view: View, link: Link) -> str:
-    for key, namespace in view.namespaces.items():
-        if key.nsid == link.nsid and namespace.name:
-            return namespace.name
-    return "this host" if link.nsid < 0 else f"nsid {link.nsid}"
+    namespace = view.namespaces.get(NamespaceKey(link.nsid))
+    if namespace is not None and namespace.name:
+        return namespace.name
+    return "this host" if link.nsid == OWN_NAMESPACE else f"nsid {link.nsid}"
 
 
 def near_link(view: View, key: PortKey) -> Link | None:
     row = view.interfaces.get(key)
-    return view.links.get(LinkKey(-1, row.ifindex)) if row and row.ifindex else None
+    return (
+        view.links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
+        if row and row.ifindex
+        else None
+    )
 
 
 # --- ports --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import struct
 import threading
 from collections.abc import Callable
@@ -22,6 +23,7 @@ LONGEST_LINE = 64 * 1024  # octets of a question
 LONGEST_PATH = 107  # octets, sun_path of unix(7) without its NUL
 AT_ONCE = 16  # connections
 PATIENCE = 10.0  # seconds for a question to arrive, and for its answer to be taken
+PROBE = 2.0  # seconds for whoever listens at our path already to take a connection
 
 Json = dict[str, object]
 Answer = Callable[[Json], object]
@@ -105,21 +107,37 @@ class Server:
 
 
 def make_private(directory: Path) -> None:
-    """Where the socket stands: made if missing; one of our own is for us alone."""
+    """Where the socket stands: made for us alone if missing.  One that is there must
+    not let others replace the socket: nobody else's, and sticky if all may write."""
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
+    found = directory.stat()
+    open_to_all = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
+    if found.st_uid not in (0, os.geteuid()) or open_to_all:
+        raise OSError(
+            f"--isat-socket: in {str(directory)!a} others could replace the socket;"
+            f" choose a directory of your own"
+        )
 
 
 def remove_stale(path: str) -> None:
     """A socket file outlives its process.  One that answers belongs to somebody."""
     if not os.path.lexists(path):
         return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise OSError(
+            f"--isat-socket {path!a}: a file that is no socket is in the way;"
+            f" choose another path"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE)
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
-            os.unlink(path)
+            Path(path).unlink(missing_ok=True)
             return
+        except TimeoutError:
+            pass  # somebody listens who is too busy to accept
         except OSError as error:
             raise OSError(f"--isat-socket {path!a}: {error.strerror}") from None
     raise OSError(
