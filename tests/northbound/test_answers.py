@@ -1,0 +1,224 @@
+"""What the controller tells of itself: every row from the facts it believes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.northbound.answers import QUESTIONS, answer
+from controller.northbound.server import Refused
+from controller.runtime import Runtime
+from flows.document import from_json
+from flows.view import LOCAL_PORT, OWN_NAMESPACE, Bridge, Interface, Link, Port
+from tests.facts import H1, H2, H3, S1, S2, cable, heard_host, ifindex, kernel_host
+from tests.support.asked import runtime
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Runtime:
+    return runtime(tmp_path / "isat.sock")
+
+
+def ask(whom: Runtime, question: str, **details: object) -> Any:
+    return answer(whom, {"ask": question, **details})
+
+
+# --- hosts --------------------------------------------------------------------------
+
+
+def test_a_host_that_the_kernel_shows_is_told_by_its_namespace(lab: Runtime) -> None:
+    [first, _] = ask(lab, "hosts")
+
+    assert first == {
+        "ip": "10.0.0.1",
+        "lladdr": H1,
+        "vlan": 0,
+        "datapath_id": "0000000000000001",
+        "switch": "s1",
+        "port_no": 1,
+        "port": "s1-eth1",
+        "host": "h0",
+        "origin": "kernel",
+        "confirmed": None,
+        "answered": True,
+        "why_not": "",
+        "others": [],
+    }
+
+
+def test_a_host_that_was_heard_is_told_with_its_age(lab: Runtime) -> None:
+    [_, second] = ask(lab, "hosts")
+
+    assert (second["ip"], second["lladdr"], second["origin"]) == (
+        "10.0.0.2",
+        H2,
+        "heard",
+    )
+    assert 0 <= second["confirmed"] < 60
+    assert second["answered"]
+
+
+def test_an_address_that_two_claim_is_told_with_both_and_the_reason(
+    tmp_path: Path,
+) -> None:
+    lab = runtime(
+        tmp_path / "s",
+        heard_host(S1, 1, H1, "10.0.0.9", at=2.0),
+        heard_host(S1, 2, H2, "10.0.0.9", at=1.0),
+    )
+    [row] = ask(lab, "hosts")
+
+    assert not row["answered"]
+    assert "two stations claim it" in row["why_not"]
+    assert [row["lladdr"], *(other["lladdr"] for other in row["others"])] == [H1, H2]
+
+
+def test_a_station_without_an_address_is_told_after_the_others(tmp_path: Path) -> None:
+    lab = runtime(
+        tmp_path / "s", heard_host(S1, 1, H1), heard_host(S1, 2, H2, "10.0.0.2")
+    )
+    rows = ask(lab, "hosts")
+
+    assert [(row["ip"], row["lladdr"]) for row in rows] == [
+        ("10.0.0.2", H2),
+        (None, H1),
+    ]
+    assert rows[1]["why_not"] == "it holds no address that is known"
+
+
+def test_addresses_are_sorted_as_numbers(tmp_path: Path) -> None:
+    lab = runtime(
+        tmp_path / "s", kernel_host(S1, 1, H1, "10.0.0.10", "10.0.0.9", "fd00::1")
+    )
+
+    assert [row["ip"] for row in ask(lab, "hosts")] == [
+        "10.0.0.9",
+        "10.0.0.10",
+        "fd00::1",
+    ]
+
+
+# --- ports --------------------------------------------------------------------------
+
+
+def test_a_port_tells_what_it_leads_to(tmp_path: Path) -> None:
+    tap = "tap0"
+    lab = runtime(
+        tmp_path / "s",
+        cable((S1, 1), (S2, 1)),
+        kernel_host(S1, 2, H1, "10.0.0.1"),
+        Port(S1, 3, tap, H2, True),
+        Interface(S1, 3, tap, ifindex(S1, 3)),
+        Link(OWN_NAMESPACE, ifindex(S1, 3), tap, "tun", H2, holder="qemu[42]"),
+        Port(S1, LOCAL_PORT, "s1", H3, False),
+    )
+    rows = {row["port"]: row for row in ask(lab, "ports")}
+
+    assert {name: row["leads_to"] for name, row in rows.items()} == {
+        "s1-eth1": "s2 s2-eth1",
+        "s1-eth2": "h0 h0-eth0",
+        tap: "qemu[42]",
+        "s1": "this host",
+        "s2-eth1": "s1 s1-eth1",
+    }
+    assert rows["s1-eth1"]["role"] == "fabric"
+    assert rows[tap]["kind"] == "tun"
+    assert not rows["s1"]["up"]
+
+
+def test_a_switch_of_another_host_is_known_by_its_local_port(tmp_path: Path) -> None:
+    lab = runtime(
+        tmp_path / "s",
+        Port(S1, LOCAL_PORT, "br-far", H3, True),
+        heard_host(S1, 1, H1, "10.0.0.1"),
+    )
+
+    assert ask(lab, "hosts")[0]["switch"] == "br-far"
+    assert ask(lab, "status")["switches"][0]["name"] == "br-far"
+
+
+# --- status -------------------------------------------------------------------------
+
+
+def test_the_status_tells_switches_and_what_they_hold(lab: Runtime) -> None:
+    told = ask(lab, "status")
+
+    assert told["listening"] == 6653
+    assert told["uptime"] >= 0
+    [switch] = told["switches"]
+    assert switch == {
+        "datapath_id": "0000000000000001",
+        "name": "s1",
+        "ports": 2,
+        "flows": len(lab.core.channels[S1].installed or ()),
+        "adopted": False,
+        "refused": "",
+    }
+
+
+def test_the_status_warns_of_bridges_that_are_not_safe(lab: Runtime) -> None:
+    warnings = "\n".join(ask(lab, "status")["warnings"])
+
+    assert "in-band control is on" in warnings
+    assert "isat adopt s1" in warnings
+
+
+def test_a_bridge_that_is_safe_needs_no_warning(lab: Runtime) -> None:
+    safe = Bridge(S1, "s1", fail_mode="secure", disable_in_band=True, adopted=True)
+    view = lab.core.view
+    lab.core.view = replace(view, bridges=view.bridges.set(S1, safe))
+
+    assert ask(lab, "status")["warnings"] == []
+
+
+def test_a_source_that_is_lost_is_told_with_the_reason(lab: Runtime) -> None:
+    lab.core.sources["netlink"] = "the helper does not start"
+
+    told = ask(lab, "status")
+
+    assert told["sources"] == {"netlink": "the helper does not start"}
+    assert "without netlink: the helper does not start" in told["warnings"]
+
+
+def test_a_controller_that_no_switch_has_found_says_what_to_type(lab: Runtime) -> None:
+    lab.core.channels.clear()
+
+    [warning] = ask(lab, "status")["warnings"]
+
+    assert "no switch is connected to port 6653" in warning
+    assert "isat adopt BRIDGE" in warning
+
+
+# --- the rest -----------------------------------------------------------------------
+
+
+def test_the_view_comes_back_from_its_document(lab: Runtime) -> None:
+    assert from_json(ask(lab, "view")) == lab.core.view
+
+
+@pytest.mark.parametrize("question", ["adopt", "release"])
+def test_without_ovsdb_no_bridge_is_adopted_and_the_answer_says_why(
+    lab: Runtime, question: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        ask(lab, question, bridge="br0")
+
+    assert refused.value.where == "bridge 'br0'"
+    assert "not to use OVSDB" in refused.value.problem
+    assert "sources.ovsdb" in refused.value.hint
+
+
+@pytest.mark.parametrize("question", ["adopt", "release"])
+def test_a_question_about_a_bridge_names_it(lab: Runtime, question: str) -> None:
+    with pytest.raises(Refused, match="without"):
+        ask(lab, question)
+
+
+def test_an_unknown_question_is_answered_by_the_nearest(lab: Runtime) -> None:
+    with pytest.raises(Refused, match="did you mean 'hosts'"):
+        ask(lab, "host")
+    with pytest.raises(Refused, match=", ".join(QUESTIONS)):
+        ask(lab, "zzz")
