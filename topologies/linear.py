@@ -17,7 +17,8 @@ if __name__ == "builtins":  # read by mn --custom: see topologies/__init__.py
     this_file = Path(sys._getframe().f_code.co_filename).resolve()
     sys.path.insert(0, str(this_file.parents[1]))
 
-from topologies.network import End, Host, Link, Network, Switch, Tap, for_mn
+from topologies.custom import cleanup_of, topos_of
+from topologies.network import End, Host, Link, Network, Switch, Tap
 
 NETWORK = Network(
     name="linear",
@@ -40,4 +41,5 @@ NETWORK = Network(
     ),
 )
 
-topos = for_mn(NETWORK)
+topos = topos_of(NETWORK)
+cleanup = cleanup_of(NETWORK)

@@ -25,7 +25,7 @@ from mininet.log import error, setLogLevel
 from mininet.net import Mininet
 from mininet.node import Host, OVSSwitch, RemoteController
 from mininet.topo import Topo
-from mininet.util import specialClass
+from mininet.util import quietRun, specialClass
 
 from topologies.network import End, Network, from_json
 
@@ -205,6 +205,20 @@ class TapLink(Link):
         """The interface goes when its process does."""
         for intf in (self.intf1, self.intf2):
             intf.node.delIntf(intf)
+
+
+# --- for `mn`, when it is interrupted -----------------------------------------------
+
+
+def remove(network: Network) -> None:
+    """Bridges and cables by their names, which `mn` took without asking, too.
+
+    Hosts and taps go with their processes, and these with `mn`.
+    """
+    for switch in network.switches:
+        quietRun(f"ovs-vsctl --timeout=20 --if-exists del-br {switch.name}")
+    for one, _other in (link.port_interfaces for link in network.links):
+        quietRun(f"ip link delete {one}")
 
 
 # --- for other programs: a network without the command mn ----------------------

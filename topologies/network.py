@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -215,20 +215,3 @@ def from_json(text: str) -> Network:
 
 def _placed(station: dict[str, Any]) -> dict[str, Any]:
     return {**station, "at": End(*station["at"])}
-
-
-# --- for `mn --custom` ---------------------------------------------------------------
-
-
-def for_mn(network: Network) -> dict[str, Callable[..., Any]]:
-    """What `mn --custom` looks for: topologies by the name that --topo takes.
-
-    Mininet is imported only when `mn` asks: no other Python has it.
-    """
-
-    def topo(**options: Any) -> Any:
-        from topologies.mn import NetworkTopo
-
-        return NetworkTopo(replace(network, **options))
-
-    return {network.name: topo}

@@ -337,6 +337,8 @@ def choose_port() -> tuple[int, str]:
         return any_port(), f"other bridges want a controller on port {USUAL_PORT}"
     try:
         with socket.socket() as probe:
+            # Connections that were closed a minute ago are in nobody's way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", USUAL_PORT))
     except OSError:
         return any_port(), f"somebody listens on port {USUAL_PORT}"

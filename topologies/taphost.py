@@ -53,6 +53,7 @@ LONGEST_FRAME = 65536  # octets; a tap gives one frame per read
 LONGEST_REQUEST = 256  # octets that a client may send
 MOST_PINGS = 8  # clients that may wait at a time
 MOST_ECHOES = 1000  # that one client may ask for
+START_LIMIT = 2.0  # seconds that whoever asks waits for the host to begin
 PAYLOAD = bytes(range(56))  # as much as ping(8) sends
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
@@ -536,7 +537,7 @@ def _results(
     client: socket.socket, name: str, request: dict[str, Any]
 ) -> Iterator[Result]:
     try:
-        client.sendto(json.dumps(request).encode(), control_address(name))
+        _send(client, name, json.dumps(request).encode())
         while "over" not in (told := json.loads(client.recv(LONGEST_REQUEST))):
             if "problem" in told:
                 raise TapError(f"the process that holds {name}: {told['problem']}")
@@ -546,6 +547,19 @@ def _results(
             f"no taphost.py answers for {name} in this network namespace; "
             f"start one: taphost.py {name} 10.0.0.7 02:00:00:00:00:07 &"
         ) from error
+
+
+def _send(client: socket.socket, name: str, request: bytes) -> None:
+    """Patiently: the process may have been started a moment ago."""
+    deadline = time.monotonic() + START_LIMIT
+    while True:
+        try:
+            client.sendto(request, control_address(name))
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _line(target: str, result: Result) -> str:

@@ -16,7 +16,8 @@ if __name__ == "builtins":  # read by mn --custom: see topologies/__init__.py
     this_file = Path(sys._getframe().f_code.co_filename).resolve()
     sys.path.insert(0, str(this_file.parents[1]))
 
-from topologies.network import End, Host, Network, Switch, for_mn
+from topologies.custom import cleanup_of, topos_of
+from topologies.network import End, Host, Network, Switch
 
 NETWORK = Network(
     name="two_islands",
@@ -29,4 +30,5 @@ NETWORK = Network(
     ),
 )
 
-topos = for_mn(NETWORK)
+topos = topos_of(NETWORK)
+cleanup = cleanup_of(NETWORK)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.ovs import PrivateOvs
+from tests.support.wait import wait_until
 from topologies import linear
 
 pytestmark = [pytest.mark.root, pytest.mark.ovs, pytest.mark.mininet]
@@ -15,28 +19,18 @@ pytestmark = [pytest.mark.root, pytest.mark.ovs, pytest.mark.mininet]
 HERE = Path(linear.__file__).parent
 
 
-@pytest.fixture(scope="module")
-def gentle(ovs: PrivateOvs) -> Path:
-    """If `mn` fails it kills every ryu-manager of this machine; not from a test."""
-    custom = ovs.directory / "gentle.py"
-    custom.write_text("cleanup = lambda: None\n")
-    return custom
-
-
-def mn(
-    ovs: PrivateOvs, gentle: Path, *options: str
-) -> subprocess.CompletedProcess[str]:
-    return ovs.run("mn", "--custom", str(gentle), *options, check=False)
+def mn(ovs: PrivateOvs, *options: str) -> subprocess.CompletedProcess[str]:
+    return ovs.run("mn", *options, check=False)
 
 
 @pytest.mark.parametrize("name", ["tutorial", "single", "linear", "tree"])
 def test_all_hosts_and_taps_reach_each_other_through_learning_switches(
-    name: str, ovs: PrivateOvs, gentle: Path
+    name: str, ovs: PrivateOvs
 ) -> None:
     custom = ("--custom", f"{HERE}/{name}.py", "--topo", name)
     switch = ("--switch", "ovsbr,datapath=user", "--controller", "none")
 
-    done = mn(ovs, gentle, *custom, *switch, "--test", "pingall")
+    done = mn(ovs, *custom, *switch, "--test", "pingall")
 
     assert "*** Results: 0% dropped" in done.stderr + done.stdout
     assert done.returncode == 0
@@ -47,22 +41,22 @@ def test_all_hosts_and_taps_reach_each_other_through_learning_switches(
     "name", ["tutorial", "single", "linear", "tree", "two_islands"]
 )
 def test_it_starts_with_the_options_of_the_documentation(
-    name: str, ovs: PrivateOvs, gentle: Path
+    name: str, ovs: PrivateOvs
 ) -> None:
     custom = ("--custom", f"{HERE}/{name}.py", "--topo", name)
     switch = ("--switch", "ovs,protocols=OpenFlow13,datapath=user")
 
-    done = mn(ovs, gentle, *custom, *switch, "--controller", "remote", "--test", "none")
+    done = mn(ovs, *custom, *switch, "--controller", "remote", "--test", "none")
 
     assert "*** Done" in done.stderr + done.stdout
     assert done.returncode == 0
 
 
 def test_the_network_is_found_beside_its_file_from_a_relative_path(
-    ovs: PrivateOvs, gentle: Path
+    ovs: PrivateOvs,
 ) -> None:
     command = (
-        f"cd {HERE} && mn --custom {gentle} --custom single.py --topo single "
+        f"cd {HERE} && mn --custom single.py --topo single "
         "--switch ovsbr,datapath=user --controller none --test none"
     )
 
@@ -72,13 +66,50 @@ def test_the_network_is_found_beside_its_file_from_a_relative_path(
     assert done.returncode == 0
 
 
-def test_at_the_prompt_a_tap_pings_like_a_host(ovs: PrivateOvs, gentle: Path) -> None:
+def test_an_interrupted_mn_removes_its_own_network_and_nothing_else(
+    ovs: PrivateOvs, tmp_path: Path
+) -> None:
+    """Mininet's own cleanup would kill whatever is called ryu-manager."""
+    bystander = tmp_path / "ryu-manager"
+    shutil.copy("/bin/sleep", bystander)
+    ovs.add_bridge("s9")
+    custom = ("--custom", f"{HERE}/linear.py", "--topo", "linear")
+    switch = ("--switch", "ovsbr,datapath=user", "--controller", "none")
+    inside = ("ip", "netns", "exec", ovs.namespace)
+    with (
+        subprocess.Popen((bystander, "600")) as ryu,
+        subprocess.Popen(
+            (*inside, "mn", *custom, *switch, "--test", "pingall"),
+            env=ovs.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as interrupted,
+    ):
+        assert interrupted.stderr is not None
+        while "Ping: testing" not in interrupted.stderr.readline():
+            assert interrupted.poll() is None
+        interrupted.send_signal(signal.SIGINT)
+        interrupted.communicate(timeout=60)
+        still_there = ryu.poll() is None
+        ryu.kill()
+    bridges = ovs.vsctl("list-br")
+    ovs.vsctl("del-br", "s9")
+
+    assert still_there
+    assert bridges == "s9"
+    wait_until(  # the kernel takes a dead namespace down when it has time
+        lambda: not re.search(r"-eth\d|tap\d", ovs.run("ip", "-br", "link").stdout),
+        within=20,
+    )
+
+
+def test_at_the_prompt_a_tap_pings_like_a_host(ovs: PrivateOvs) -> None:
     script = ovs.directory / "lesson"
     script.write_text("tap0 ping -c1 tap1\n")
     custom = ("--custom", f"{HERE}/tutorial.py", "--topo", "tutorial")
     switch = ("--switch", "ovsbr,datapath=user", "--controller", "none")
 
-    done = mn(ovs, gentle, *custom, *switch, "--test", "pingall", "--post", str(script))
+    done = mn(ovs, *custom, *switch, "--test", "pingall", "--post", str(script))
 
     said = done.stderr + done.stdout
     assert "bytes from 10.0.0.2: icmp_seq=1" in said
