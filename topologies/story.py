@@ -46,6 +46,8 @@ def story(here: Stage, tell: Tell) -> None:
 
 # --- before anybody speaks ------------------------------------------------------
 
+TX_PACKETS = 9  # column of /proc/net/dev, net/core/net-procfs.c
+
 
 def known_before_they_speak(here: Stage) -> str:
     """The kernel tells of both ends of a veth, across namespaces."""
@@ -70,8 +72,14 @@ def known_before_they_speak(here: Stage) -> str:
 
 def frames_sent(here: Stage, host: Host) -> int:
     """By the kernel's own counter, which began when the interface did."""
-    counter = f"/sys/class/net/{host.interface}/statistics/tx_packets"
-    return int(here.emulation.run(host.name, "cat", counter).stdout)
+    # Not /sys/class/net: in a container that may be another namespace's.
+    for line in here.emulation.run(host.name, "cat", "/proc/net/dev").stdout.split(
+        "\n"
+    ):
+        name, _, counters = line.partition(":")
+        if name.strip() == host.interface:
+            return int(counters.split()[TX_PACKETS])
+    raise Failed(f"{host.name} has no {host.interface}", "it is not in /proc/net/dev")
 
 
 def taps_announce_themselves(here: Stage) -> str:
