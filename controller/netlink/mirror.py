@@ -26,11 +26,13 @@ from controller.netlink.tables import (
     Interface,
     Key,
     Namespace,
+    Place,
     Row,
     Rows,
     Scope,
     Tables,
     inherit,
+    place_of_link,
 )
 
 HOLD_OFF, HOLD_OFF_MAX = 0.05, 2.0  # seconds between a loss and reading all again
@@ -103,7 +105,7 @@ class Mirror:
         self._generation = 0
         self._fixed = dict.fromkeys(self._watched, 0)
         # What has to be done, and from when on.
-        self._doubts: dict[tuple[int, int], None] = {}  # interfaces to ask for
+        self._doubts: dict[Place, None] = {}  # interfaces to ask for
         self._unread: dict[int, None] = {}  # namespaces to read
         self._late: list[tuple[float, int, int]] = []  # interfaces to look at again
         self._due: dict[str, float] = {"sync": float("-inf")}
@@ -291,12 +293,12 @@ class Mirror:
         scope, row = change.scope, change.row
         if scope == NSIDS and change.op == "new":
             assert isinstance(change.key, int)
-            if Scope("link", change.key) not in self.tables.scopes():
+            if not self.tables.has_links_of(change.key):
                 self._unread[change.key] = None
             self._schedule("labels", now + LABEL_DELAY)
         if isinstance(row, Interface) and isinstance(change.key, int):
             self._consider_link(change.op, scope.nsid, change.key, row.link, now)
-            self._check(change.op, scope.nsid, change.key, row.link)
+            self._check(change.op, (scope.nsid, change.key), row)
         if scope.table in ("link", "addr") and scope.nsid == OWN:
             self._schedule_neighbors(now)
 
@@ -313,25 +315,23 @@ class Mirror:
             if op == "new":  # its queue and its owner come later, and silently
                 heapq.heappush(self._late, (now + LATE_LOOK, nsid, ifi_index))
 
-    def _check(self, op: str, nsid: int, ifi_index: int, link: rtnl.Link) -> None:
-        """The ends of a veth pair name each other; the kernel tells of one end only
-        when it makes a pair, or moves one to another namespace."""
-        if link.kind != "veth":
-            return
-        here = (nsid, ifi_index)
-        if link.link is None or link.link_netnsid is None:
-            if op != "del":
-                self._doubts[here] = None
-            return
-        there = (link.link_netnsid, link.link)
-        if there[0] != OWN and Scope("link", there[0]) not in self.tables.scopes():
-            return  # not read yet, or not to be read
-        other = self.tables.interface(*there)
+    def _check(self, op: str, here: Place, row: Interface) -> None:
+        """Whoever leads to an interface that goes may have another `link` now: when it
+        moves to another namespace, only those that are up are told of."""
         if op == "del":
-            if other and (other.link.link_netnsid, other.link.link) == here:
-                self._doubts[there] = None
-        elif not other or (other.link.link_netnsid, other.link.link) != here:
-            self._doubts[there] = self._doubts[here] = None
+            self._doubts |= dict.fromkeys(self.tables.leading_to(here))
+        elif row.link.kind == "veth":
+            self._check_pair(here, place_of_link(row))
+
+    def _check_pair(self, here: Place, there: Place | None) -> None:
+        """The ends of a veth pair lead to each other; the kernel tells of the first one
+        of a new pair before the other exists."""
+        if there is None:
+            self._doubts[here] = None
+        elif self.tables.has_links_of(there[0]):
+            other = self.tables.interface(*there)
+            if not other or place_of_link(other) != here:
+                self._doubts[there] = self._doubts[here] = None
 
     def _settle_doubts(self, now: float) -> None:
         """Ask for each interface whose row may be old.  Ends, because only an answer
@@ -492,7 +492,7 @@ class Mirror:
             yield from tables.put(Scope("link", nsid), ifi_index, held)
 
 
-def taps_in(tables: Tables) -> Iterator[tuple[tuple[int, int], Interface]]:
+def taps_in(tables: Tables) -> Iterator[tuple[Place, Interface]]:
     """Tun and tap devices by (nsid, ifi_index)."""
     for scope in tables.scopes():
         for key, row in tables.rows(*scope).items():
@@ -520,9 +520,7 @@ def unread(tables: Tables) -> list[int]:
     for scope in tables.scopes():
         if scope.table == "link":
             mentioned |= peer_nsids(tables.rows(*scope))
-    return sorted(
-        nsid for nsid in mentioned if Scope("link", nsid) not in tables.scopes()
-    )
+    return sorted(nsid for nsid in mentioned if not tables.has_links_of(nsid))
 
 
 def peer_nsids(links: Rows) -> set[int]:

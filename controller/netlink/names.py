@@ -58,12 +58,18 @@ class Labels:
         by_name = {name: key for key, name in taps.items()}
         unique = {n for n in by_name if list(taps.values()).count(n) == 1}
         found: dict[Place, str] = {}
-        for pid, name in self._tap_users():
+        users, refused = tap_users()
+        for pid, name in users:
             key = by_place.get((self._nsid_of_pid(pid), name))
             if key is None and name in unique:
                 key = by_name[name]
             if key is not None:
                 found.setdefault(key, f"{command(pid)}[{pid}]")
+        if refused and found.keys() != taps.keys():
+            self._note(
+                "the processes behind some taps cannot be seen: needs CAP_SYS_PTRACE "
+                "and CAP_DAC_READ_SEARCH"
+            )
         return found
 
     def _named(self) -> Iterator[tuple[int, Namespace]]:
@@ -95,21 +101,20 @@ class Labels:
                     found[nsid] = name
         return found
 
-    def _tap_users(self) -> Iterator[tuple[int, str]]:
-        """Process and interface of each queue of a tun or tap device."""
-        refused = 0
-        for pid in processes():
-            try:
-                yield from ((pid, name) for name in taps_of(pid))
-            except PermissionError:
-                refused += 1
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended
-        if refused:
-            self._note(
-                f"the open files of {refused} processes cannot be read, so the holders "
-                "of some taps are unknown: needs CAP_SYS_PTRACE"
-            )
+
+def tap_users() -> tuple[list[tuple[int, str]], bool]:
+    """Process and interface of each queue of a tun or tap device; and whether there
+    are processes whose files we may not see."""
+    found: list[tuple[int, str]] = []
+    refused = False
+    for pid in processes():
+        try:
+            found += ((pid, name) for name in taps_of(pid))
+        except PermissionError:
+            refused = True
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+    return found, refused
 
 
 def processes() -> Iterator[int]:

@@ -43,6 +43,7 @@ class Interface:
 Key = int | rtnl.AddrKey | rtnl.NeighKey
 Row = Namespace | Interface | rtnl.Addr | rtnl.Neigh
 Rows = dict[Key, Row]
+Place = tuple[int, int]  # nsid and ifi_index of an interface
 
 
 class Scope(NamedTuple):
@@ -68,10 +69,16 @@ class Tables:
         self._rows: dict[Scope, Rows] = {}
         # How many addresses and neighbors an interface has, so that its end need not
         # look through those of all others.
-        self._dependents: dict[tuple[int, int], int] = {}
+        self._dependents: dict[Place, int] = {}
+        # Which interfaces name one as their `link`: a veth's other end, a macvlan.
+        self._leading: dict[Place, set[Place]] = {}
 
     def scopes(self) -> tuple[Scope, ...]:
         return tuple(self._rows)
+
+    def has_links_of(self, nsid: int) -> bool:
+        """The interfaces of this namespace have been read, be there any or not."""
+        return Scope("link", nsid) in self._rows
 
     def rows(self, table: str, nsid: int) -> Rows:
         """Not to be changed by the caller."""
@@ -85,6 +92,10 @@ class Tables:
         row = self.rows("link", nsid).get(ifi_index)
         return row if isinstance(row, Interface) else None
 
+    def leading_to(self, place: Place) -> tuple[Place, ...]:
+        """The interfaces whose `link` is this one."""
+        return tuple(self._leading.get(place, ()))
+
     def everything(self) -> Iterator[Change]:
         """Each row as if it were new: nsid first, then the links, then the rest."""
         for scope in sorted(self._rows, key=lambda s: (TABLES.index(s.table), s.nsid)):
@@ -97,8 +108,7 @@ class Tables:
         if old == row:
             return
         rows[key] = row
-        if old is None:
-            self._count(scope, key, 1)
+        self._index(scope, key, old, row)
         yield Change("new" if old is None else "change", scope, key, row)
 
     def drop(self, scope: Scope, key: Key) -> Iterator[Change]:
@@ -106,7 +116,7 @@ class Tables:
         if key not in rows:
             return
         row = rows.pop(key)
-        self._count(scope, key, -1)
+        self._index(scope, key, row, None)
         if scope.table == "link" and isinstance(key, int):
             yield from self._drop_dependents(scope.nsid, key)
         yield Change("del", scope, key, row)
@@ -131,8 +141,8 @@ class Tables:
     def load(self, scope: Scope, rows: Rows) -> None:
         """Take the rows of a dump; a scope without rows has been read, too."""
         self._rows[scope] = rows
-        for key in rows:
-            self._count(scope, key, 1)
+        for key, row in rows.items():
+            self._index(scope, key, None, row)
 
     def become(self, fresh: Tables) -> Iterator[Change]:
         """Make everything equal to `fresh`: namespaces, then links, then the rest."""
@@ -153,15 +163,39 @@ class Tables:
                 if interface_of(key) == ifi_index:
                     yield from self.drop(Scope(table, nsid), key)
 
-    def _count(self, scope: Scope, key: Key, step: int) -> None:
+    def _index(self, scope: Scope, key: Key, old: Row | None, new: Row | None) -> None:
+        """Keep what is found by something else than its key."""
         if isinstance(key, int):
-            return
-        owner = (scope.nsid, interface_of(key))
+            here = (scope.nsid, key)
+            if (before := place_of_link(old)) != (after := place_of_link(new)):
+                self._lead(here, before, after)
+        else:
+            step = (new is not None) - (old is not None)
+            self._count((scope.nsid, interface_of(key)), step)
+
+    def _lead(self, here: Place, before: Place | None, after: Place | None) -> None:
+        if before is not None:
+            leading = self._leading[before]
+            leading.discard(here)
+            if not leading:
+                del self._leading[before]
+        if after is not None:
+            self._leading.setdefault(after, set()).add(here)
+
+    def _count(self, owner: Place, step: int) -> None:
         count = self._dependents.get(owner, 0) + step
         if count:
             self._dependents[owner] = count
         else:
             self._dependents.pop(owner, None)
+
+
+def place_of_link(row: Row | None) -> Place | None:
+    """Where the `link` of an interface is, if that can be told."""
+    if not isinstance(row, Interface) or row.link.link is None:
+        return None
+    nsid = row.link.link_netnsid
+    return None if nsid is None else (nsid, row.link.link)
 
 
 def interface_of(key: Key) -> int:

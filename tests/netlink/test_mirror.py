@@ -98,6 +98,17 @@ def test_a_link_that_moves_ends_here_and_begins_there(lab: Lab) -> None:
         mirror.wait(lambda: differences(mirror, lab) == [], "both in h1")
 
 
+def test_a_device_above_one_that_moves_leads_to_where_it_is(lab: Lab) -> None:
+    lab.veth("a1", lab.own, "eth0", lab.h1)
+    lab.veth("a2", lab.own, "eth0", lab.h2)
+    ip("-n", lab.h1, "link", "add", "low", "type", "veth", "peer", "name", "far")
+    ip("-n", lab.h1, "link", "add", "mv0", "link", "low", "type", "macvlan")
+    with reader(lab.own) as mirror:
+        mirror.synced()
+        ip("-n", lab.h1, "link", "set", "low", "netns", lab.h2)
+        mirror.wait(lambda: differences(mirror, lab) == [], "mv0 and far lead to h2")
+
+
 def test_a_pair_between_two_other_namespaces_leads_to_the_second(lab: Lab) -> None:
     """h2 has no number in our namespace until somebody asks about the link to it."""
     lab.veth("a1", lab.own, "eth0", lab.h1)
