@@ -85,10 +85,17 @@ def plain(values: tuple[str, ...]) -> SearchStrategy[str]:
 
 
 @composite
-def flows(draw: DrawFn, table: int | None = None, priority: int | None = None) -> Flow:
-    certain, possible = draw(st.sampled_from(KINDS))
+def flows(
+    draw: DrawFn,
+    table: int | None = None,
+    priority: int | None = None,
+    kinds: tuple[tuple[dict[str, str], Values], ...] = KINDS,
+    most: int = 4,
+) -> Flow:
+    """most  fields that are matched beside those which make the kind certain"""
+    certain, possible = draw(st.sampled_from(kinds))
     offered = ANYTHING | possible
-    names = draw(st.sets(st.sampled_from(sorted(offered)), max_size=4))
+    names = draw(st.sets(st.sampled_from(sorted(offered)), max_size=most))
     chosen = {name: draw(st.sampled_from(offered[name])) for name in sorted(names)}
     if table is None:
         table = draw(st.integers(0, TABLES - 1))
@@ -133,12 +140,14 @@ def moves(writable: list[str], is_tagged: bool) -> list[Move]:
 @composite
 def flow_tables(draw: DrawFn, most: int = 24) -> tuple[Flow, ...]:
     """Flows of which no two have the same table and priority: OpenFlow does not say
-    which of two equal ones a packet takes (5.3)."""
+    which of two equal ones a packet takes (5.3).  Every table has a table miss."""
     count = draw(st.integers(1, most))
-    return tuple(
-        draw(flows(table=number % TABLES, priority=100 + number))
+    some = [
+        draw(flows(table=number % TABLES, priority=100 + number, most=2))
         for number in range(count)
-    )
+    ]
+    misses = [draw(flows(table, 0, KINDS[:1], most=0)) for table in range(TABLES)]
+    return (*some, *misses)
 
 
 @composite

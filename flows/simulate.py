@@ -1,0 +1,149 @@
+"""Run a packet through flows, without a switch.
+
+The same meaning that Open vSwitch gives the flows, in a few lines: what a test states
+here, tests/contracts/test_simulate.py checks against `ovs-appctl ofproto/trace`.
+
+A packet is its header fields by OXM name, as people write them.  It has no vlan_vid if
+it has no tag, and OFPVID_PRESENT (0x1000) above the VLAN identifier if it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flows.fields import FIELDS, Field
+from flows.openflow import Action, Flow, GotoTable, Move, Output, SetField
+
+Packet = Mapping[str, str]
+Sent = list[tuple[int, Packet]]
+
+
+class Ambiguous(ValueError):
+    """Two flows of one priority match, and do different things: OpenFlow does not say
+    which of them a switch takes (5.3)."""
+
+
+def simulate(flows: Iterable[Flow], packet: Packet) -> Sent:
+    """(port_no, packet) for each time that the packet leaves, in order.
+
+    port_no may be IN_PORT or CONTROLLER.  Registers stay in the switch.
+    """
+    return Datapath(flows).receive(packet)
+
+
+class Datapath:
+    """Flows, ready for many packets."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        self.tables: dict[int, list[Entry]] = {}
+        for flow in sorted(flows, key=lambda f: -f.priority):
+            self.tables.setdefault(flow.table, []).append(entry(flow))
+
+    def receive(self, packet: Packet) -> Sent:
+        header = Header({name: FIELDS[name].read(v)[0] for name, v in packet.items()})
+        sent: Sent = []
+        table: int | None = 0
+        while table is not None:
+            flow = self.lookup(table, header)
+            table = apply(flow, header, sent) if flow else None
+        return sent
+
+    def lookup(self, table: int, header: Header) -> Flow | None:
+        """The flow of the greatest priority that matches; None is a table miss, which
+        drops the packet where nobody has installed a flow for it (5.4)."""
+        found: Flow | None = None
+        for candidate in self.tables.get(table, ()):
+            if found and candidate.flow.priority < found.priority:
+                break
+            if candidate.matches(header):
+                found = found or candidate.flow
+                if candidate.flow.actions != found.actions:
+                    raise Ambiguous(f"{found.text}\n{candidate.flow.text}")
+        return found
+
+
+def apply(flow: Flow, header: Header, sent: Sent) -> int | None:
+    """Apply the actions; the table to go on with, None if there is none."""
+    onward: int | None = None
+    for action in flow.actions:
+        match action:
+            case Output(port_no):
+                # A packet leaves by its own port only if it is told so: IN_PORT.
+                if port_no != header.get(FIELDS["in_port"]):
+                    sent.append((port_no, header.as_packet()))
+            case GotoTable(table):
+                if table <= flow.table:
+                    raise ValueError(f"OpenFlow goes forward only: {flow.text}")
+                onward = table
+            case _:
+                rewrite(action, header)
+    return onward
+
+
+def rewrite(action: Action, header: Header) -> None:
+    match action:
+        case SetField(name, text):
+            header.put(FIELDS[name], *FIELDS[name].read(text))
+        case Move(source, target, bits):
+            value = header.get(FIELDS[source])
+            mask = (1 << (bits or FIELDS[source].bits)) - 1
+            if value is not None:
+                header.put(FIELDS[target], value & mask, mask)
+        case _:
+            raise ValueError(f"{action} rewrites nothing")
+
+
+@dataclass(slots=True)
+class Header:
+    """The header fields and registers of one packet on its way."""
+
+    values: dict[str, int]
+
+    def get(self, field: Field) -> int | None:
+        """The value, or None where the packet has no such field."""
+        return self.values.get(field.name, 0) if self.has(field) else None
+
+    def put(self, field: Field, value: int, mask: int) -> None:
+        if self.has(field):
+            before = self.values.get(field.name, 0)
+            self.values[field.name] = before & ~mask | value
+
+    def has(self, field: Field) -> bool:
+        return all(self.values.get(name, 0) in allowed for name, allowed in field.needs)
+
+    def as_packet(self) -> Packet:
+        return {
+            name: FIELDS[name].show(value, FIELDS[name].ones)
+            for name, value in self.values.items()
+            if not is_hidden(name, value)
+        }
+
+
+def is_hidden(name: str, value: int) -> bool:
+    """Registers are no part of a packet, and no tag is no vlan_vid."""
+    return name.startswith("reg") or (name == "vlan_vid" and value == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A flow whose match is ready to be compared: field, value, mask."""
+
+    flow: Flow
+    conditions: tuple[tuple[Field, int, int], ...]
+
+    def matches(self, header: Header) -> bool:
+        for field, wanted, mask in self.conditions:
+            value = header.get(field)
+            if value is None or value & mask != wanted:
+                return False
+        return True
+
+
+@lru_cache(maxsize=1 << 16)
+def entry(flow: Flow) -> Entry:
+    return Entry(
+        flow,
+        tuple((FIELDS[name], *FIELDS[name].read(text)) for name, text in flow.match),
+    )
