@@ -45,6 +45,7 @@ class Command:
     asks       it talks to a running controller
     data       it prints data, so that --json is offered
     passes_on  what it does not know is for the program that it becomes
+    examples   lines that one may type
     """
 
     name: str
@@ -55,6 +56,7 @@ class Command:
     data: bool = True
     passes_on: bool = False
     description: str = ""
+    examples: tuple[str, ...] = ()
 
 
 BRIDGE = arg("bridge", help="name of a bridge of this host, or a datapath_id")
@@ -73,6 +75,11 @@ COMMANDS: tuple[Command, ...] = (
         data=False,
         passes_on=True,
         description="Other flags, and further applications, go to ryu-manager.",
+        examples=(
+            "isat run",
+            "isat run --isat-config lab.yaml --ofp-tcp-listen-port 6654",
+            "isat run ryu.app.ofctl_rest",
+        ),
     ),
     Command(
         "status",
@@ -110,6 +117,11 @@ COMMANDS: tuple[Command, ...] = (
             ),
         ),
         description="Flows that are not of this controller are marked as foreign.",
+        examples=(
+            "isat explain s1",
+            "isat explain s1 --table arp",
+            "ovs-ofctl dump-flows s1 | isat explain s1 - --view lab.json",
+        ),
     ),
     Command(
         "view",
@@ -134,6 +146,10 @@ COMMANDS: tuple[Command, ...] = (
         description=(
             "The output is what `ovs-ofctl -O OpenFlow13 add-flows` and `diff-flows`"
             " take."
+        ),
+        examples=(
+            "isat flows --view lab.json --datapath s1 > s1.flows",
+            "ovs-ofctl -O OpenFlow13 diff-flows s1 s1.flows",
         ),
     ),
     Command(
@@ -195,6 +211,17 @@ def arguments_of(command: Command) -> Iterable[Argument]:
     yield from command.arguments
 
 
+def description_of(command: Command) -> str:
+    first = f"{command.help[:1].upper()}{command.help[1:]}."
+    return f"{first}\n{command.description}".rstrip()
+
+
+def examples_of(command: Command) -> str | None:
+    if not command.examples:
+        return None
+    return "\n".join(["examples:", *(f"  {line}" for line in command.examples)])
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="isat",
@@ -202,6 +229,7 @@ def make_parser() -> argparse.ArgumentParser:
         " the switch.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.set_defaults(command=None, passes_on=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -209,8 +237,10 @@ def make_parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(
             command.name,
             help=command.help,
-            description=f"{command.help[:1].upper()}{command.help[1:]}."
-            f" {command.description}",
+            description=description_of(command),
+            epilog=examples_of(command),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
             add_help=command.name != "mirror",  # which explains itself
         )
         sub.set_defaults(
