@@ -155,12 +155,15 @@ def packets(draw: DrawFn) -> dict[str, str]:
     """A frame as a switch sees it: every field that it has, without masks."""
     certain, possible = draw(st.sampled_from(KINDS))
     fields = {name: draw(plain(values)) for name, values in possible.items()}
+    if {"ipv4_src", "ipv6_src"} & fields.keys():
+        # Open vSwitch takes ip_proto 0 for a frame that has no IP header at all.
+        fields["ip_proto"] = "17"
     return {
         "in_port": draw(plain(ANYTHING["in_port"])),
         "eth_src": draw(st.sampled_from(LLADDRS)),
         "eth_dst": draw(st.sampled_from(LLADDRS)),
         "vlan_vid": draw(plain(ANYTHING["vlan_vid"])),
         "eth_type": "0x1234",
-        **certain,
         **fields,
+        **certain,
     }
