@@ -69,7 +69,8 @@ def zsh() -> str:
 
 
 def fish() -> str:
-    lines = ["# fish completion of isat: isat completion fish > ~/.config/fish/", ""]
+    where = "~/.config/fish/completions/isat.fish"
+    lines = [f"# fish completion of isat: isat completion fish > {where}", ""]
     for command in COMMANDS:
         first = "complete -c isat -n __fish_use_subcommand -f"
         lines.append(f"{first} -a {command.name} -d {quoted(command.help)}")
