@@ -100,11 +100,13 @@ class Kernel:
         self, scope: Scope, between: Callable[[], object]
     ) -> list[tuple[Key, Row]]:
         kind, body = request(scope)
-        values: list[rtnl.Value] = []
-        for rows in self._dumps.dump(kind, body):
-            values += [value for value in map(rtnl.decode, rows) if value is not None]
+        found: list[tuple[Key, Row]] = []
+        for messages in self._dumps.dump(kind, body):
+            for value in map(rtnl.decode, messages):
+                if value is not None:
+                    found += self._row(scope.nsid, value)
             between()
-        return [row for value in values for row in self._row(scope.nsid, value)]
+        return found
 
     def _row(self, nsid: int, value: rtnl.Value) -> Iterator[tuple[Key, Row]]:
         if isinstance(value, rtnl.LinkMessage):

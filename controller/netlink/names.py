@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from controller.netlink import rtnl
 from controller.netlink.sockets import Refused
-from controller.netlink.tables import Namespace
+from controller.netlink.tables import Namespace, Place
 
 NAMED = "/run/netns"  # where ip-netns(8) binds namespaces
 TUN_DEVICE = "/dev/net/tun"
@@ -21,7 +21,7 @@ CONTAINER_ID = re.compile(r"[0-9a-f]{64}")  # docker, podman, containerd in a cg
 RANKS = {"netns": 0, "mininet": 1, "container": 2, "process": 3}
 
 NsidOf = Callable[[tuple[int, int]], int]
-Place = tuple[int, int]  # nsid, ifi_index
+Between = Callable[[], object]
 Note = Callable[[str], None]
 
 
@@ -32,8 +32,10 @@ class Labels:
         self._nsid_of = nsid_of
         self._note = note
 
-    def namespaces(self, nsids: frozenset[int]) -> dict[int, Namespace]:
-        """The best name of each namespace that has one.
+    def namespaces(
+        self, nsids: frozenset[int], between: Between
+    ) -> dict[int, Namespace]:
+        """The best name of each namespace that has one; `between` runs now and then.
 
         A name in /run/netns was given by a person, Mininet's by a topology, a
         container's by its runtime; a process has just some command.
@@ -43,10 +45,10 @@ class Labels:
         found = {n: name for n, name in self._named() if n in nsids}
         rest = nsids - found.keys()
         if rest:
-            found |= self._by_process(rest)
+            found |= self._by_process(rest, between)
         return found
 
-    def holders(self, taps: Mapping[Place, str]) -> dict[Place, str]:
+    def holders(self, taps: Mapping[Place, str], between: Between) -> dict[Place, str]:
         """The "command[pid]" by interface, for interfaces (nsid, ifi_index) by name.
 
         fdinfo tells an interface's name and not its namespace: the one of the process
@@ -58,7 +60,7 @@ class Labels:
         by_name = {name: key for key, name in taps.items()}
         unique = {n for n in by_name if list(taps.values()).count(n) == 1}
         found: dict[Place, str] = {}
-        users, refused = tap_users()
+        users, refused = tap_users(between)
         for pid, name in users:
             key = by_place.get((self._nsid_of_pid(pid), name))
             if key is None and name in unique:
@@ -79,7 +81,7 @@ class Labels:
                     yield self._nsid_at(f"{NAMED}/{name}"), Namespace(name, "netns")
 
     def _nsid_at(self, path: str) -> int:
-        fd = os.open(path, os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             return self._nsid_of((rtnl.NETNSA_FD, fd))
         finally:
@@ -90,10 +92,13 @@ class Labels:
             return self._nsid_of((rtnl.NETNSA_PID, pid))
         return rtnl.NETNSA_NSID_NOT_ASSIGNED
 
-    def _by_process(self, nsids: frozenset[int]) -> dict[int, Namespace]:
+    def _by_process(
+        self, nsids: frozenset[int], between: Between
+    ) -> dict[int, Namespace]:
         """NETNSA_PID needs no right over the process."""
         found: dict[int, Namespace] = {}
         for pid in processes():
+            between()
             nsid = self._nsid_of_pid(pid)
             if nsid in nsids:
                 name = process_name(pid)
@@ -102,12 +107,13 @@ class Labels:
         return found
 
 
-def tap_users() -> tuple[list[tuple[int, str]], bool]:
+def tap_users(between: Between) -> tuple[list[tuple[int, str]], bool]:
     """Process and interface of each queue of a tun or tap device; and whether there
     are processes whose files we may not see."""
     found: list[tuple[int, str]] = []
     refused = False
     for pid in processes():
+        between()
         try:
             found += ((pid, name) for name in taps_of(pid))
         except PermissionError:

@@ -53,6 +53,9 @@ class Scope(NamedTuple):
     nsid: int
 
 
+NSIDS = Scope("nsid", OWN)
+
+
 class Change(NamedTuple):
     """One row that is new, different, or gone (with the row that it was)."""
 
@@ -134,7 +137,7 @@ class Tables:
         self._rows.setdefault(scope, {})
         for key in tuple(self.rows(*scope)):
             if key not in fresh:
-                yield from self.drop(scope, key)
+                yield from self._end(scope, key)
         for key, row in fresh.items():
             yield from self.put(scope, key, inherit(self.rows(*scope).get(key), row))
 
@@ -152,6 +155,12 @@ class Tables:
         scopes = {*self._rows, *fresh._rows}
         for scope in sorted(scopes, key=lambda s: (TABLES.index(s.table), s.nsid)):
             yield from self.replace_scope(scope, fresh.rows(*scope))
+
+    def _end(self, scope: Scope, key: Key) -> Iterator[Change]:
+        """A row has gone; with a namespace everything in it."""
+        if scope == NSIDS and isinstance(key, int):
+            return self.drop_namespace(key)
+        return self.drop(scope, key)
 
     def _drop_dependents(self, nsid: int, ifi_index: int) -> Iterator[Change]:
         """The kernel announces these before the interface's own end; if we missed it,

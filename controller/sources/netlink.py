@@ -91,7 +91,8 @@ class Netlink:
         if self._ours is not None:
             with suppress(OSError):  # it has just ended by itself
                 self._ours.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         failures, pause, said = 0, BACKOFF, ""
