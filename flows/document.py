@@ -8,21 +8,42 @@ needs no line here.  An index of the view is not a fact and is not in the docume
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from immutables import Map
 
-from flows.view import IPAddress, View, crowds_of
+from flows.view import LOCAL_PORT, IPAddress, Link, Port, View, crowds_of
 
 VERSION = 1
 MARK = "isat_view"
 INDEXES = {"crowds"}
+
+RANGES = {
+    "datapath_id": (0, (1 << 64) - 1),
+    "port_no": (1, LOCAL_PORT),
+    "vlan": (0, 4095),
+    "prefixlen": (0, 128),
+    "nsid": (-1, (1 << 31) - 1),
+    "ifindex": (0, (1 << 31) - 1),
+}
+LLADDR = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+GREATEST = sys.float_info.max  # json.loads takes NaN and Infinity for numbers
+IN_WORDS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    NoneType: "null",
+}
+WITHOUT_LLADDR = {Port, Link}  # not every interface has one: then it is ""
 
 Json = Any  # what json.loads returns
 
@@ -74,10 +95,10 @@ def from_json(document: Json) -> View:
     if not isinstance(document, dict) or MARK not in document:
         hint = "a saved view is what `isat view --save FILE` writes"
         raise DocumentError("document", f"no {MARK!r} in it", hint)
-    if document[MARK] != VERSION:
-        found = document[MARK]
+    version = document[MARK]
+    if version != VERSION or isinstance(version, bool):
         hint = f"this release reads version {VERSION}"
-        raise DocumentError(MARK, f"version {found!a}", hint)
+        raise DocumentError(MARK, f"version {version!a:.40}", hint)
     types = hints(View)
     names = [name for name in types if name not in INDEXES]
     facts = {k: v for k, v in document.items() if k != MARK}
@@ -93,8 +114,13 @@ def table(kind: Any, value: Json, where: str) -> Any:
     if get_origin(kind) is not Map:
         return read(kind, value, where)
     row_type = get_args(kind)[1]
-    rows = [read(row_type, row, f"{where}[{n}]") for n, row in listed(value, where)]
-    return Map((key_of(row), row) for row in rows)
+    rows: dict[object, Any] = {}
+    for n, item in listed(value, where):
+        found = read(row_type, item, f"{where}[{n}]")
+        if rows.setdefault(key_of(found), found) is not found:
+            hint = "each fact is stated once"
+            raise DocumentError(f"{where}[{n}]", "the key of an earlier row", hint)
+    return Map(rows)
 
 
 def key_of(row: Any) -> object:
@@ -104,7 +130,7 @@ def key_of(row: Any) -> object:
 
 def listed(value: Json, where: str) -> Iterable[tuple[int, Json]]:
     if not isinstance(value, list):
-        raise DocumentError(where, f"{value!a:.40} is not a list")
+        raise DocumentError(where, f"{value!a:.40} is not a list", "write [...]")
     return enumerate(value)
 
 
@@ -122,7 +148,8 @@ def read(kind: Any, value: Json, where: str) -> Any:
 
 def row(kind: Any, value: Json, where: str) -> Any:
     if not isinstance(value, dict):
-        raise DocumentError(where, f"{value!a:.40} is not a {kind.__name__}")
+        hint = 'write {"KEY": VALUE, ...}'
+        raise DocumentError(where, f"{value!a:.40} is not a {kind.__name__}", hint)
     types = hints(kind)
     refuse_unknown(value, types, where)
     for field in fields(kind):
@@ -130,10 +157,28 @@ def row(kind: Any, value: Json, where: str) -> Any:
             field.name not in value
             and field.default is MISSING is field.default_factory
         ):
-            raise DocumentError(where, f"without {field.name!r}")
-    return kind(
-        **{name: read(types[name], v, f"{where}.{name}") for name, v in value.items()}
-    )
+            hint = f"a {kind.__name__} needs it: {fields_of(kind)}"
+            raise DocumentError(where, f"without {field.name!r}", hint)
+    found = {name: read(types[name], v, f"{where}.{name}") for name, v in value.items()}
+    for name, item in found.items():
+        refuse_impossible(kind, name, item, f"{where}.{name}")
+    return kind(**found)
+
+
+def fields_of(kind: Any) -> str:
+    return ", ".join(field.name for field in fields(kind))
+
+
+def refuse_impossible(kind: Any, name: str, value: object, where: str) -> None:
+    """What no switch, kernel or packet could have said."""
+    if name in RANGES and isinstance(value, int):
+        least, most = RANGES[name]
+        if not least <= value <= most:
+            raise DocumentError(where, f"{value} is not within {least} to {most}")
+    empty = value == "" and kind in WITHOUT_LLADDR
+    if name == "lladdr" and not empty and not LLADDR.fullmatch(str(value)):
+        hint = 'write six octets in lower case, as "02:00:00:00:00:01"'
+        raise DocumentError(where, f"{value!a:.40} is no link-layer address", hint)
 
 
 def refuse_unknown(given: Mapping[str, Json], known: Iterable[str], where: str) -> None:
@@ -160,15 +205,13 @@ def plain(kind: Any, value: Json, where: str) -> Any:
     """str, int, float, bool, or one of several of these and None."""
     union = get_origin(kind) in (Union, UnionType)
     allowed = get_args(kind) if union else (kind,)
-    if float in allowed:
-        allowed = (*allowed, int)
-    # bool is a kind of int to Python, but a port number is never true
-    if not isinstance(value, allowed) or (
-        isinstance(value, bool) and bool not in allowed
-    ):
-        names = " or ".join(t.__name__ for t in allowed)
-        raise DocumentError(where, f"{value!a:.40} is not {names}")
-    return value
+    given = type(value)  # not isinstance: bool is a kind of int to Python
+    if given in (int, float) and float in allowed and abs(value) <= GREATEST:
+        return float(value)
+    if given in allowed and given is not float:
+        return value
+    names = " or ".join(IN_WORDS[t] for t in allowed)
+    raise DocumentError(where, f"{value!a:.40} is not {names}")
 
 
 @cache

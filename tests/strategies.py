@@ -1,12 +1,17 @@
-"""Hypothesis strategies: flows that a switch accepts, and packets that meet them.
+"""Hypothesis strategies: flows that a switch accepts, packets that meet them, views.
 
-Values come from small pools, so that packets often match.
+Values come from small pools, so that packets match and facts concern each other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
+
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
+from immutables import Map
 
 from flows.openflow import (
     BROADCAST,
@@ -21,7 +26,22 @@ from flows.openflow import (
     SetField,
     oxm,
 )
-from flows.view import LOCAL_PORT
+from flows.view import (
+    LOCAL_PORT,
+    Address,
+    Bridge,
+    Claim,
+    Fixed,
+    Interface,
+    IPAddress,
+    Limits,
+    Link,
+    Namespace,
+    Port,
+    Station,
+    View,
+    crowds_of,
+)
 from tests.packets import H1, H2, H3, ZERO
 
 PORTS = (1, 2, 3, 4, LOCAL_PORT)
@@ -167,3 +187,98 @@ def packets(draw: DrawFn) -> dict[str, str]:
         **fields,
         **certain,
     }
+
+
+# --- views --------------------------------------------------------------------------
+
+K = TypeVar("K")
+Row = TypeVar("Row")
+
+datapath_ids = st.sampled_from([1, 2, 3, (1 << 64) - 1])
+port_numbers = st.sampled_from(PORTS)
+vlans = st.sampled_from([0, 5, 4094])
+nsids = st.integers(-1, 2)
+ifindexes = st.integers(1, 6)
+stations_lladdrs = st.sampled_from([H1, H2, H3])
+lladdrs = st.sampled_from(["", H1, H2, H3])
+addresses: SearchStrategy[IPAddress] = st.one_of(
+    st.sampled_from(IPS).map(IPv4Address), st.sampled_from(IP6S).map(IPv6Address)
+)
+seconds = st.floats(0, 1e9)
+ifnames = (  # IFNAMSIZ octets, any but NUL and "/"
+    st.binary(min_size=1, max_size=15)
+    .filter(lambda name: not {0, ord("/")} & set(name))
+    .map(lambda name: name.decode(errors="surrogateescape"))
+)
+
+ports = st.builds(Port, datapath_ids, port_numbers, ifnames, lladdrs, st.booleans())
+bridges = st.builds(
+    Bridge,
+    datapath_ids,
+    ifnames,
+    st.sampled_from(["", "secure", "standalone"]),
+    st.booleans(),
+    st.lists(st.just("tcp:127.0.0.1:6653"), max_size=2).map(tuple),
+    st.booleans(),
+)
+interfaces = st.builds(
+    Interface,
+    datapath_ids,
+    port_numbers,
+    ifnames,
+    ifindexes,
+    st.sampled_from(["", "internal", "patch", "vxlan"]),
+    ifnames,
+    st.just("") | st.uuids().map(str),
+)
+links = st.builds(
+    Link,
+    nsids,
+    ifindexes,
+    ifnames,
+    kind=st.sampled_from(["", "veth", "tun", "bridge"]),
+    lladdr=lladdrs,
+    up=st.booleans(),
+    lower_up=st.booleans(),
+    peer=st.integers(0, 6),
+    peer_nsid=st.none() | nsids,
+    master=st.integers(0, 6),
+    holder=st.sampled_from(["", "qemu[42]"]),
+)
+link_addresses = st.builds(
+    Address, nsids, ifindexes, addresses, st.integers(0, 32), st.booleans()
+)
+namespaces = st.builds(Namespace, nsids, ifnames)
+claims = st.lists(
+    st.builds(Claim, addresses, seconds), max_size=3, unique_by=lambda claim: claim.ip
+).map(tuple)
+stations = st.builds(
+    Station, datapath_ids, vlans, stations_lladdrs, port_numbers, seconds, claims
+)
+bindings = st.lists(
+    st.builds(Fixed, vlans, addresses, stations_lladdrs), max_size=3
+).map(tuple)
+limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
+
+
+def tables(
+    rows: SearchStrategy[Row], key: Callable[[Row], K]
+) -> SearchStrategy[Map[K, Row]]:
+    return st.lists(rows, max_size=4).map(lambda some: Map((key(r), r) for r in some))
+
+
+@composite
+def views(draw: DrawFn) -> View:
+    heard = draw(tables(stations, lambda row: row.key))
+    return View(
+        ports=draw(tables(ports, lambda row: row.key)),
+        bridges=draw(tables(bridges, lambda row: row.datapath_id)),
+        interfaces=draw(tables(interfaces, lambda row: row.key)),
+        links=draw(tables(links, lambda row: row.key)),
+        addresses=draw(tables(link_addresses, lambda row: row.key)),
+        namespaces=draw(tables(namespaces, lambda row: row.key)),
+        stations=heard,
+        crowds=crowds_of(heard),
+        bindings=draw(bindings),
+        limits=draw(limits),
+    )
