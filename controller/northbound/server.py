@@ -23,6 +23,7 @@ LONGEST_LINE = 64 * 1024  # octets of a question
 LONGEST_PATH = 107  # octets, sun_path of unix(7) without its NUL
 AT_ONCE = 16  # connections
 PATIENCE = 10.0  # seconds for a question to arrive, and for its answer to be taken
+PAUSE = 1.0  # seconds after a connection could not be taken, as without descriptors
 PROBE = 2.0  # seconds for whoever listens at our path already to take a connection
 
 Json = dict[str, object]
@@ -53,6 +54,7 @@ class Server:
         self._answer = answer
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._listener: socket.socket | None = None
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         if len(os.fsencode(self.path)) > LONGEST_PATH:
@@ -72,6 +74,7 @@ class Server:
         threading.Thread(target=self._run, name="northbound", daemon=True).start()
 
     def stop(self) -> None:
+        self._stopping.set()
         listener, self._listener = self._listener, None
         if listener is not None:
             with suppress(OSError):  # nobody was waiting on it
@@ -83,11 +86,11 @@ class Server:
         while (listener := self._listener) is not None:
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                if self._listener is None:
-                    return
-                log.exception("the socket %a does not accept", self.path)
-                return
+            except OSError as error:
+                if not self._stopping.is_set():
+                    log.warning("the socket %a does not accept: %s", self.path, error)
+                self._stopping.wait(PAUSE)
+                continue
             self._slots.acquire()
             threading.Thread(
                 target=self._serve, args=(connection,), daemon=True

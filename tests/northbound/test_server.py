@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from controller.northbound.server import (
     Refused,
     Server,
 )
+from tests.support.wait import wait_until
 
 
 def echo(asked: Json) -> object:
@@ -113,6 +115,23 @@ def test_many_may_ask_at_once_and_more_must_wait(server: Server, path: Path) -> 
 
     with late:
         assert "ok" in said(late)
+
+
+def test_a_time_without_file_descriptors_is_survived(
+    server: Server, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(10)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (asking.fileno() + 1, hard))
+        try:
+            asking.connect(str(path))
+            wait_until(lambda: "does not accept" in caplog.text, why="a refusal")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        asking.sendall(b'{"ask": "x"}\n')
+
+        assert "ok" in said(asking)
 
 
 def test_only_the_owner_can_reach_the_socket(server: Server, path: Path) -> None:
