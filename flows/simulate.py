@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import assert_never
 
 from flows.fields import FIELDS, Field
-from flows.openflow import Action, Flow, GotoTable, Move, Output, SetField
+from flows.openflow import Flow, GotoTable, Move, Output, SetField
 
 Packet = Mapping[str, str]
 Sent = list[tuple[int, Packet]]
@@ -77,22 +78,21 @@ def apply(flow: Flow, header: Header, sent: Sent) -> int | None:
                 if table <= flow.table:
                     raise ValueError(f"OpenFlow goes forward only: {flow.text}")
                 onward = table
+            case SetField(name, text):
+                header.put(FIELDS[name], *FIELDS[name].read(text))
+            case Move():
+                move(action, header)
             case _:
-                rewrite(action, header)
+                assert_never(action)
     return onward
 
 
-def rewrite(action: Action, header: Header) -> None:
-    match action:
-        case SetField(name, text):
-            header.put(FIELDS[name], *FIELDS[name].read(text))
-        case Move(source, target, bits):
-            value = header.get(FIELDS[source])
-            mask = (1 << (bits or FIELDS[source].bits)) - 1
-            if value is not None:
-                header.put(FIELDS[target], value & mask, mask)
-        case _:
-            raise ValueError(f"{action} rewrites nothing")
+def move(action: Move, header: Header) -> None:
+    source, target = FIELDS[action.source], FIELDS[action.target]
+    mask = (1 << (action.bits or source.bits)) - 1
+    value = header.get(source)
+    if value is not None:
+        header.put(target, value & mask, mask)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, error, pack
+from typing import assert_never
 
 from flows.fields import BY_TYPE, FIELDS, Field
 from flows.openflow import (
@@ -217,6 +218,8 @@ def action(step: Action) -> bytes:
             return reg_move(step)
         case GotoTable():
             return b""  # an instruction, no action
+        case _:
+            assert_never(step)
 
 
 def reg_move(move: Move) -> bytes:
