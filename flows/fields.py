@@ -52,12 +52,12 @@ Needs = tuple[tuple[str, frozenset[int]], ...]
 class Field:
     """One field.
 
-    number   oxm_field
-    width    octets in an OXM TLV
-    bits     of these, those which hold the value itself; an action without a range
-             moves so many
-    needs    prerequisites: fields that must have one of these values
-    is_held  a packet has no such field, the switch keeps it beside the packet
+    number       oxm_field
+    width        octets in an OXM TLV
+    bits         of these, those which hold the value itself; an action without a range
+                 moves so many
+    needs        prerequisites: fields that must have one of these values (7.2.3.8)
+    is_register  the switch keeps it beside the packet
     """
 
     name: str
@@ -67,7 +67,7 @@ class Field:
     bits: int
     notation: Notation
     needs: Needs = ()
-    is_held: bool = False
+    is_register: bool = False
 
     @property
     def ones(self) -> int:
@@ -123,9 +123,9 @@ ADVERTISEMENT = (*ICMP6, *needs(icmpv6_type=(136,), icmpv6_code=(0,)))
 
 BASIC = OPENFLOW_BASIC
 ROWS = (
-    Field("in_port", BASIC, 0, 4, 32, DECIMAL, is_held=True),
-    Field("reg0", NXM_1, 0, 4, 32, DECIMAL, is_held=True),
-    Field("reg1", NXM_1, 1, 4, 32, DECIMAL, is_held=True),
+    Field("in_port", BASIC, 0, 4, 32, DECIMAL),
+    Field("reg0", NXM_1, 0, 4, 32, DECIMAL, is_register=True),
+    Field("reg1", NXM_1, 1, 4, 32, DECIMAL, is_register=True),
     Field("eth_dst", BASIC, 3, 6, 48, MAC),
     Field("eth_src", BASIC, 4, 6, 48, MAC),
     Field("eth_type", BASIC, 5, 2, 16, HEX),

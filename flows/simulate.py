@@ -123,7 +123,7 @@ class Header:
 
 def is_hidden(name: str, value: int) -> bool:
     """Registers are no part of a packet, and no tag is no vlan_vid."""
-    return name.startswith("reg") or (name == "vlan_vid" and value == 0)
+    return FIELDS[name].is_register or (name == "vlan_vid" and value == 0)
 
 
 @dataclass(frozen=True, slots=True)
