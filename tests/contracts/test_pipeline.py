@@ -1,0 +1,138 @@
+"""The real pipeline on a real switch: `simulate` and ofproto/trace agree on a corpus,
+and ovs-ofctl sees no difference between what is sent and what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from flows import wire
+from flows.compile import compile_flows
+from flows.openflow import texts
+from flows.simulate import simulate
+from flows.view import Limits, View
+from tests.facts import (
+    H1,
+    H2,
+    H3,
+    S1,
+    S2,
+    S3,
+    cable,
+    heard_host,
+    kernel_host,
+    ports,
+    view_of,
+)
+from tests.packets import (
+    BROADCAST,
+    announcement,
+    arp_reply,
+    arp_request,
+    ipv4,
+    ipv6,
+    poll,
+    probe,
+)
+from tests.support.openflow import Channel
+from tests.support.ovs import PrivateOvs
+from tests.support.trace import plainly, trace
+
+pytestmark = [pytest.mark.root, pytest.mark.ovs]
+
+BRIDGE = "br0"
+NUMBERS = (1, 2, 3, 8, 9)
+STRANGER = "02:00:00:00:00:77"
+
+VIEWS = {
+    "one switch": view_of(
+        ports(S1, *NUMBERS),
+        kernel_host(S1, 1, H1, "10.0.0.1", nsid=0),
+        kernel_host(S1, 2, H2, "10.0.0.2", nsid=1),
+        heard_host(S1, 3, H3, "10.0.0.3"),
+    ),
+    "two VLANs": view_of(
+        ports(S1, *NUMBERS),
+        heard_host(S1, 1, H1, "10.0.0.1", vlan=5),
+        heard_host(S1, 2, H2, "10.0.0.2", vlan=5),
+        heard_host(S1, 3, H3, "10.0.0.2"),
+    ),
+    "the end of a line": view_of(
+        cable((S1, 9), (S2, 8)),
+        heard_host(S1, 1, H1, "10.0.0.1"),
+        heard_host(S2, 1, H2, "10.0.0.2"),
+        ports(S1, 2, 3, 8),
+    ),
+    "a ring": view_of(
+        cable((S2, 9), (S1, 8)),
+        cable((S1, 9), (S3, 8)),
+        cable((S2, 8), (S3, 9)),
+        heard_host(S1, 1, H1, "10.0.0.1"),
+        heard_host(S3, 1, H3, "10.0.0.3"),
+        ports(S1, 2, 3),
+    ),
+    "full": view_of(
+        ports(S1, *NUMBERS),
+        heard_host(S1, 1, H1, "10.0.0.1"),
+        Limits(stations_per_port=1, addresses_per_station=1),
+    ),
+    "nothing known": view_of(ports(S1, *NUMBERS)),
+}
+
+
+def corpus() -> Iterator[dict[str, str]]:
+    addresses = ("10.0.0.1", "10.0.0.2", "10.0.0.99")
+    for in_port, vlan, sha in product((1, 2, 9), (0, 5), (H1, H2, STRANGER)):
+        for tpa in addresses:
+            at = {"in_port": in_port, "sha": sha, "vlan": vlan}
+            yield arp_request(**at, spa="10.0.0.1", tpa=tpa)  # type: ignore[arg-type]
+            yield probe(**at, tpa=tpa)  # type: ignore[arg-type]
+            yield announcement(**at, ip=tpa)  # type: ignore[arg-type]
+            yield poll(**at, spa="10.0.0.2", tha=H1, tpa=tpa)  # type: ignore[arg-type]
+            yield arp_reply(**at, spa=tpa, tha=H2, tpa="10.0.0.1")  # type: ignore[arg-type]
+        for eth_dst in (H1, H2, H3, STRANGER, BROADCAST, "01:80:c2:00:00:00"):
+            yield ipv4(in_port=in_port, eth_src=sha, eth_dst=eth_dst, vlan=vlan)
+        yield ipv6(in_port=in_port, eth_src=sha, vlan=vlan)
+    for source in ("01:00:5e:00:00:01", "00:00:00:00:00:00"):
+        yield ipv4(in_port=1, eth_src=source, eth_dst=H2)
+    for spa in ("127.0.0.1", "224.0.0.1", "255.255.255.255"):
+        yield arp_request(in_port=1, sha=H1, spa=spa, tpa="10.0.0.2")
+
+
+@pytest.fixture
+def switch(ovs: PrivateOvs) -> Iterator[Channel]:
+    ovs.add_bridge(BRIDGE, "fail_mode=secure")
+    for number in NUMBERS:
+        ovs.vsctl(
+            *("add-port", BRIDGE, f"p{number}", "--", "set", "interface"),
+            *(f"p{number}", "type=internal", f"ofport_request={number}"),
+        )
+    with Channel(ovs.directory / f"{BRIDGE}.mgmt") as channel:
+        yield channel
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_every_packet_is_treated_alike_by_simulation_and_switch(
+    ovs: PrivateOvs, switch: Channel, view: View
+) -> None:
+    flows = compile_flows(view, S1).values()
+    assert switch.ask(*map(wire.flow_mod, flows)) == []
+
+    for packet in corpus():
+        computed = plainly(int(packet["in_port"]), simulate(flows, packet))
+        assert trace(ovs, BRIDGE, packet) == computed, packet
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_ovs_ofctl_sees_no_difference_between_octets_and_text(
+    ovs: PrivateOvs, switch: Channel, view: View, tmp_path: Path
+) -> None:
+    flows = compile_flows(view, S1).values()
+    assert switch.ask(*map(wire.flow_mod, flows)) == []
+    printed = tmp_path / "flows"
+    printed.write_text(texts(flows))
+
+    ovs.ofctl("-O", "OpenFlow13", "diff-flows", BRIDGE, str(printed))
