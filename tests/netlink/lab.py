@@ -335,7 +335,11 @@ def neighbors_by_ip(namespace: str) -> set[tuple[str, str, str]]:
 def neighbors_by_mirror(mirror: Reader) -> set[tuple[str, str, str]]:
     """Those of the mirror's own namespace."""
     return {
-        (mirror.tables["link"][-1, index]["ifname"], dst, row["lladdr"])
+        (
+            mirror.tables["link"].get((-1, index), {}).get("ifname", ""),
+            dst,
+            row["lladdr"],
+        )
         for (nsid, _, index, dst), row in mirror.tables.get("neigh", {}).items()
         if nsid == -1
     }
@@ -356,4 +360,10 @@ def differences(mirror: Reader, lab: Lab) -> list[str]:
         ):
             if have != want:
                 found.append(f"{namespace} {what}:\n  mirror {have}\n  ip     {want}")
+    have_neighbors, want_neighbors = (
+        neighbors_by_mirror(mirror),
+        neighbors_by_ip(lab.own),
+    )
+    if have_neighbors != want_neighbors:
+        found.append(f"neigh:\n  mirror {have_neighbors}\n  ip {want_neighbors}")
     return found

@@ -87,10 +87,22 @@ def delete_address(dice: random.Random, lab: Lab) -> tuple[str, ...]:
     return ("addr", "del", dice.choice(ADDRESSES), "dev", dice.choice(LINKS))
 
 
+def set_neighbor(dice: random.Random, lab: Lab) -> tuple[str, ...]:
+    octets = f"02:00:00:00:01:{dice.randrange(256):02x}"
+    state = dice.choice(("permanent", "stale", "reachable"))
+    return ("neigh", "replace", "10.1.0.77", "dev", dice.choice(LINKS),
+            "lladdr", octets, "nud", state)  # fmt: skip
+
+
+def delete_neighbor(dice: random.Random, lab: Lab) -> tuple[str, ...]:
+    return ("neigh", "del", "10.1.0.77", "dev", dice.choice(LINKS))
+
+
 CHOICES: tuple[Operation, ...] = (
     *(add_pair, add_bridge, add_macvlan, add_tap, delete, move),
     *(switch, switch, switch, rename, set_address, set_mtu, set_alias, enslave),
     *(add_address, add_address, add_address, delete_address),
+    *(set_neighbor, set_neighbor, delete_neighbor),
 )
 
 
