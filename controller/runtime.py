@@ -92,15 +92,17 @@ class Runtime:
         while True:
             events = self._next_events()
             try:
-                commands = self.core.handle(events, time.monotonic())
+                self._turn(events)
             except Exception:
                 # A mistake of ours must not end the controller; the next event goes on.
-                log.exception("these events were not understood: %s", events)
-                continue
-            if text := eventlog.line(events, commands):
-                log.info("%s", text)
-            for command in commands:
-                self.perform(command)
+                log.exception("a mistake in dealing with %s", events)
+
+    def _turn(self, events: list[Event]) -> None:
+        commands = self.core.handle(events, time.monotonic())
+        if text := eventlog.line(events, commands):
+            log.info("%s", text)
+        for command in commands:
+            self.perform(command)
 
     def _next_events(self) -> list[Event]:
         deadline = self.core.deadline()

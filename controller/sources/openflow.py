@@ -174,6 +174,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         try:
             entries = wire.flow_stats(bytes(msg.buf)[MULTIPART_HEADER:])
         except wire.Malformed as error:
+            del switch.listings[msg.xid]
             log.warning(
                 "%x: its list of flows is malformed: %s", msg.datapath.id, error
             )
@@ -247,13 +248,21 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         return wire.flow_stats_request(cookie, xid=xid)
 
     def _change(self, switch: Switch, plan: Plan) -> None:
+        """All of it or nothing, as far as Open vSwitch can read it: a message that it
+        cannot decode is refused by itself, and reported all the same."""
         xid, barrier = self._next_xid(), self._next_xid()
+        try:
+            messages = list(messages_of(plan))
+        except wire.TooLong as error:
+            refused = ChangeFailed(switch.datapath.id, str(error))
+            hub.spawn(self.runtime.report, refused)  # which may wait for this thread
+            return
         switch.changes[xid] = ""
         switch.barriers[barrier] = xid
         if switch.bundles:
-            switch.send(wire.bundle(xid, messages_of(plan), xid=xid))
+            switch.send(wire.bundle(xid, messages, xid=xid))
         else:
-            switch.send(wire.with_xid(message, xid) for message in messages_of(plan))
+            switch.send(wire.with_xid(message, xid) for message in messages)
         switch.send([wire.barrier_request(barrier)])
 
     def _next_xid(self) -> int:
