@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any, ClassVar
@@ -98,6 +98,22 @@ def pieces(messages: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(piece)
 
 
+def interrupts(main: Any) -> Callable[[int, Any], None]:
+    """A signal handler that ends Ryu's main loop, wherever the signal arrives.
+
+    KeyboardInterrupt raised in any other greenlet would end that one, and Ryu would
+    log it and go on: a controller without its consumer.
+    """
+
+    def handler(_number: int, _frame: Any) -> None:
+        loop = hub.eventlet.hubs.get_hub()
+        if hub.getcurrent() in (main, loop.greenlet):
+            raise KeyboardInterrupt
+        loop.schedule_call_global(0, main.throw, KeyboardInterrupt)
+
+    return handler
+
+
 class OpenFlowChannel(RyuApp):  # type: ignore[misc]
     """The Ryu application.  `controller.app` gives it the name that Ryu loads."""
 
@@ -121,7 +137,8 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
 
     def start(self) -> Any:
         thread = super().start()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupts(hub.getcurrent()))
         try:
             self.runtime.start()
         except OSError as error:
