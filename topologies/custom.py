@@ -13,7 +13,7 @@ from topologies.network import Network
 
 
 def topos_of(network: Network) -> dict[str, Callable[..., Any]]:
-    """By the name that --topo takes; with `--topo NAME,ipv6=1` hosts speak IPv6, too."""
+    """By the name that --topo takes; in `--topo NAME,ipv6=1` hosts speak IPv6, too."""
 
     def topo(ipv6: int = 0) -> Any:
         from topologies.mn import NetworkTopo

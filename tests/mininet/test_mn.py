@@ -52,6 +52,37 @@ def test_it_starts_with_the_options_of_the_documentation(
     assert done.returncode == 0
 
 
+def test_cables_can_be_limited_by_mininets_own_option(ovs: PrivateOvs) -> None:
+    script = ovs.directory / "transfer"
+    transfer = "iperf -c 10.0.0.6 -t 1 2>/dev/null | grep Mbits"
+    script.write_text(
+        "h6 iperf -s -P 1 >/dev/null &\n"
+        f"h1 until {transfer}; do sleep 0.1; done\n"
+        "h6 wait\n"
+    )
+    custom = ("--custom", f"{HERE}/linear.py", "--topo", "linear")
+    switch = ("--switch", "ovsbr,datapath=user", "--controller", "none")
+    link = ("--link", "tc,bw=10")
+
+    done = mn(ovs, *custom, *switch, *link, "--test", "none", "--post", str(script))
+
+    speed = re.search(r"([\d.]+) Mbits/sec", done.stderr + done.stdout)
+    assert speed is not None and float(speed[1]) < 20
+    assert done.returncode == 0
+
+
+def test_hosts_speak_ipv6_if_mn_is_told_so(ovs: PrivateOvs) -> None:
+    script = ovs.directory / "addresses"
+    script.write_text("h1 ip -6 -brief address show dev h1-eth0\n")
+    custom = ("--custom", f"{HERE}/single.py", "--topo", "single,ipv6=1")
+    switch = ("--switch", "ovsbr,datapath=user", "--controller", "none")
+
+    done = mn(ovs, *custom, *switch, "--test", "none", "--post", str(script))
+
+    assert "fe80::ff:fe00:1/64" in done.stderr + done.stdout
+    assert done.returncode == 0
+
+
 def test_the_network_is_found_beside_its_file_from_a_relative_path(
     ovs: PrivateOvs,
 ) -> None:
