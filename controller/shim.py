@@ -44,11 +44,9 @@ def give_already_handled(wsgi: ModuleType) -> None:
 
 def register_options(_flags: ModuleType) -> None:
     """Ryu parses the command line before it loads applications, hence their options."""
-    from importlib import import_module
-    from importlib.util import find_spec
+    from controller import options
 
-    if find_spec("controller.options") is not None:
-        import_module("controller.options").register()
+    options.register()
 
 
 BEFORE_IMPORT: dict[str, Callable[[], None]] = {

@@ -1,0 +1,5 @@
+"""Installing and starting: the shim, the script `run`, the pinned requirements."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
