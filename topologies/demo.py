@@ -56,8 +56,10 @@ let the process behind a tap ping:
 """,
         flush=True,
     )
-    while True:
+    try:
         signal.pause()
+    except KeyboardInterrupt:
+        print("\ntaking it down", flush=True)
 
 
 def interrupted(_number: int, _frame: object) -> NoReturn:

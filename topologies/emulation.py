@@ -120,8 +120,13 @@ class Emulation:
             raise NotEmulated("the process that runs Mininet has ended") from error
         answer = json.loads(process.stdout.readline() or "{}")
         if "refused" in answer or not answer:
-            raise NotEmulated(answer.get("refused", "Mininet ended without a word"))
+            raise NotEmulated(answer.get("refused") or self.last_words())
         return dict(answer)
+
+    def last_words(self) -> str:
+        """Of a Mininet that has ended."""
+        said = self._log.read_text(errors="replace").split("\n") if self._log else []
+        return next((line for line in reversed(said) if line), "Mininet has ended")
 
     def command(self, node: str, command: str) -> str:
         """A line in the node's shell, as at the prompt of `mn`; also of a tap."""

@@ -177,6 +177,15 @@ def test_names_that_are_taken_are_refused_and_left_alone(
         ovs.vsctl("del-br", "s2")
 
 
+def test_a_python_without_mininet_is_told(emulated: Any, tmp_path: Path) -> None:
+    running = emulated(tutorial.NETWORK)
+    running._environment["PYTHONPATH"] = str(tmp_path)
+    (tmp_path / "mininet.py").write_text("raise ImportError('no Mininet here')\n")
+
+    with pytest.raises(NotEmulated, match="no Mininet here"):
+        running.__enter__()
+
+
 def test_a_tap_whose_process_dies_is_told_by_the_kernel(
     ovs: PrivateOvs, emulated: Any
 ) -> None:
