@@ -188,7 +188,8 @@ def explained(here: Stage) -> Iterator[str]:
     """Flows of one switch in words, and the fact that they come from."""
     bridge, subject = here.bridges[0], here.host(6).ip
     flows = here.controller.ask("explain", bridge)
-    about = [flow for flow in flows if re.search(rf"\b{subject}\b", flow["says"])]
+    names = rf"\b({subject}|{here.host(6).mac})\b"
+    about = [flow for flow in flows if re.search(names, flow["says"])]
     because = [reason for flow in about for reason in flow["because"]]
     if not because:
         raise Failed(f"no flow of {bridge} is explained", f"none is about {subject}")
