@@ -49,7 +49,7 @@ from controller.learn import learn, recover
 from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import plan
 from flows.arp import answer
-from flows.compile import Flows, compile_flows
+from flows.compile import compile_flows
 from flows.forward import CONTROLLER_LLADDR
 from flows.network import Network, Origin, network
 from flows.openflow import BROADCAST
@@ -114,7 +114,6 @@ class Core:
         self.view = View(bindings=self.policy.bindings, limits=self.policy.limits)
         self.network: Network = network(self.view)
         self.channels: dict[int, Channel] = {}
-        self.desired: dict[int, Flows] = {}
         self.sources: dict[str, str] = dict.fromkeys(self.policy.awaited, "starting")
         self.counters: Counter[str] = Counter()
         self.expiry = Expiry(self.policy.max_age)
@@ -294,7 +293,6 @@ class Core:
             if channel.compiled is self.view and channel.is_settled:
                 continue
             desired = compile_flows(self.view, datapath_id, self.network)
-            self.desired[datapath_id] = desired
             change = plan(desired, channel.installed)
             channel.compiled, channel.is_settled = self.view, True
             if change:

@@ -349,3 +349,11 @@ def test_a_deaf_port_of_a_switch_that_is_not_ours_is_left_alone() -> None:
     core = Core()
     seen = BridgesSeen((Bridge(S1, "s1"),), (interface(S1, 1, deaf=True),))
     assert core.handle([seen], now=1.0) == []
+
+
+def test_a_deaf_port_is_healed_when_its_switch_comes_later() -> None:
+    core = Core()
+    seen = BridgesSeen((Bridge(S1, "s1"),), (interface(S1, 1, deaf=True),))
+    core.handle([seen], now=1.0)
+    ready = SwitchReady(S1, tuple(ports(S1, 1)))
+    assert HealPort("s1", "s1-eth1") in core.handle([ready], now=2.0)

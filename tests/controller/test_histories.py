@@ -1,6 +1,5 @@
 """Whatever happened before, only the present view decides the flows."""
 
-from dataclasses import replace
 from ipaddress import IPv4Address
 
 from hypothesis import given, settings
@@ -123,19 +122,28 @@ class Lab:
         return []
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(events, pauses), max_size=30))
-def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
-    history: list[tuple[Event, float]],
-) -> None:
+def after(history: list[tuple[Event, float]]) -> tuple[Lab, float]:
+    """The lab when all of this has happened, and what time it is then."""
     lab, now = Lab(), 0.0
     for event, pause in history:
         now += pause
         lab.tell(event, now)
+    return lab, now
+
+
+histories = st.lists(st.tuples(events, pauses), max_size=30)
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories)
+def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
+    history: list[tuple[Event, float]],
+) -> None:
+    lab, now = after(history)
     for datapath_id in (S1, S2):
-        ready = SwitchReady(datapath_id, tuple(lab.core.view.ports.values()))
-        ports = tuple(p for p in ready.ports if p.datapath_id == datapath_id)
-        lab.tell(replace(ready, ports=ports), now)
+        ports = lab.core.view.ports.values()
+        mine = tuple(port for port in ports if port.datapath_id == datapath_id)
+        lab.tell(SwitchReady(datapath_id, mine), now)
     for datapath_id, switch in lab.switches.items():
         wanted = compile_flows(lab.core.view, datapath_id)
         assert {f.text for f in switch.flows.values()} == {
@@ -145,30 +153,23 @@ def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(events, pauses), max_size=20))
+@given(histories)
 def test_saying_nothing_new_changes_nothing(
     history: list[tuple[Event, float]],
 ) -> None:
-    lab, now = Lab(), 0.0
-    for event, pause in history:
-        now += pause
-        lab.tell(event, now)
+    lab, now = after(history)
     again = [PortChanged(p) for p in lab.core.view.ports.values()]
     commands = lab.core.handle(again, now)
     assert not [c for c in commands if isinstance(c, ChangeFlows)]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(events, pauses), max_size=30))
+@given(histories)
 def test_the_index_of_crowds_is_what_a_count_would_find(
     history: list[tuple[Event, float]],
 ) -> None:
-    lab, now = Lab(), 0.0
-    for event, pause in history:
-        now += pause
-        lab.tell(event, now)
-        view = lab.core.view
-        counted: dict[object, int] = {}
-        for station in view.stations.values():
-            counted[station.port] = counted.get(station.port, 0) + 1
-        assert dict(view.crowds) == counted
+    lab, _ = after(history)
+    counted: dict[object, int] = {}
+    for station in lab.core.view.stations.values():
+        counted[station.port] = counted.get(station.port, 0) + 1
+    assert dict(lab.core.view.crowds) == counted
