@@ -32,6 +32,7 @@ from flows.view import (
     switch_name,
 )
 
+OFF = "off"  # by the configuration
 PATIENCE = 15.0  # seconds for OVSDB and ovs-vswitchd to follow
 
 Tell = Callable[[Event], None]
@@ -73,7 +74,7 @@ def status(runtime: Running, _: Json) -> Json:
         "version": release,
         "uptime": round(time.monotonic() - runtime.started_at, 3),
         "listening": runtime.listening,
-        "sources": dict(core.sources),
+        "sources": {"netlink": OFF, "ovsdb": OFF, **core.sources},
         "switches": [switch(core, *item) for item in sorted(core.channels.items())],
         "counters": {**core.counters, "packets dropped": runtime.dropped},
         "warnings": list(warnings(runtime)),

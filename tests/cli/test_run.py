@@ -75,7 +75,7 @@ def test_it_answers_until_it_is_told_to_end(tmp_path: Path, policy: Path) -> Non
         child.wait(10)
 
     assert status["listening"] == port
-    assert status["sources"] == {}
+    assert status["sources"] == {"netlink": "off", "ovsdb": "off"}
     assert second.returncode != 0
     assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
     assert neighbor.returncode != 0

@@ -71,7 +71,8 @@ def test_a_bridge_is_adopted_explained_compiled_and_released(lab: Lab) -> None:
     assert "was adopted before" in lab.isat("adopt", "br0")
 
     wait_until(lab.both_are_answered, within=30, why="two hosts")
-    [h1, h2] = lab.json("hosts")
+    hosts = {row["ip"]: row for row in lab.json("hosts")}  # fe80::/64 comes later
+    h1, h2 = hosts["10.0.0.1"], hosts["10.0.0.2"]
     assert (h1["lladdr"], h1["origin"], h1["port"]) == (H1, "kernel", "h1")
     assert h2["host"].endswith("-h2")
     assert {row["port"]: row["leads_to"] for row in lab.json("ports")}["h1"] == (

@@ -89,10 +89,10 @@ def test_ryu_manager_lists_the_flags(words: tuple[str, ...]) -> None:
 
 
 def test_user_flags_are_enough_where_the_shim_is_not_installed() -> None:
-    """-S reads no .pth file, so the hook is not there, nor setuptools' distutils."""
+    """-S reads no .pth file, so the hook is not there."""
     site = next(path for path in sys.path if path.endswith("site-packages"))
     manager = (
-        f"import sys; sys.path[:0] = [{site!r}, {str(ROOT)!r}]; import setuptools;"
+        f"import sys; sys.path[:0] = [{site!r}, {str(ROOT)!r}];"
         "import setuptools;"  # Ryu wants distutils, which Python 3.12 has no more
         "import eventlet.wsgi; eventlet.wsgi.ALREADY_HANDLED = ();"
         "from ryu.cmd import manager; manager.main()"

@@ -179,7 +179,10 @@ def test_a_source_that_is_lost_is_told_with_the_reason(lab: Runtime) -> None:
 
     told = ask(lab, "status")
 
-    assert told["sources"] == {"netlink": "the helper does not start"}
+    assert told["sources"] == {
+        "netlink": "the helper does not start",
+        "ovsdb": "off",
+    }
     assert "without netlink: the helper does not start" in told["warnings"]
 
 
