@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from controller.adoption import same_target
 from controller.commands import (
     AdoptBridge,
     ChangeFlows,
@@ -312,11 +313,11 @@ class Core:
 
     def _ours(self) -> set[int]:
         """The switches of this host that are told to connect to this controller."""
-        target = f":{self.policy.listening}"
+        us = f"tcp:127.0.0.1:{self.policy.listening}"
         return {
             datapath_id
             for datapath_id, bridge in self.view.bridges.items()
-            if any(to.endswith(target) for to in bridge.controllers)
+            if any(same_target(to, us) for to in bridge.controllers)
         }
 
     def _is_ready(self, datapath_id: int) -> bool:

@@ -7,7 +7,6 @@ only the channel, the handshake and the dispatching are used.
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import signal
@@ -54,11 +53,10 @@ from flows.openflow import OWNER, OWNER_MASK, Output
 from flows.pipeline import TABLE_IDS
 from flows.view import Port
 
+OWED = 4096  # answers about flows that one switch may owe us
 PIECE = 60_000  # octets handed to the channel at once, before others get their turn
 MULTIPART_HEADER = 16  # octets before the body of a multipart reply (7.3.5)
 MEMORIES = {TABLE_IDS["guard"], TABLE_IDS["source"]}  # tables that say who is where
-
-log = logging.getLogger("isat")
 
 
 @dataclass(slots=True)
@@ -78,6 +76,18 @@ class Switch:
     barriers: dict[int, int] = field(default_factory=dict)
     listings: dict[int, list[wire.Installed]] = field(default_factory=dict)
     hits: dict[int, int] = field(default_factory=dict)
+
+    def expect(self, xid: int, cookie: int | None = None) -> None:
+        """An answer about flows.  A switch that owes too many gets the oldest free."""
+        self.listings[xid] = []
+        if cookie is not None:
+            self.hits[xid] = cookie
+        if len(self.listings) > OWED:
+            self.forget(next(iter(self.listings)))
+
+    def forget(self, xid: int) -> None:
+        self.listings.pop(xid, None)
+        self.hits.pop(xid, None)
 
     def send(self, messages: Iterable[bytes]) -> None:
         """In pieces: a switch whose echo requests wait too long closes the channel."""
@@ -191,10 +201,9 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         try:
             entries = wire.flow_stats(bytes(msg.buf)[MULTIPART_HEADER:])
         except wire.Malformed as error:
-            del switch.listings[msg.xid]
-            log.warning(
-                "%x: its list of flows is malformed: %s", msg.datapath.id, error
-            )
+            switch.forget(msg.xid)
+            why = f"a malformed list of flows: {error}"
+            self.runtime.report(ChangeFailed(msg.datapath.id, why))
             return
         switch.listings[msg.xid] += entries
         if not msg.flags & ofp.OFPMPF_REPLY_MORE:
@@ -247,7 +256,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                 self._change(switch, plan)
             case ListFlows():
                 xid = self._next_xid()
-                switch.listings[xid] = []
+                switch.expect(xid)
                 switch.send([wire.flow_stats_request(OWNER << 48, OWNER_MASK, xid=xid)])
             case CountFlows():
                 request = wire.aggregate_stats_request(
@@ -261,7 +270,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
 
     def _count(self, switch: Switch, cookie: int) -> bytes:
         xid = self._next_xid()
-        switch.listings[xid], switch.hits[xid] = [], cookie
+        switch.expect(xid, cookie)
         return wire.flow_stats_request(cookie, xid=xid)
 
     def _change(self, switch: Switch, plan: Plan) -> None:
