@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -89,13 +92,28 @@ def status_of(pid: int) -> dict[str, str]:
         return dict(line.rstrip("\n").split(":\t", 1) for line in status)
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """The helper where everybody may read it: a checkout may stand in a private folder."""
+    with tempfile.TemporaryDirectory(prefix="inm") as directory:
+        package = Path(directory) / "controller"
+        shutil.copytree(ROOT / "controller/netlink", package / "netlink")
+        shutil.copy(ROOT / "controller/__init__.py", package)
+        subprocess.run(("chmod", "-R", "a+rX", directory), check=True)
+        yield Path(directory)
+
+
 @pytest.mark.root
-def test_without_rights_it_sees_its_own_namespace_and_says_so(lab: Lab) -> None:
+def test_without_rights_it_sees_its_own_namespace_and_says_so(
+    lab: Lab, public: Path
+) -> None:
     """Also what was connected: the kernel names the far end's number."""
     python = accessible_python()
     command = lab.command(lab.own, *NOBODY, "--bounding-set=-all", python, "-m",
                           "controller.netlink", "--once")  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=public, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert '"ifname":"a1"' in done.stdout
     assert '"local":"10.1.0.1"' not in done.stdout
