@@ -1,4 +1,4 @@
-"""python -m flows: print the pipeline as a table, as it stands in docs/pipeline.md."""
+"""python -m flows: print the pipeline as docs/reference/pipeline.md has it."""
 
 from __future__ import annotations
 

@@ -89,6 +89,13 @@ def test_a_bridge_is_adopted_explained_compiled_and_released(lab: Lab) -> None:
     [answer] = [row for row in rows if f"10.0.0.2: it is at {H2}" in row["says"]]
     assert any(h2["host"] in reason for reason in answer["because"])
 
+    assert "table 3 arp" in lab.isat("explain", "br0", "--table", "arp")
+    piped = (
+        f"ovs-ofctl dump-flows br0 | {sys.executable} -m controller.cli explain br0 -"
+    )
+    place = (f"PYTHONPATH={ROOT}", f"ISAT_SOCKET={lab.socket}")
+    assert "foreign" in lab.ovs.run("env", *place, "sh", "-c", piped).stdout
+
     lab.ovs.ofctl("del-flows", "br0", "cookie=0x7/-1")
     view, flows = lab.ovs.directory / "view.json", lab.ovs.directory / "br0.flows"
     lab.isat("view", "--save", str(view))

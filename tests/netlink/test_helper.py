@@ -94,11 +94,11 @@ def status_of(pid: int) -> dict[str, str]:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """The helper where everybody may read it: a checkout may stand in a private folder."""
+    """The helper where all may read it: a checkout may stand in a private folder."""
     with tempfile.TemporaryDirectory(prefix="inm") as directory:
         package = Path(directory) / "controller"
-        shutil.copytree(ROOT / "controller/netlink", package / "netlink")
-        shutil.copy(ROOT / "controller/__init__.py", package)
+        shutil.copytree(f"{ROOT}/controller/netlink", package / "netlink")
+        shutil.copy(f"{ROOT}/controller/__init__.py", package)
         subprocess.run(("chmod", "-R", "a+rX", directory), check=True)
         yield Path(directory)
 
