@@ -14,11 +14,12 @@ import time
 from collections.abc import Iterable, Sequence
 
 from controller.netlink import rights
-from controller.netlink.mirror import Mirror
+from controller.netlink.doors import Doorkeeper, Doors
+from controller.netlink.mirror import Mirror, is_read_from_here
 from controller.netlink.output import Output
 from controller.netlink.sockets import RECEIVE_BUFFER
 from controller.netlink.speaker import Filter, Speaker
-from controller.netlink.tables import TABLES, Change, Tables
+from controller.netlink.tables import FOLLOWED, IPV4_CONF, TABLES, Change, Tables
 
 LONGEST_WAIT = 60.0  # seconds
 
@@ -38,8 +39,8 @@ examples:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="isat mirror",
-        description="Print the interfaces, addresses and neighbors of all network "
-        "namespaces within reach, then every change.",
+        description="Print the interfaces, addresses, neighbors and routes of all "
+        "network namespaces within reach, then every change.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,9 +50,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--table",
         type=tables,
-        default=frozenset(TABLES),
+        default=frozenset(FOLLOWED),
         metavar="TABLE,...",
-        help=f"of {', '.join(TABLES)} (default: all)",
+        help=f"of {', '.join(TABLES)} (default: all but {IPV4_CONF}, of which the "
+        "kernel tells no changes)",
     )
     parser.add_argument(
         "--namespace", default="", metavar="NAME|NSID", help="of one namespace only"
@@ -109,7 +111,8 @@ def run(options: argparse.Namespace) -> int:
     output = Output(sys.stdout.fileno() if options.fd is None else options.fd)
     only = Filter(options.table, options.namespace, options.interface)
     speaker = Speaker(output, only)
-    mirror = Mirror(speaker, options.table, options.receive_buffer)
+    doors = doorkeeper(options.table)
+    mirror = Mirror(speaker, options.table, options.receive_buffer, doors)
     speaker.tables = mirror.tables
     rights.call_this_process("isat-mirror")
     wanted = rights.TO_MIRROR
@@ -121,6 +124,13 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.closing(output), contextlib.closing(mirror):
         loop(mirror, speaker, output, options.once)
     return 0
+
+
+def doorkeeper(tables: frozenset[str]) -> Doors | None:
+    """A process that may enter namespaces, if that is needed and ours to give."""
+    if all(is_read_from_here(table) for table in tables - {"nsid"}):
+        return None
+    return Doorkeeper() if rights.permitted() >= rights.TO_ENTER else None
 
 
 def loop(mirror: Mirror, speaker: Speaker, output: Output, once: bool) -> None:
@@ -168,8 +178,11 @@ class Silence:
     def audit(self, fixed: dict[str, int]) -> None:
         """What was wrong is right now."""
 
+    def flush(self) -> None:
+        """Nothing waits."""
 
-def snapshot(names: Iterable[str] = TABLES) -> Tables:
+
+def snapshot(names: Iterable[str] = FOLLOWED) -> Tables:
     """The tables as they are now, read in this process with the rights it has."""
     sink = Silence()
     mirror = Mirror(sink, names)

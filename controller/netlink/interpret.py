@@ -7,6 +7,14 @@ from typing import NamedTuple
 
 from controller.netlink import rtnl
 from controller.netlink.kernel import Kernel, placed
+from controller.netlink.rtnl.addr import RTM_DELADDR
+from controller.netlink.rtnl.link import RTM_DELLINK, Link
+from controller.netlink.rtnl.neigh import RTM_DELNEIGH
+from controller.netlink.rtnl.netconf import RTM_DELNETCONF, Netconf
+from controller.netlink.rtnl.nexthop import RTM_DELNEXTHOP
+from controller.netlink.rtnl.nsid import RTM_DELNSID
+from controller.netlink.rtnl.route import RTM_DELROUTE
+from controller.netlink.rtnl.rule import RTM_DELRULE
 from controller.netlink.tables import (
     NSIDS,
     OWN,
@@ -21,7 +29,10 @@ from controller.netlink.tables import (
     inherit,
 )
 
-DELETIONS = {rtnl.RTM_DELLINK, rtnl.RTM_DELADDR, rtnl.RTM_DELNEIGH, rtnl.RTM_DELNSID}
+DELETIONS = {
+    *(RTM_DELLINK, RTM_DELADDR, RTM_DELNEIGH, RTM_DELNSID),
+    *(RTM_DELROUTE, RTM_DELRULE, RTM_DELNEXTHOP, RTM_DELNETCONF),
+}
 
 
 class Event(NamedTuple):
@@ -34,6 +45,13 @@ class Event(NamedTuple):
     nsid: int
     gone: bool
     value: rtnl.Value
+
+    @property
+    def scope(self) -> Scope:
+        """What it is about."""
+        if isinstance(self.value, rtnl.NsidMessage):
+            return NSIDS
+        return Scope(self.value.table, self.nsid)
 
 
 class Interpreter:
@@ -61,17 +79,18 @@ class Interpreter:
         self._numbering.clear()
 
     def apply(self, tables: Tables, event: Event) -> Iterator[Change]:
-        nsid, value = event.nsid, event.value
+        value = event.value
         if isinstance(value, rtnl.NsidMessage):
             yield from self._apply_nsid(tables, event, value)
             return
-        yield from known(tables, nsid)
-        if isinstance(value, rtnl.LinkMessage):
+        yield from known(tables, event.nsid)
+        if value.table == "link":
             yield from self._apply_link(tables, event, value)
-            return
-        table = "addr" if isinstance(value, rtnl.AddrMessage) else "neigh"
-        row = None if event.gone else value.row
-        yield from put_or_drop(tables, Scope(table, nsid), value.key, row)
+        elif is_followed(tables, event.scope):
+            row = None if event.gone else value.row
+            if isinstance(row, Netconf):
+                row = merged(tables.rows(*event.scope).get(value.key), row)
+            yield from put_or_drop(tables, event.scope, value.key, row)
 
     def _apply_nsid(
         self, tables: Tables, event: Event, value: rtnl.NsidMessage
@@ -88,21 +107,22 @@ class Interpreter:
             yield from known(tables, self._kernel.ours(value.nsid))
 
     def _apply_link(
-        self, tables: Tables, event: Event, value: rtnl.LinkMessage
+        self, tables: Tables, event: Event, value: rtnl.Record
     ) -> Iterator[Change]:
-        scope, index = Scope("link", event.nsid), value.ifi_index
+        scope, index = event.scope, value.key
         if event.gone:
             yield from tables.drop(scope, index)
             return
+        link: Link = value.row
         old = tables.interface(event.nsid, index)
-        peer_nsid = self._peer_nsid(event.nsid, value.row)
-        if peer_nsid is None and value.row.link:
+        peer_nsid = self._peer_nsid(event.nsid, link)
+        if peer_nsid is None and link.link:
             self.unsure[event.nsid, index] = None
-            peer_nsid = peer_nsid_as_before(old, value.row)
-        new = Interface(placed(value.row, peer_nsid))
+            peer_nsid = peer_nsid_as_before(old, link)
+        new = Interface(placed(link, peer_nsid))
         yield from tables.put(scope, index, inherit(old, new))
 
-    def _peer_nsid(self, nsid: int, link: rtnl.Link) -> int | None:
+    def _peer_nsid(self, nsid: int, link: Link) -> int | None:
         """IFLA_LINK_NETNSID of an event in our numbering; None for a namespace that we
         have no number for (the kernel gives it one when it is asked for the link)."""
         told = link.link_netnsid
@@ -121,9 +141,18 @@ def known(tables: Tables, nsid: int) -> Iterator[Change]:
         yield from tables.put(NSIDS, nsid, Namespace())
 
 
-def peer_nsid_as_before(old: Interface | None, new: rtnl.Link) -> int | None:
+def is_followed(tables: Tables, scope: Scope) -> bool:
+    """Of what could never be read from inside, events alone are half the truth."""
+    return rtnl.TABLES[scope.table].by_nsid or tables.holds(scope)
+
+
+def peer_nsid_as_before(old: Interface | None, new: Link) -> int | None:
     """The best guess until the kernel has been asked: nothing has moved."""
     return old.link.link_netnsid if old and old.link.link == new.link else None
+
+
+def merged(old: Row, new: Netconf) -> Netconf:
+    return new.merged_into(old) if isinstance(old, Netconf) else new
 
 
 def put_or_drop(

@@ -9,37 +9,61 @@ it a number of its own because a link elsewhere leads to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from controller.netlink import rtnl
+from controller.netlink.doors import SETTINGS, Between, Door, Doors, OwnDoors, nsid_of
+from controller.netlink.rtnl import link as links
+from controller.netlink.rtnl import nsid as nsids
+from controller.netlink.rtnl.link import Link
+from controller.netlink.settings import ipv4_conf
 from controller.netlink.sockets import Interrupted, Lost, Refused, RequestSocket
-from controller.netlink.tables import OWN, Interface, Key, Namespace, Row, Rows, Scope
+from controller.netlink.tables import (
+    IPV4_CONF,
+    OWN,
+    Interface,
+    Key,
+    Namespace,
+    Row,
+    Rows,
+    Scope,
+)
 
 DUMP_ATTEMPTS = 20  # of a table that changes while it is read
 
 
 class Kernel:
-    """What can be asked of rtnetlink.  Two sockets: a dump may last while we ask."""
+    """What can be asked of rtnetlink.  Two sockets: a dump may last while we ask.
 
-    def __init__(self) -> None:
+    doors  into other namespaces, for the tables that can be read only inside; those
+           that this process may open itself unless given
+    """
+
+    def __init__(self, doors: Doors | None = None) -> None:
         self._dumps = RequestSocket()
         self._asks = RequestSocket()
+        self._doors = doors or OwnDoors()
+        self._inside: Inside | None = None
         self._own_namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self._own_settings = os.open(SETTINGS, os.O_RDONLY)
         self._own_nsid = OWN
         self._others: set[int] = set()  # known not to be our own
 
     def close(self) -> None:
+        self.leave()
         self._dumps.close()
         self._asks.close()
+        self._doors.close()
         os.close(self._own_namespace)
+        os.close(self._own_settings)
 
     def ours(self, nsid: int) -> int:
         """An nsid of our numbering, -1 if it turns out to be our own namespace."""
         if nsid == OWN or nsid in self._others:
             return nsid
         if self._own_nsid == OWN:
-            self._own_nsid = self.nsid_of((rtnl.NETNSA_FD, self._own_namespace))
+            self._own_nsid = nsid_of(self._asks, self._own_namespace)
         if nsid == self._own_nsid:
             return OWN
         self._others.add(nsid)
@@ -51,44 +75,49 @@ class Kernel:
 
     def nsid_of(self, *of: tuple[int, int]) -> int:
         """NETNSA_FD or NETNSA_PID to nsid; -1 for a namespace without one."""
-        value = rtnl.decode(self._asks.ask(rtnl.RTM_GETNSID, rtnl.get_nsid(*of)))
+        value = rtnl.decode(self._asks.ask(nsids.RTM_GETNSID, nsids.get_nsid(*of)))
         if not isinstance(value, rtnl.NsidMessage):
             raise rtnl.Malformed("RTM_GETNSID was answered by something else")
         return value.nsid
 
-    def link(self, nsid: int, ifi_index: int) -> rtnl.Link | None:
+    def link(self, nsid: int, ifi_index: int) -> Link | None:
         """One interface as it is now; None if it, or its namespace, is gone."""
-        body = rtnl.get_link(ifi_index, None if nsid == OWN else nsid)
+        body = links.get_link(ifi_index, target(nsid))
         try:
-            value = rtnl.decode(self._asks.ask(rtnl.RTM_GETLINK, body))
+            value = rtnl.decode(self._asks.ask(links.RTM_GETLINK, body))
         except Refused as error:
             if not error.is_final:
                 raise
             return None
-        return (
-            self._placed(nsid, value.row)
-            if isinstance(value, rtnl.LinkMessage)
-            else None
-        )
+        if isinstance(value, rtnl.Record) and isinstance(value.row, Link):
+            return self._placed(nsid, value.row)
+        return None
 
     def numbering(self, nsid: int) -> dict[int, int]:
         """The numbers that namespace `nsid` gives to others: theirs to ours."""
-        target = (rtnl.NETNSA_TARGET_NSID, nsid)
+        there = (nsids.NETNSA_TARGET_NSID, nsid)
         theirs_to_ours: dict[int, int] = {}
         try:
-            for rows in self._asks.dump(rtnl.RTM_GETNSID, rtnl.get_nsid(target)):
+            for rows in self._asks.dump(nsids.RTM_GETNSID, nsids.get_nsid(there)):
                 for value in map(rtnl.decode, rows):
                     if isinstance(value, rtnl.NsidMessage) and value.current != OWN:
                         theirs_to_ours[value.nsid] = self.ours(value.current)
-            me = self.nsid_of(target, (rtnl.NETNSA_FD, self._own_namespace))
+            me = self.nsid_of(there, (nsids.NETNSA_FD, self._own_namespace))
         except Refused as error:
             if not error.is_final:
                 raise
             return {}
         return theirs_to_ours | {me: OWN}
 
-    def rows(self, scope: Scope, between: Callable[[], object]) -> Rows:
-        """All rows of one table of one namespace; `between` runs now and then."""
+    # --- whole tables -----------------------------------------------------------------
+
+    def rows(self, scope: Scope, between: Between) -> Rows:
+        """All rows of one table of one namespace; `between` runs now and then.
+
+        Raises Refused if they are not ours to read, Lost if they never stand still.
+        """
+        if scope.table == IPV4_CONF:
+            return dict(ipv4_conf(self._settings(scope.nsid, between)))
         for _ in range(DUMP_ATTEMPTS):
             try:
                 return dict(self._read(scope, between))
@@ -96,49 +125,73 @@ class Kernel:
                 between()
         raise Lost(f"table {scope.table} changed during {DUMP_ATTEMPTS} dumps")
 
-    def _read(
-        self, scope: Scope, between: Callable[[], object]
-    ) -> list[tuple[Key, Row]]:
-        kind, body = request(scope)
+    def leave(self) -> None:
+        """Close the door to the namespace that was read last."""
+        if self._inside is not None:
+            self._inside.close()
+            self._inside = None
+
+    def _read(self, scope: Scope, between: Between) -> list[tuple[Key, Row]]:
+        table = rtnl.TABLES[scope.table]
+        asked = self._dumps
+        if scope.nsid != OWN and not table.by_nsid:
+            asked = self._enter(scope.nsid, between).asked
         found: list[tuple[Key, Row]] = []
-        for messages in self._dumps.dump(kind, body):
-            for value in map(rtnl.decode, messages):
-                if value is not None:
-                    found += self._row(scope.nsid, value)
-            between()
+        for kind, body in table.dumps(target(scope.nsid)):
+            for messages in asked.dump(kind, body):
+                for value in map(rtnl.decode, messages):
+                    if value is not None:
+                        found += self._row(scope, value)
+                between()
         return found
 
-    def _row(self, nsid: int, value: rtnl.Value) -> Iterator[tuple[Key, Row]]:
-        if isinstance(value, rtnl.LinkMessage):
-            yield value.ifi_index, Interface(self._placed(nsid, value.row))
-        elif isinstance(value, rtnl.NsidMessage):
+    def _row(self, scope: Scope, value: rtnl.Value) -> Iterator[tuple[Key, Row]]:
+        if isinstance(value, rtnl.NsidMessage):
             if (ours := self.ours(value.nsid)) != OWN:
                 yield ours, Namespace()
-        elif value.row is not None:
+        elif isinstance(value.row, Link):
+            yield value.key, Interface(self._placed(scope.nsid, value.row))
+        elif value.table == scope.table and value.row is not None:
             yield value.key, value.row
 
-    def _placed(self, nsid: int, link: rtnl.Link) -> rtnl.Link:
+    def _placed(self, nsid: int, link: Link) -> Link:
         """A dumped link of namespace `nsid` with `link_netnsid` filled in."""
         told = link.link_netnsid
         return placed(link, nsid if told is None else self.ours(told))
 
+    def _settings(self, nsid: int, between: Between) -> int:
+        if nsid == OWN:
+            return self._own_settings
+        return self._enter(nsid, between).door.settings
 
-def placed(link: rtnl.Link, link_netnsid: int | None) -> rtnl.Link:
+    def _enter(self, nsid: int, between: Between) -> Inside:
+        if self._inside is None or self._inside.nsid != nsid:
+            self.leave()
+            self._inside = Inside(nsid, self._doors.open(nsid, between))
+        return self._inside
+
+
+class Inside:
+    """An open door and the socket to ask through."""
+
+    def __init__(self, nsid: int, door: Door) -> None:
+        self.nsid = nsid
+        self.door = door
+        self.asked = RequestSocket(door.sock)
+
+    def close(self) -> None:
+        self.door.close()
+
+
+def target(nsid: int) -> int | None:
+    """What *_TARGET_NETNSID is to say."""
+    return None if nsid == OWN else nsid
+
+
+def placed(link: Link, link_netnsid: int | None) -> Link:
     """`link_netnsid` as given, or None where there is nothing at the other end yet."""
     if not link.link:  # absent, or 0: half of a veth pair, a tunnel on no device
         if link.link is None and link.link_netnsid is None:
             return link
         return replace(link, link=None, link_netnsid=None)
     return replace(link, link_netnsid=link_netnsid)
-
-
-def request(scope: Scope) -> tuple[int, bytes]:
-    """Type and body of the dump that reads a scope."""
-    target = None if scope.nsid == OWN else scope.nsid
-    if scope.table == "link":
-        return rtnl.RTM_GETLINK, rtnl.get_link(target=target)
-    if scope.table == "addr":
-        return rtnl.RTM_GETADDR, rtnl.get_addr(target)
-    if scope.table == "neigh":
-        return rtnl.RTM_GETNEIGH, rtnl.get_neigh()
-    return rtnl.RTM_GETNSID, rtnl.get_nsid()

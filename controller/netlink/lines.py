@@ -20,13 +20,13 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from controller.netlink import rtnl
+from controller.netlink.rtnl.link import Link
 from controller.netlink.tables import Change, Interface, Key, Namespace, Row, Scope
 
 VERSION = 1
 Object = dict[str, Any]
 
-LINK_FIELDS = tuple(rtnl.Link.__dataclass_fields__)
+LINK_FIELDS = tuple(Link.__dataclass_fields__)
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -56,11 +56,14 @@ def change(change: Change) -> Object:
 
 
 def key_of(scope: Scope, key: Key) -> Object:
-    if isinstance(key, rtnl.AddrKey | rtnl.NeighKey):
-        return {"nsid": scope.nsid, **key._asdict()}
-    if scope.table == "nsid":
-        return {"nsid": key}
-    return {"nsid": scope.nsid, "ifi_index": key}
+    """All fields, always: null where the kernel gives none."""
+    if isinstance(key, int):
+        name = "nsid" if scope.table == "nsid" else "ifi_index"
+        return {"nsid": scope.nsid, name: key} if name != "nsid" else {name: key}
+    fields = key._asdict()
+    if "nexthops" in fields:
+        fields["nexthops"] = [hop._asdict() for hop in key.nexthops]
+    return {"nsid": scope.nsid, **fields}
 
 
 def value_of(row: Row) -> Object:
@@ -68,11 +71,14 @@ def value_of(row: Row) -> Object:
         return link_value(row)
     if isinstance(row, Namespace):
         return {"name": row.name, "kind": row.kind}
-    return {
-        name: value
+    value = {
+        name: said
         for name in row.__dataclass_fields__
-        if (value := getattr(row, name)) is not None
+        if (said := getattr(row, name)) is not None and said != ()
     }
+    if "metrics" in value:
+        value["metrics"] = dict(row.metrics)
+    return value
 
 
 def link_value(row: Interface) -> Object:

@@ -3,22 +3,29 @@
 Why it converges: each row is last written by the later of its last event and its dump,
 since events that wait while a dump runs are applied to what it brought; a dump never
 begins while the kernel hides losses; a loss makes everything be read again; what the
-kernel changes without an event is asked for (`_doubts`) or found by the audit.
+kernel changes without an event is asked for (`_doubts`), read again because something
+else changed (`IMPLIED`), or found by the audit.
 """
 
 from __future__ import annotations
 
 import errno
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from controller.netlink import rtnl
 from controller.netlink.agenda import Agenda
+from controller.netlink.doors import Doors
 from controller.netlink.interpret import Event, Interpreter, known
 from controller.netlink.kernel import Kernel
 from controller.netlink.names import Labels
+from controller.netlink.rtnl.addr import IFA_F_TENTATIVE, Addr
+from controller.netlink.rtnl.link import IFF_UP
+from controller.netlink.rtnl.neigh import NeighKey
+from controller.netlink.settings import Ipv4ConfKey
 from controller.netlink.sockets import (
     RECEIVE_BUFFER,
     EventSocket,
@@ -27,6 +34,7 @@ from controller.netlink.sockets import (
     Refused,
 )
 from controller.netlink.tables import (
+    FOLLOWED,
     NSIDS,
     OWN,
     TABLES,
@@ -34,7 +42,6 @@ from controller.netlink.tables import (
     Interface,
     Namespace,
     Place,
-    Row,
     Rows,
     Scope,
     Tables,
@@ -48,17 +55,32 @@ EVENTS_PER_TURN = 256  # datagrams; then the clients get their lines
 LOG_MAX = 20_000  # events kept while a dump runs; more is a loss
 LATE_LOOK = 0.1  # seconds until a new tun device is complete
 LABEL_DELAY, LABEL_AGAIN = 0.02, 1.0  # seconds; names come in crowds, some come late
-NEIGH_DELAY = 0.02  # seconds
+REREAD_DELAY = 0.02  # seconds
 AUDIT_INTERVAL = 30.0  # seconds
 
-GROUPS = {
-    "nsid": (rtnl.RTNLGRP_NSID,),
-    "link": (rtnl.RTNLGRP_LINK,),
-    "addr": (rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR),
-    "neigh": (rtnl.RTNLGRP_NEIGH,),
+# What the kernel changes along with a table, and does not always tell: a link that goes
+# down takes IPv4 routes and neighbors along, an address those that lead through it, and
+# of a route that replaces others, or belongs to a next hop, only one may be told.
+IMPLIED = {
+    "link": ("neigh", "fdb", "route", "nexthop", "ipv4_conf"),
+    "addr": ("neigh", "route"),
+    "route": ("route",),
+    "nexthop": ("nexthop", "route"),
 }
-OWN_NEIGHBORS = Scope("neigh", OWN)
 UNCERTAIN = (Lost, Refused, Interrupted, rtnl.Malformed)  # after these, read all again
+NOT_OURS = (errno.EACCES, errno.EPERM)
+CANNOT_READ = (
+    "some network namespaces cannot be read: IFLA_TARGET_NETNSID needs CAP_NET_ADMIN "
+    "there"
+)
+CANNOT_ENTER = (
+    "of other network namespaces only links and addresses are seen: to enter them for "
+    "the other tables needs CAP_SYS_ADMIN"
+)
+CANNOT_HEAR = (
+    "only this network namespace is seen: NETLINK_LISTEN_ALL_NSID needs "
+    "CAP_NET_BROADCAST"
+)
 
 
 class Sink(Protocol):
@@ -74,25 +96,30 @@ class Sink(Protocol):
 
     def audit(self, fixed: dict[str, int]) -> None: ...
 
+    def flush(self) -> None:
+        """What was told may go out; more work follows."""
+
 
 class Mirror:
     """The tables of all namespaces within reach, and what has to be done when.
 
     Every method is called from one thread; `now` is the caller's monotonic clock.
+
+    doors  into other namespaces; those that this process may open itself unless given
     """
 
     def __init__(
         self,
         sink: Sink,
-        tables: Iterable[str] = TABLES,
+        tables: Iterable[str] = FOLLOWED,
         receive_buffer: int = RECEIVE_BUFFER,
+        doors: Doors | None = None,
     ) -> None:
         self.tables = Tables()
         self._sink = sink
         self._watched = tuple(t for t in TABLES if t in {*tables, "nsid", "link"})
-        groups = tuple(group for table in self._watched for group in GROUPS[table])
-        self._events = EventSocket(groups, receive_buffer)
-        self._kernel = Kernel()
+        self._events = EventSocket(groups_of(self._watched), receive_buffer)
+        self._kernel = Kernel(doors)
         self._interpreter = Interpreter(self._kernel)
         self._labels = Labels(self._kernel.nsid_of, sink.note)
         self._log: list[Event] | None = None
@@ -101,16 +128,20 @@ class Mirror:
         # What has to be done: as soon as no event waits, or at its time.
         self._doubts = self._interpreter.unsure  # interfaces to ask for
         self._unread: dict[int, None] = {}  # namespaces to read
+        self._unaudited: list[Scope] = []  # what is left of the audit under way
+        self._corrected = False
         self._late: list[tuple[float, int, int]] = []  # interfaces to look at again
-        self._agenda = Agenda()
+        self._agenda = Agenda()  # names of tasks, and scopes to read again
         self._agenda.put("sync", float("-inf"))
+        self._tasks: dict[Hashable, Callable[[float], None]] = {
+            "labels": self._label_and_again,
+            "labels again": self._label_late,
+            "audit": self._begin_audit,
+        }
         self._hold_off = HOLD_OFF
         self._synced_at = float("-inf")
         if not self._events.all_nsid:
-            sink.note(
-                "only this network namespace is seen: NETLINK_LISTEN_ALL_NSID needs "
-                "CAP_NET_BROADCAST"
-            )
+            sink.note(CANNOT_HEAR)
 
     def fileno(self) -> int:
         """Readable when `turn` has events to read."""
@@ -118,7 +149,7 @@ class Mirror:
 
     def deadline(self) -> float | None:
         """When `turn` has something to do although nothing happens."""
-        if self._doubts or self._unread:
+        if self._doubts or self._unread or self._unaudited:
             return float("-inf")
         times = [self._late[0][0]] if self._late else []
         if (due := self._agenda.deadline()) is not None:
@@ -168,25 +199,28 @@ class Mirror:
             self._doubts[nsid, ifi_index] = None
         self._settle_doubts(now)
         self._read_namespaces(now)
-        for task, action in (
-            ("neigh", self._reread_neighbors),
-            ("labels", self._label_and_again),
-            ("labels again", self._label),
-            ("audit", self._audit),
-        ):
-            if self._agenda.is_due(task, now):
-                self._agenda.run(task, now, action)
+        for task in sorted(self._agenda.take(now), key=by_namespace):
+            if isinstance(task, Scope):
+                self._agenda.run(task, now, partial(self._reread, task))
+            else:
+                self._agenda.run(task, now, self._tasks[task])
+        if self._unaudited:
+            self._audit(self._unaudited.pop(0), now)
+        self._kernel.leave()
 
     # --- events -----------------------------------------------------------------------
 
     def _pump(self, now: float, limit: int = LOG_MAX) -> bool:
         """Apply and publish up to `limit` datagrams; True if none is left."""
-        for _ in range(limit):
+        for done in range(limit):
             events = self._read()
             if events is None:
+                if done:
+                    self._sink.flush()
                 return True
             for event in events:
                 self._publish(self._interpreter.apply(self.tables, event), now)
+                self._suspect(event.scope, now)
         return False
 
     def _read(self) -> list[Event] | None:
@@ -216,19 +250,23 @@ class Mirror:
             self._sink.change(change)
         for change in changes:
             self._consider(change, now)
+        for scope in dict.fromkeys(change.scope for change in changes):
+            if scope.table in ("link", "addr"):
+                self._suspect(scope, now)
+
+    def _suspect(self, scope: Scope, now: float) -> None:
+        """Something was told of a table: others of its namespace may be old now."""
+        for table in IMPLIED.get(scope.table, ()):
+            other = Scope(table, scope.nsid)
+            if self.tables.holds(other):
+                self._agenda.put(other, now + REREAD_DELAY)
 
     def _consider(self, change: Change, now: float) -> None:
         scope, row = change.scope, change.row
-        if isinstance(row, Namespace) and isinstance(change.key, int):
+        if isinstance(row, Namespace):
             self._consider_namespace(change.op, change.key, now)
-        elif isinstance(row, Interface) and isinstance(change.key, int):
+        elif isinstance(row, Interface):
             self._consider_interface(change.op, (scope.nsid, change.key), row, now)
-        if scope.nsid == OWN and scope.table in ("link", "addr"):
-            self._doubt_neighbors(now)
-
-    def _doubt_neighbors(self, now: float) -> None:
-        if "neigh" in self._watched:
-            self._agenda.put("neigh", now + NEIGH_DELAY)
 
     def _consider_namespace(self, op: str, nsid: int, now: float) -> None:
         if op == "del":
@@ -275,7 +313,7 @@ class Mirror:
             if link is not None and self._is_within_reach(nsid):
                 row = inherit(self.tables.interface(nsid, ifi_index), Interface(link))
                 changes = self.tables.put(Scope("link", nsid), ifi_index, row)
-                self._publish(changes, now)
+                self._publish_together(changes, now)
             if not self._pump(now):
                 return
 
@@ -288,11 +326,16 @@ class Mirror:
         """Drain, dump, replay, diff, publish: after it the tables are the kernel's."""
         self._events.drain()
         self._interpreter.forget()
-        fresh = self._read_all()
+        fresh, disturbed = self._read_all()
+        self._kernel.leave()
         if self._generation == 0:  # names belong to the first picture
             exhaust(self._labelled(fresh, lambda: None))
+        for scope in disturbed:  # rather one row too many than one too few, for now
+            exhaust(fresh.add_to_scope(scope, missing(self.tables, fresh, scope)))
+            self._agenda.put(scope, now + REREAD_DELAY)
         self._publish_together(self.tables.become(fresh), now)
         self._unread = dict.fromkeys(unread(fresh))
+        self._unaudited.clear()
         self._synced_at = now
         self._generation += 1
         self._sink.sync(self._generation)
@@ -300,9 +343,10 @@ class Mirror:
         self._agenda.put("labels", now + LABEL_DELAY)  # a number may have a new owner
         self._agenda.put("audit", now + AUDIT_INTERVAL)
 
-    def _read_all(self) -> Tables:
-        """Everything as it is after the last event that waits now."""
-        fresh = Tables()
+    def _read_all(self) -> tuple[Tables, list[Scope]]:
+        """Everything as it is after the last event that waits now; and which tables
+        may lack rows, because they changed while they were read."""
+        fresh, told = Tables(), set[Scope]()
         for scope in (NSIDS, *self._scopes_of(OWN)):
             self._load(fresh, scope, lambda: None)
         for _ in range(ROUNDS):
@@ -312,31 +356,30 @@ class Mirror:
                     self._load(fresh, scope, lambda: None)
             while (events := self._read()) is not None:
                 self._replay(fresh, events)
+                told.update(event.scope for event in events)
             if not unread(fresh):
                 break
-        return fresh
+        return fresh, [scope for scope in told if is_torn(fresh, scope)]
 
     def _scopes_of(self, nsid: int) -> tuple[Scope, ...]:
-        """What can be dumped: neighbors only where we are."""
-        return tuple(
-            Scope(table, nsid)
-            for table in self._watched
-            if table in ("link", "addr") or (table == "neigh" and nsid == OWN)
-        )
+        return tuple(Scope(table, nsid) for table in self._watched if table != "nsid")
 
     def _load(self, fresh: Tables, scope: Scope, between: Callable[[], object]) -> None:
-        """A namespace that is gone, or not ours to read, is empty."""
+        """A namespace that is gone is empty.  A table that is not ours to read, or that
+        this kernel has not, is not loaded."""
         try:
             fresh.load(scope, self._kernel.rows(scope, between))
         except Refused as error:
-            if scope.nsid == OWN or not error.is_final:
+            if error.errno == errno.EOPNOTSUPP:
+                self._sink.note(f"this kernel has no table {scope.table}")
+            elif scope.nsid == OWN or not error.is_final:
                 raise
-            fresh.load(scope, {})
-            if error.errno in (errno.EACCES, errno.EPERM):
-                self._sink.note(
-                    "some network namespaces cannot be read: IFLA_TARGET_NETNSID "
-                    "needs CAP_NET_ADMIN there"
-                )
+            elif is_read_from_here(scope.table):
+                fresh.load(scope, {})
+                if error.errno in NOT_OURS:
+                    self._sink.note(CANNOT_READ)
+            elif error.errno in NOT_OURS:
+                self._sink.note(CANNOT_ENTER)
 
     def _replay(self, fresh: Tables, events: Iterable[Event]) -> None:
         for event in events:
@@ -352,12 +395,18 @@ class Mirror:
         self._pump(now)
         log, self._log = self._log, None
         self._replay(fresh, log)
-        changes = [
-            change
-            for scope in read
-            if self._is_within_reach(scope.nsid)
-            for change in self.tables.replace_scope(scope, fresh.rows(*scope))
-        ]
+        disturbed = {event.scope for event in log}
+        changes: list[Change] = []
+        for scope in scopes:
+            if not self._is_within_reach(scope.nsid):
+                continue
+            if scope not in read:
+                changes += self.tables.close(scope)
+            elif scope in disturbed and is_torn(fresh, scope):
+                changes += self.tables.add_to_scope(scope, fresh.rows(*scope))
+                self._agenda.put(scope, now + REREAD_DELAY)
+            else:
+                changes += self.tables.replace_scope(scope, fresh.rows(*scope))
         self._publish_together(changes, now)
         return changes
 
@@ -367,20 +416,31 @@ class Mirror:
             if self._is_within_reach(nsid):
                 self._refresh(self._scopes_of(nsid), now)
 
-    def _reread_neighbors(self, now: float) -> None:
-        self._refresh([OWN_NEIGHBORS], now)
+    def _reread(self, scope: Scope, now: float) -> None:
+        if self._is_within_reach(scope.nsid):
+            self._refresh([scope], now)
 
-    def _audit(self, now: float) -> None:
-        """Everything once more; a correction is an event that we did not understand."""
+    # --- the audit --------------------------------------------------------------------
+
+    def _begin_audit(self, now: float) -> None:
+        """Everything once more, a table at a time."""
         nsids = (OWN, *self.tables.nsids())
-        scopes = [NSIDS, *(scope for nsid in nsids for scope in self._scopes_of(nsid))]
-        corrections = [c for c in self._refresh(scopes, now) if not is_volatile(c.row)]
-        for change in corrections:
-            self._fixed[change.scope.table] += 1
-        if corrections:
-            self._sink.audit(dict(self._fixed))
-        self._label(now)
-        self._agenda.put("audit", now + AUDIT_INTERVAL)
+        self._unaudited = [NSIDS, *(s for nsid in nsids for s in self._scopes_of(nsid))]
+        self._corrected = False
+
+    def _audit(self, scope: Scope, now: float) -> None:
+        """A correction is an event that we did not understand."""
+        if self._is_within_reach(scope.nsid):
+            was_known = self.tables.holds(scope)
+            for change in self._refresh([scope], now):
+                if was_known and not is_volatile(change):
+                    self._fixed[change.scope.table] += 1
+                    self._corrected = True
+        if not self._unaudited:
+            if self._corrected:
+                self._sink.audit(dict(self._fixed))
+            self._label(now)
+            self._agenda.put("audit", now + AUDIT_INTERVAL)
 
     # --- names ------------------------------------------------------------------------
 
@@ -388,6 +448,13 @@ class Mirror:
         """A process that has just begun may not have its name yet."""
         self._label(now)
         self._agenda.put("labels again", now + LABEL_AGAIN)
+
+    def _label_late(self, now: float) -> None:
+        """It may have no process yet through which to enter it, either."""
+        self._label(now)
+        for nsid in self.tables.nsids():
+            if not all(map(self.tables.holds, self._scopes_of(nsid))):
+                self._unread[nsid] = None
 
     def _label(self, now: float) -> None:
         """Events go on while /proc is searched: what is found is applied at its end."""
@@ -442,9 +509,40 @@ def peer_nsids(links: Rows) -> set[int]:
     }
 
 
-def is_volatile(row: Row) -> bool:
-    """Rows that the kernel is known to change in silence: an IPv6 address before its
-    DAD is done, everything about a device that is down."""
-    if isinstance(row, rtnl.Addr):
-        return bool(row.ifa_flags & rtnl.IFA_F_TENTATIVE)
-    return isinstance(row, Interface) and not row.link.ifi_flags & rtnl.IFF_UP
+def groups_of(tables: Iterable[str]) -> tuple[int, ...]:
+    """RTNLGRP_* that tell of these."""
+    told = (rtnl.TABLES[table].groups for table in tables if table in rtnl.TABLES)
+    return tuple(dict.fromkeys(group for groups in told for group in groups))
+
+
+def is_read_from_here(table: str) -> bool:
+    """Of other namespaces, too."""
+    return table in rtnl.TABLES and rtnl.TABLES[table].by_nsid
+
+
+def is_torn(fresh: Tables, scope: Scope) -> bool:
+    """A dump of this that was disturbed may lack rows."""
+    return fresh.holds(scope) and rtnl.TABLES[scope.table].torn
+
+
+def missing(before: Tables, fresh: Tables, scope: Scope) -> Rows:
+    """The rows that were there before and are not in a dump."""
+    rows = fresh.rows(*scope)
+    return {k: row for k, row in before.rows(*scope).items() if k not in rows}
+
+
+def by_namespace(task: Hashable) -> int:
+    """Those of one namespace together: they go through the same door."""
+    return task.nsid if isinstance(task, Scope) else OWN
+
+
+def is_volatile(change: Change) -> bool:
+    """What the kernel is known to change in silence: an IPv6 address before its DAD is
+    done, everything about a device that is down, what it is a proxy for, how it answers
+    ARP."""
+    key, row = change.key, change.row
+    if isinstance(row, Addr):
+        return bool(row.ifa_flags & IFA_F_TENTATIVE)
+    if isinstance(row, Interface):
+        return not row.link.ifi_flags & IFF_UP
+    return isinstance(key, Ipv4ConfKey) or (isinstance(key, NeighKey) and key.proxy)

@@ -11,7 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from controller.netlink import rtnl
+from controller.netlink.rtnl.framing import text
+from controller.netlink.rtnl.nsid import (
+    NETNSA_FD,
+    NETNSA_NSID_NOT_ASSIGNED,
+    NETNSA_PID,
+)
 from controller.netlink.sockets import Refused
 from controller.netlink.tables import Namespace, Place
 
@@ -83,14 +88,14 @@ class Labels:
     def _nsid_at(self, path: str) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            return self._nsid_of((rtnl.NETNSA_FD, fd))
+            return self._nsid_of((NETNSA_FD, fd))
         finally:
             os.close(fd)
 
     def _nsid_of_pid(self, pid: int) -> int:
         with suppress(Refused):  # it has ended
-            return self._nsid_of((rtnl.NETNSA_PID, pid))
-        return rtnl.NETNSA_NSID_NOT_ASSIGNED
+            return self._nsid_of((NETNSA_PID, pid))
+        return NETNSA_NSID_NOT_ASSIGNED
 
     def _by_process(
         self, nsids: frozenset[int], between: Between
@@ -143,7 +148,7 @@ def taps_of(pid: int) -> list[str]:
 def attached(fdinfo: bytes) -> list[str]:
     """The interface in "iff:" of a tun file; none before TUNSETIFF."""
     names = (line[4:].strip() for line in fdinfo.split(b"\n") if line[:4] == b"iff:")
-    return [rtnl.text(name) for name in names if name]
+    return [text(name) for name in names if name]
 
 
 def process_name(pid: int) -> Namespace:

@@ -4,6 +4,7 @@ CAP_NET_ADMIN       read other namespaces by nsid (*_TARGET_NETNSID), large buff
 CAP_NET_BROADCAST   hear other namespaces (NETLINK_LISTEN_ALL_NSID)
 CAP_SYS_PTRACE      see which process holds a tap (/proc/*/fd)
 CAP_DAC_READ_SEARCH list /proc/*/fd, which only its owner may
+CAP_SYS_ADMIN       enter other namespaces: only `isat-doors` has it (doors.py)
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ CAPABILITIES = {  # linux/capability.h
     "CAP_NET_BROADCAST": 11,
     "CAP_NET_ADMIN": 12,
     "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
 }
 TO_MIRROR = frozenset({"CAP_NET_ADMIN", "CAP_NET_BROADCAST"})
 TO_SEE_HOLDERS = frozenset({"CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"})
+TO_ENTER = frozenset({"CAP_SYS_ADMIN", "CAP_SYS_PTRACE"})
 
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_NAME, PR_SET_NO_NEW_PRIVS = 1, 8, 15, 38
 LINUX_CAPABILITY_VERSION_3 = 0x20080522

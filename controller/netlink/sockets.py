@@ -15,7 +15,8 @@ import struct
 from collections.abc import Generator, Iterator
 from itertools import count
 
-from controller.netlink import rtnl
+from controller.netlink.rtnl import framing
+from controller.netlink.rtnl.nsid import NETNSA_NSID_NOT_ASSIGNED
 
 SOL_NETLINK = 270
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
@@ -50,9 +51,16 @@ class Interrupted(Exception):
     """A dump is not one picture: NLM_F_DUMP_INTR, or cut off by a small buffer."""
 
 
-def open_route_socket() -> socket.socket:
-    """NETLINK_ROUTE, strict about what it is asked, wordy about errors."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+def raw_route_socket() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+
+
+def open_route_socket(sock: socket.socket | None = None) -> socket.socket:
+    """NETLINK_ROUTE, strict about what it is asked, wordy about errors.
+
+    sock  made in another namespace, where it belongs for ever; else one of this one
+    """
+    sock = sock or raw_route_socket()
     try:
         for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
             sock.setsockopt(SOL_NETLINK, option, 1)
@@ -132,46 +140,46 @@ def nsid_of(ancillary: list[tuple[int, int, bytes]]) -> int:
     for level, kind, data in ancillary:
         if (level, kind) == (SOL_NETLINK, NETLINK_LISTEN_ALL_NSID):
             return int(INT.unpack(data[: INT.size])[0])
-    return rtnl.NETNSA_NSID_NOT_ASSIGNED
+    return NETNSA_NSID_NOT_ASSIGNED
 
 
 class RequestSocket:
     """One request at a time: answers carry the sequence number of their request."""
 
-    def __init__(self) -> None:
-        self.sock = open_route_socket()
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        self.sock = open_route_socket(sock)
         self._sequence = count(1)
         self._running = 0  # sequence number of the dump that is under way
         self._size = RECEIVE_SIZE
 
-    def ask(self, kind: int, body: bytes) -> rtnl.Message:
+    def ask(self, kind: int, body: bytes) -> framing.Message:
         """The one message that answers a request, or `Refused`."""
-        seq = self._send(kind, rtnl.NLM_F_REQUEST, body)
+        seq = self._send(kind, framing.NLM_F_REQUEST, body)
         while True:
             for message in self._receive():
                 if message.seq == seq:
                     return accepted(message)
 
-    def dump(self, kind: int, body: bytes) -> Generator[list[rtnl.Message]]:
+    def dump(self, kind: int, body: bytes) -> Generator[list[framing.Message]]:
         """All rows, a datagram at a time; `Interrupted` means: ask again."""
-        seq = self._send(kind, rtnl.NLM_F_REQUEST | rtnl.NLM_F_DUMP, body)
+        seq = self._send(kind, framing.NLM_F_REQUEST | framing.NLM_F_DUMP, body)
         self._running = seq
         try:
             yield from self._rows(seq)
         finally:
             self._finish()
 
-    def _rows(self, seq: int) -> Iterator[list[rtnl.Message]]:
+    def _rows(self, seq: int) -> Iterator[list[framing.Message]]:
         interrupted = False
         while self._running:
             rows = []
             for message in self._receive():
                 if message.seq != seq:
                     continue
-                if message.type in (rtnl.NLMSG_DONE, rtnl.NLMSG_ERROR):
+                if message.type in (framing.NLMSG_DONE, framing.NLMSG_ERROR):
                     self._running = 0
-                interrupted |= bool(message.flags & rtnl.NLM_F_DUMP_INTR)
-                if accepted(message).type != rtnl.NLMSG_DONE:
+                interrupted |= bool(message.flags & framing.NLM_F_DUMP_INTR)
+                if accepted(message).type != framing.NLMSG_DONE:
                     rows.append(message)
             yield rows
         if interrupted:
@@ -183,18 +191,18 @@ class RequestSocket:
             with contextlib.suppress(Interrupted):
                 for message in self._receive():
                     if message.seq == self._running and message.type in (
-                        rtnl.NLMSG_DONE,
-                        rtnl.NLMSG_ERROR,
+                        framing.NLMSG_DONE,
+                        framing.NLMSG_ERROR,
                     ):
                         self._running = 0
                         break
 
     def _send(self, kind: int, flags: int, body: bytes) -> int:
         seq = next(self._sequence) & 0xFFFFFFFF
-        self.sock.send(rtnl.encode(kind, flags, seq, body))
+        self.sock.send(framing.encode(kind, flags, seq, body))
         return seq
 
-    def _receive(self) -> Iterator[rtnl.Message]:
+    def _receive(self) -> Iterator[framing.Message]:
         while True:
             self._wait()
             data, _, flags, sender = self.sock.recvmsg(self._size)
@@ -203,7 +211,7 @@ class RequestSocket:
         if flags & socket.MSG_TRUNC:
             self._size = min(2 * self._size, RECEIVE_SIZE_MAX)
             raise Interrupted("a message larger than the receive buffer")
-        return rtnl.messages(data)
+        return framing.messages(data)
 
     def _wait(self) -> None:
         poll = select.poll()
@@ -218,10 +226,10 @@ class RequestSocket:
         self.sock.close()
 
 
-def accepted(message: rtnl.Message) -> rtnl.Message:
+def accepted(message: framing.Message) -> framing.Message:
     """The message, unless it is an error."""
-    if message.type in (rtnl.NLMSG_ERROR, rtnl.NLMSG_DONE):
-        code, words = rtnl.error_of(message)
+    if message.type in (framing.NLMSG_ERROR, framing.NLMSG_DONE):
+        code, words = framing.error_of(message)
         if code:
             raise Refused(code, words or os.strerror(code))
     return message

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from controller.netlink import lines
 from controller.netlink.output import Output
 from controller.netlink.tables import (
+    IN_A_NAMESPACE,
     OWN,
     TABLES,
     Change,
-    Interface,
     Key,
     Namespace,
     Row,
     Scope,
     Tables,
-    interface_of,
+    interfaces_of,
 )
 
 
@@ -33,14 +34,13 @@ class Filter:
     namespace: str = ""
     interface: str = ""
 
-    def passes(self, tables: Tables, scope: Scope, key: Key) -> bool:
+    def passes(self, tables: Tables, scope: Scope, key: Key, row: Row) -> bool:
         if scope.table not in self.tables:
             return False
         if scope.table == "nsid":
-            assert isinstance(key, int)
             return self._is_namespace(tables, key)
-        return self._is_namespace(tables, scope.nsid) and self._is_interface(
-            tables.interface(scope.nsid, interface_of(key))
+        return self._is_namespace(tables, scope.nsid) and (
+            not self.interface or self._is_spoken_of(tables, scope, key, row)
         )
 
     def _is_namespace(self, tables: Tables, nsid: int) -> bool:
@@ -50,13 +50,21 @@ class Filter:
         name = row.name if isinstance(row, Namespace) else ""
         return self.namespace in (str(nsid), name)
 
-    def _is_interface(self, row: Interface | None) -> bool:
-        if not self.interface:
-            return True
-        return row is not None and self.interface in (
-            row.link.ifname,
-            *row.link.altnames,
-        )
+    def _is_spoken_of(self, tables: Tables, scope: Scope, key: Key, row: Row) -> bool:
+        """The row is of an interface with this name."""
+        for interface in interfaces_of(key, row):
+            if interface == self.interface:
+                return True
+            found = (
+                tables.interface(scope.nsid, interface) if is_index(interface) else None
+            )
+            if found and self.interface in (found.link.ifname, *found.link.altnames):
+                return True
+        return False
+
+
+def is_index(interface: int | str) -> TypeGuard[int]:
+    return isinstance(interface, int)
 
 
 class Speaker:
@@ -100,6 +108,9 @@ class Speaker:
     def audit(self, fixed: dict[str, int]) -> None:
         self._say({"audit": fixed})
 
+    def flush(self) -> None:
+        self._output.flush()
+
     def recover(self) -> None:
         """The reader reads again after an overflow: tell it everything anew."""
         if not self._overflowed or self._output.waiting:
@@ -125,16 +136,18 @@ class Speaker:
     def _change_in_view(self, change: Change) -> None:
         self._show(change)
         scope, key = change.scope, change.key
-        if scope.table == "nsid" and isinstance(key, int):
+        if scope.table == "nsid":
             self._look_again(self._rows_of(key))
         elif scope.table == "link" and self._only.interface:
             rows = self._rows_of(scope.nsid)
-            self._look_again(row for row in rows if interface_of(row.key) == key)
+            self._look_again(
+                row for row in rows if key in interfaces_of(row.key, row.row)
+            )
 
     def _show(self, change: Change) -> None:
         """The change as it looks through the filter."""
         place = (change.scope, change.key)
-        visible = change.op != "del" and self._only.passes(self.tables, *place)
+        visible = change.op != "del" and self._passes(change)
         said = self._said.get(place)
         if not visible and said is not None:
             del self._said[place]
@@ -148,11 +161,14 @@ class Speaker:
         """A name has changed: which of these are in view now?"""
         for row in rows:
             place = (row.scope, row.key)
-            if self._only.passes(self.tables, *place) != (place in self._said):
+            if self._passes(row) != (place in self._said):
                 self._show(row)
 
+    def _passes(self, row: Change) -> bool:
+        return self._only.passes(self.tables, row.scope, row.key, row.row)
+
     def _rows_of(self, nsid: int) -> Iterator[Change]:
-        for table in ("link", "addr", "neigh"):
+        for table in reversed(IN_A_NAMESPACE):
             scope = Scope(table, nsid)
             for key, row in self.tables.rows(*scope).items():
                 yield Change("new", scope, key, row)

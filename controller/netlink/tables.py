@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from controller.netlink import rtnl
+from controller.netlink.rtnl.addr import AddrKey
+from controller.netlink.rtnl.link import Link
+from controller.netlink.rtnl.neigh import FdbKey, NeighKey
+from controller.netlink.rtnl.netconf import NetconfKey
+from controller.netlink.rtnl.nexthop import Nexthop
+from controller.netlink.rtnl.nsid import NETNSA_NSID_NOT_ASSIGNED
+from controller.netlink.rtnl.route import RouteKey
+from controller.netlink.rtnl.rule import RuleKey
+from controller.netlink.settings import Ipv4ConfKey
 
-OWN = rtnl.NETNSA_NSID_NOT_ASSIGNED
-TABLES = ("nsid", "link", "addr", "neigh")
+OWN = NETNSA_NSID_NOT_ASSIGNED
+IPV4_CONF = "ipv4_conf"
+FOLLOWED = tuple(rtnl.TABLES)  # the kernel tells of changes
+TABLES = (*FOLLOWED, IPV4_CONF)  # in the order in which a picture is told
+RANK = {table: number for number, table in enumerate(TABLES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +48,12 @@ class Interface:
             unknown
     """
 
-    link: rtnl.Link
+    link: Link
     holder: str = ""
 
 
-Key = int | rtnl.AddrKey | rtnl.NeighKey
-Row = Namespace | Interface | rtnl.Addr | rtnl.Neigh
+Key = Any  # int of a namespace or an interface; else a NamedTuple, its table's *Key
+Row = Any  # Namespace, Interface, or the frozen value of its table
 Rows = dict[Key, Row]
 Place = tuple[int, int]  # nsid and ifi_index of an interface
 
@@ -54,6 +66,13 @@ class Scope(NamedTuple):
 
 
 NSIDS = Scope("nsid", OWN)
+DEPENDENT = ("addr", "neigh", "fdb", "netconf")  # their rows end with an interface
+IN_A_NAMESPACE = (*(t for t in reversed(TABLES) if t not in ("nsid", "link")), "link")
+
+
+def by_rank(scope: Scope) -> tuple[int, int]:
+    """Namespaces, then interfaces, then what is said about them."""
+    return RANK[scope.table], scope.nsid
 
 
 class Change(NamedTuple):
@@ -79,9 +98,13 @@ class Tables:
     def scopes(self) -> tuple[Scope, ...]:
         return tuple(self._rows)
 
+    def holds(self, scope: Scope) -> bool:
+        """It has been read, be there any rows or not."""
+        return scope in self._rows
+
     def has_links_of(self, nsid: int) -> bool:
         """The interfaces of this namespace have been read, be there any or not."""
-        return Scope("link", nsid) in self._rows
+        return self.holds(Scope("link", nsid))
 
     def rows(self, table: str, nsid: int) -> Rows:
         """Not to be changed by the caller."""
@@ -101,7 +124,7 @@ class Tables:
 
     def everything(self) -> Iterator[Change]:
         """Each row as if it were new: nsid first, then the links, then the rest."""
-        for scope in sorted(self._rows, key=lambda s: (TABLES.index(s.table), s.nsid)):
+        for scope in sorted(self._rows, key=by_rank):
             for key, row in self._rows[scope].items():
                 yield Change("new", scope, key, row)
 
@@ -125,19 +148,27 @@ class Tables:
         yield Change("del", scope, key, row)
 
     def drop_namespace(self, nsid: int) -> Iterator[Change]:
-        """Its addresses and neighbors, its interfaces, then the namespace itself."""
-        for table in ("addr", "neigh", "link"):
-            for key in tuple(self.rows(table, nsid)):
-                yield from self.drop(Scope(table, nsid), key)
-            self._rows.pop(Scope(table, nsid), None)
-        yield from self.drop(Scope("nsid", OWN), nsid)
+        """What is in it, its interfaces last; then the namespace itself."""
+        for table in IN_A_NAMESPACE:
+            yield from self.close(Scope(table, nsid))
+        yield from self.drop(NSIDS, nsid)
+
+    def close(self, scope: Scope) -> Iterator[Change]:
+        """Nothing is known of this scope any more."""
+        for key in tuple(self.rows(*scope)):
+            yield from self.drop(scope, key)
+        self._rows.pop(scope, None)
 
     def replace_scope(self, scope: Scope, fresh: Rows) -> Iterator[Change]:
         """Make one scope equal to `fresh`; what is gone goes first."""
-        self._rows.setdefault(scope, {})
         for key in tuple(self.rows(*scope)):
             if key not in fresh:
                 yield from self._end(scope, key)
+        yield from self.add_to_scope(scope, fresh)
+
+    def add_to_scope(self, scope: Scope, fresh: Rows) -> Iterator[Change]:
+        """What is in `fresh` is so; what is not may have been missed."""
+        self._rows.setdefault(scope, {})
         for key, row in fresh.items():
             yield from self.put(scope, key, inherit(self.rows(*scope).get(key), row))
 
@@ -153,8 +184,11 @@ class Tables:
             if nsid not in fresh.rows("nsid", OWN):
                 yield from self.drop_namespace(nsid)
         scopes = {*self._rows, *fresh._rows}
-        for scope in sorted(scopes, key=lambda s: (TABLES.index(s.table), s.nsid)):
-            yield from self.replace_scope(scope, fresh.rows(*scope))
+        for scope in sorted(scopes, key=by_rank):
+            if fresh.holds(scope):
+                yield from self.replace_scope(scope, fresh.rows(*scope))
+            else:
+                yield from self.close(scope)
 
     def _end(self, scope: Scope, key: Key) -> Iterator[Change]:
         """A row has gone; with a namespace everything in it."""
@@ -165,11 +199,11 @@ class Tables:
     def _drop_dependents(self, nsid: int, ifi_index: int) -> Iterator[Change]:
         """The kernel announces these before the interface's own end; if we missed it,
         an address must not outlive its interface."""
-        if not self._dependents.get((nsid, ifi_index)):
-            return
-        for table in ("addr", "neigh"):
+        for table in DEPENDENT:
+            if not self._dependents.get((nsid, ifi_index)):
+                return
             for key in tuple(self.rows(table, nsid)):
-                if interface_of(key) == ifi_index:
+                if owner_of(key) == ifi_index:
                     yield from self.drop(Scope(table, nsid), key)
 
     def _index(self, scope: Scope, key: Key, old: Row | None, new: Row | None) -> None:
@@ -178,9 +212,9 @@ class Tables:
             here = (scope.nsid, key)
             if (before := place_of_link(old)) != (after := place_of_link(new)):
                 self._lead(here, before, after)
-        else:
+        elif (owner := owner_of(key)) > 0:
             step = (new is not None) - (old is not None)
-            self._count((scope.nsid, interface_of(key)), step)
+            self._count((scope.nsid, owner), step)
 
     def _lead(self, here: Place, before: Place | None, after: Place | None) -> None:
         if before is not None:
@@ -207,12 +241,34 @@ def place_of_link(row: Row | None) -> Place | None:
     return None if nsid is None else (nsid, row.link.link)
 
 
-def interface_of(key: Key) -> int:
-    if isinstance(key, rtnl.AddrKey):
-        return key.ifa_index
-    if isinstance(key, rtnl.NeighKey):
-        return key.ndm_ifindex
-    return key
+OWNERS: dict[type, str] = {  # which field of a key is the interface it belongs to
+    AddrKey: "ifa_index",
+    NeighKey: "ndm_ifindex",
+    FdbKey: "ndm_ifindex",
+    NetconfKey: "ifindex",
+}
+
+
+def owner_of(key: Key) -> int:
+    """ifi_index of the interface that a row goes with; 0 if it is of none alone."""
+    field = OWNERS.get(type(key))
+    return getattr(key, field) if field else 0
+
+
+def interfaces_of(key: Key, row: Row) -> frozenset[int | str]:
+    """The interfaces that a row speaks of, by ifi_index or by name."""
+    match key:
+        case int():
+            found: tuple[int | str | None, ...] = (key,)
+        case RouteKey():
+            found = (key.oif, key.iif, *(hop.oif for hop in key.nexthops))
+        case RuleKey():
+            found = (key.iifname, key.oifname)
+        case Ipv4ConfKey():
+            found = (key.ifname,)
+        case _:
+            found = (row.oif if isinstance(row, Nexthop) else owner_of(key),)
+    return frozenset(name for name in found if name)
 
 
 def inherit(old: Row | None, new: Row) -> Row:
@@ -225,6 +281,6 @@ def inherit(old: Row | None, new: Row) -> Row:
     return new
 
 
-def same_device(old: rtnl.Link, new: rtnl.Link) -> bool:
+def same_device(old: Link, new: Link) -> bool:
     """An ifindex can be used again by request: then name and address tell."""
     return (old.kind, old.ifname) == (new.kind, new.ifname)

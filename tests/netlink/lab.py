@@ -18,10 +18,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from controller.netlink.rtnl.route import RouteKey
+from controller.netlink.rtnl.rule import RuleKey
 from tests.conftest import cannot_run
 from tests.support.wait import wait_until
 
@@ -152,7 +155,7 @@ class Reader:
         if "op" not in said:
             return
         rows = self.tables.setdefault(said["table"], {})
-        key = tuple(said["key"].values())
+        key = tuple(map(frozen, said["key"].values()))
         assert (said["op"] == "new") == (key not in rows), said
         if said["op"] == "del":
             del rows[key]
@@ -207,8 +210,18 @@ class Reader:
                 return {"ifi_index": index, **row}
         return None
 
+    def ifname(self, nsid: int | None, index: int) -> str:
+        return str(self.tables["link"].get((nsid, index), {}).get("ifname", index))
+
     def addresses(self, nsid: int | None) -> set[str]:
         return {key[4] for key in self.tables.get("addr", {}) if key[0] == nsid}
+
+
+def frozen(value: Any) -> Any:
+    """A field of a key, hashable."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
 @contextlib.contextmanager
@@ -332,17 +345,182 @@ def neighbors_by_ip(namespace: str) -> set[tuple[str, str, str]]:
     }
 
 
-def neighbors_by_mirror(mirror: Reader) -> set[tuple[str, str, str]]:
-    """Those of the mirror's own namespace."""
+def neighbors_by_mirror(mirror: Reader, nsid: int | None) -> set[tuple[str, str, str]]:
+    """Those of one namespace, without what the kernel is a proxy for."""
     return {
-        (
-            mirror.tables["link"].get((-1, index), {}).get("ifname", ""),
-            dst,
-            row["lladdr"],
-        )
-        for (nsid, _, index, dst), row in mirror.tables.get("neigh", {}).items()
-        if nsid == -1
+        (mirror.ifname(nsid, index), dst, row["lladdr"])
+        for (where, _, index, dst, proxy), row in mirror.tables.get("neigh", {}).items()
+        if where == nsid and not proxy
     }
+
+
+Rows = Counter[tuple[Any, ...]]
+
+
+def routes_by_ip(namespace: str) -> Rows:
+    """Of all tables of both families."""
+    said = ("-d", "-N", "route", "show", "table", "all")
+    return Counter(
+        route_by_ip(row, family)
+        for family in ("-4", "-6")
+        for row in ip_json("-n", namespace, family, *said)
+    )
+
+
+def route_by_ip(row: Json, family: str) -> tuple[Any, ...]:
+    any_ = "0.0.0.0/0" if family == "-4" else "::/0"
+    dst = any_ if row["dst"] == "default" else row["dst"]
+    hops, flags = row.get("nexthops", ()), row["flags"]
+    return (
+        dst if "/" in dst else dst + ("/32" if family == "-4" else "/128"),
+        int(row["table"]), int(row.get("tos", "0"), 0), row.get("metric", 0),
+        int(row["type"]), int(row["scope"]), int(row["protocol"]),
+        row.get("dev"), row.get("gateway"), row.get("prefsrc"), row.get("nhid"),
+        tuple((hop.get("dev"), hop.get("gateway"), hop["weight"]) for hop in hops),
+        "linkdown" in flags, "dead" in flags, "onlink" in flags,
+    )  # fmt: skip
+
+
+def routes_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
+    return Counter(
+        route_by_mirror(mirror, nsid, RouteKey(*key[1:]), row)
+        for key, row in mirror.tables.get("route", {}).items()
+        if key[0] == nsid
+    )
+
+
+def route_by_mirror(
+    mirror: Reader, nsid: int | None, key: RouteKey, row: Json
+) -> tuple[Any, ...]:
+    def dev(index: int | None) -> str | None:
+        return mirror.ifname(nsid, index) if index else None
+
+    hops = [(dev(oif), gateway, weight) for oif, gateway, weight in key.nexthops]
+    flags = row["rtm_flags"]
+    return (
+        f"{key.dst}/{key.rtm_dst_len}",
+        key.rtm_table, key.rtm_tos, key.priority,
+        key.rtm_type, key.rtm_scope, key.rtm_protocol,
+        dev(key.oif), key.gateway, key.prefsrc, key.nh_id,
+        tuple(hops), bool(flags & 16), bool(flags & 1), bool(flags & 4),
+    )  # fmt: skip
+
+
+def rules_by_ip(namespace: str) -> Rows:
+    return Counter(
+        (
+            row["priority"],
+            "" if row["src"] == "all" else row["src"],
+            row.get("srclen", 0),
+            int(row["table"]),
+            int(row.get("fwmark", "0"), 0),
+            row.get("iif"),
+            int(row.get("protocol", "0")),
+        )
+        for family in ("-4", "-6")
+        for row in ip_json("-n", namespace, family, "-N", "-d", "rule")
+    )
+
+
+def rules_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
+    return Counter(
+        (
+            rule.priority,
+            rule.src if rule.src_len else "",
+            0 if rule.src_len in (32, 128) else rule.src_len,
+            rule.table,
+            rule.fwmark,
+            rule.iifname,
+            row["protocol"],
+        )
+        for (where, *key), row in mirror.tables.get("rule", {}).items()
+        for rule in [RuleKey(*key)]
+        if where == nsid
+    )
+
+
+FDB_STATES = {128: "permanent", 192: "permanent", 64: "static", 2: ""}
+NTF_SELF = 2
+
+
+def fdb_by_ip(namespace: str) -> Rows:
+    """`bridge -j fdb`, without the group addresses that a device listens to."""
+    done = subprocess.run(
+        ("bridge", "-n", namespace, "-j", "fdb"),
+        capture_output=True, text=True, check=True, timeout=COMMAND_LIMIT,
+    )  # fmt: skip
+    return Counter(
+        (
+            row["ifname"],
+            row["mac"],
+            row.get("vlan"),
+            row.get("dst"),
+            row.get("master"),
+            "self" in row["flags"],
+            "" if row["state"] == "stale" else row["state"],
+        )
+        for row in json.loads(done.stdout)
+        if not (int(row["mac"][:2], 16) & 1 and "self" in row["flags"])
+    )
+
+
+def fdb_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
+    return Counter(
+        (
+            mirror.ifname(nsid, index),
+            lladdr,
+            vlan,
+            dst,
+            mirror.ifname(nsid, row["master"]) if "master" in row else None,
+            bool(flags & NTF_SELF),
+            FDB_STATES[row["ndm_state"]],
+        )
+        for (where, index, lladdr, vlan, dst, _, flags), row in mirror.tables.get(
+            "fdb", {}
+        ).items()
+        if where == nsid
+    )
+
+
+def nexthops_by_ip(namespace: str) -> Rows:
+    return Counter(
+        (row["id"], row.get("dev"), row.get("gateway"))
+        for row in ip_json("-n", namespace, "nexthop")
+    )
+
+
+def nexthops_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
+    return Counter(
+        (number, mirror.ifname(nsid, row["oif"]), row.get("gateway"))
+        for (where, number), row in mirror.tables.get("nexthop", {}).items()
+        if where == nsid
+    )
+
+
+def netconf_by_ip(namespace: str) -> Rows:
+    """Of all interfaces, and of "all" and "default"."""
+    return Counter(
+        (row["family"], row["interface"], row["forwarding"], row["proxy_neigh"])
+        for row in ip_json("-n", namespace, "netconf")
+        if row["family"] in FAMILIES.values()
+    )
+
+
+FAMILIES = {2: "inet", 10: "inet6"}
+
+
+def netconf_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
+    names = {-1: "all", -2: "default"}
+    return Counter(
+        (
+            FAMILIES[family],
+            names.get(index) or mirror.ifname(nsid, index),
+            bool(row["forwarding"]),
+            bool(row["proxy_neigh"]),
+        )
+        for (where, family, index), row in mirror.tables.get("netconf", {}).items()
+        if where == nsid
+    )
 
 
 def differences(mirror: Reader, lab: Lab) -> list[str]:
@@ -354,16 +532,23 @@ def differences(mirror: Reader, lab: Lab) -> list[str]:
     found = []
     for namespace in (lab.own, lab.h1, lab.h2):
         nsid = next((n for n, name in names.items() if name == namespace), None)
-        for what, have, want in (
+        for table, have, want in (
             ("link", links_by_mirror(mirror, nsid, names), links_by_ip(namespace)),
             ("addr", addresses_by_mirror(mirror, nsid), addresses_by_ip(namespace)),
+            ("neigh", neighbors_by_mirror(mirror, nsid), neighbors_by_ip(namespace)),
+            ("route", routes_by_mirror(mirror, nsid), routes_by_ip(namespace)),
+            ("rule", rules_by_mirror(mirror, nsid), rules_by_ip(namespace)),
+            ("fdb", fdb_by_mirror(mirror, nsid), fdb_by_ip(namespace)),
+            ("nexthop", nexthops_by_mirror(mirror, nsid), nexthops_by_ip(namespace)),
+            ("netconf", netconf_by_mirror(mirror, nsid), netconf_by_ip(namespace)),
         ):
             if have != want:
-                found.append(f"{namespace} {what}:\n  mirror {have}\n  ip     {want}")
-    have_neighbors, want_neighbors = (
-        neighbors_by_mirror(mirror),
-        neighbors_by_ip(lab.own),
-    )
-    if have_neighbors != want_neighbors:
-        found.append(f"neigh:\n  mirror {have_neighbors}\n  ip {want_neighbors}")
+                found.append(f"{namespace} {table}: {only_in_one(have, want)}")
     return found
+
+
+def only_in_one(have: Any, want: Any) -> str:
+    """What the mirror has and `ip` has not, and the other way round."""
+    if isinstance(have, dict) and not isinstance(have, Counter):
+        have, want = ({(k, repr(v)) for k, v in rows.items()} for rows in (have, want))
+    return f"\n  mirror only {have - want}\n  ip only     {want - have}"

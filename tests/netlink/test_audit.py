@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+from collections import Counter
 from collections.abc import Callable, Iterator
 from socket import AF_INET
 
@@ -11,7 +12,9 @@ import pytest
 
 from controller.netlink.kernel import Kernel
 from controller.netlink.mirror import AUDIT_INTERVAL, Mirror
-from controller.netlink.rtnl import RTM_GETLINK, AddrKey, NeighKey, get_link
+from controller.netlink.rtnl.addr import AddrKey
+from controller.netlink.rtnl.link import RTM_GETLINK, get_link
+from controller.netlink.rtnl.neigh import NeighKey
 from controller.netlink.sockets import Interrupted, RequestSocket
 from controller.netlink.tables import OWN, Change, Interface, Scope
 from tests.netlink.lab import Lab, inside, ip, new_lab
@@ -46,6 +49,9 @@ class Ear:
 
     def audit(self, fixed: dict[str, int]) -> None:
         self.audits.append(fixed)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
 
 
 @pytest.fixture
@@ -113,7 +119,11 @@ def test_a_correction_of_what_events_should_have_told_is_counted(
 
     run(mirror, lambda: bool(ear.audits), until=AUDIT_INTERVAL)
 
-    assert ear.audits == [{"nsid": 0, "link": 1, "addr": len(lost) - 1, "neigh": 0}]
+    [counted] = ear.audits
+    gone = Counter(change.scope.table for change in lost)
+    assert gone["link"] == 1
+    assert gone["addr"] >= 1
+    assert {table: n for table, n in counted.items() if n} == gone
     assert "127.0.0.1" in addresses(mirror)
 
 

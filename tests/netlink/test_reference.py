@@ -12,14 +12,24 @@ from typing import Any
 
 import pytest
 
-from controller.netlink import rtnl
+from controller.netlink import rtnl, settings, tables
 from controller.netlink.helper import parser
 from controller.netlink.rights import CAPABILITIES
+from controller.netlink.rtnl import addr, link, neigh, netconf, nexthop, route, rule
 from controller.netlink.tables import Namespace
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/reference/mirror.md").read_text()
 CODE = set(re.findall(r"`([^`\n]+)`", PAGE))
+
+ROWS = (
+    *(Namespace, link.Link, addr.Addr, neigh.Neigh, neigh.Fdb, route.Route),
+    *(rule.Rule, nexthop.Nexthop, netconf.Netconf, settings.Ipv4Conf),
+)
+KEYS = (
+    *(addr.AddrKey, neigh.NeighKey, neigh.FdbKey, route.RouteKey, rule.RuleKey),
+    *(nexthop.NexthopKey, netconf.NetconfKey, settings.Ipv4ConfKey),
+)
 
 
 def blocks(language: str) -> list[str]:
@@ -27,11 +37,16 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_field_is_explained() -> None:
-    kinds = [name for fields in rtnl.INFO_DATA.values() for name, _ in fields.values()]
-    rows = (rtnl.Link, rtnl.Addr, rtnl.Neigh, Namespace)
-    names = {name for row in rows for name in row.__dataclass_fields__}
-    keys = {*rtnl.AddrKey._fields, *rtnl.NeighKey._fields}
-    assert {*names, *keys, *kinds, "holder", "nsid", "ifi_index"} - CODE == set()
+    kinds = [name for fields in link.INFO_DATA.values() for name, _ in fields.values()]
+    names = {name for row in ROWS for name in row.__dataclass_fields__}
+    fields = {name for key in KEYS for name in key._fields}
+    rest = {*kinds, *tables.TABLES, "holder", "nsid", "ifi_index"}
+    assert {*names, *fields, *rest} - CODE == set()
+
+
+def test_no_table_is_forgotten() -> None:
+    assert len(ROWS) == len(tables.TABLES)
+    assert len(rtnl.TABLES) == len(KEYS) + 1  # ipv4_conf is none of rtnetlink's
 
 
 def test_every_option_is_explained() -> None:

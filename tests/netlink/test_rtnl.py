@@ -7,6 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.netlink import rtnl
+from controller.netlink.rtnl import (
+    addr,
+    framing,
+    link,
+    neigh,
+    netconf,
+    nexthop,
+    nsid,
+    route,
+    rule,
+)
 
 # RTM_NEWLINK of a veth whose other end is interface 10 of namespace 0, as captured
 # from Linux 6.18 (without attributes that no table has).
@@ -49,13 +60,71 @@ NEIGHBOR = bytes.fromhex(
     "08000100" "0a000002" "0a000200" "020000000002" "0000"
 )  # fmt: skip
 NSID = bytes.fromhex("000000000800010005000000")
+# As Linux 6.18 tells them in dumps; interface 2 is a bridge.
+ROUTE = bytes.fromhex(
+    "02100000" "fe030001" "00000000"  # rtmsg: inet /16, main, static, universe, unicast
+    "08000f00" "fe000000"  # RTA_TABLE 254
+    "08000100" "0a0a0000"  # RTA_DST 10.10.0.0
+    "08000600" "07000000"  # RTA_PRIORITY 7
+    "08001e00" "04000000"  # RTA_NH_ID 4
+    "08000500" "0a010004"  # RTA_GATEWAY 10.1.0.4
+    "08000400" "02000000"  # RTA_OIF 2
+)  # fmt: skip
+TWO_WAYS = bytes.fromhex(
+    "02100000" "fe030001" "00000000" "08000f00" "fe000000" "08000100" "0a090000"
+    "24000900"  # RTA_MULTIPATH
+    "10000001" "02000000" "08000500" "0a010002"  # rtnexthop: weight 2, 10.1.0.2
+    "10000000" "02000000" "08000500" "0a010003"
+)  # fmt: skip
+VIA_INET6 = bytes.fromhex(
+    "02100000" "fe030001" "00000000" "08000f00" "fe000000" "08000100" "0a0b0000"
+    "0c000800" "08000200" "14050000"  # RTA_METRICS: RTAX_MTU 1300
+    "16001200" "0a00" "fe800000000000000000000000000009" "0000"  # RTA_VIA
+    "08000400" "02000000"
+)  # fmt: skip
+RULE = bytes.fromhex(
+    "02001000" "4d000001" "00000000"  # fib_rule_hdr: inet, from /16, table 77, lookup
+    "08000f00" "4d000000" "08000e00" "ffffffff" "05001500" "00000000"
+    "07000300" "76310000"  # FRA_IIFNAME "v1"
+    "08000600" "fd7f0000" "08000a00" "03000000" "08001000" "07000000"
+    "08001700" "01000900"  # FRA_SPORT_RANGE 1-9
+    "08000200" "0a030000"  # FRA_SRC 10.3.0.0
+)  # fmt: skip
+NEXTHOP = bytes.fromhex(
+    "02fd0000" "00000000" "08000100" "04000000"
+    "08000500" "02000000" "08000600" "0a010004"
+)  # fmt: skip
+GROUP = bytes.fromhex(
+    "00000000" "00000000" "08000100" "05000000" "06000300" "00000000"
+    "0c000200" "04000000" "02000000" "08000e00" "00000080"
+)  # fmt: skip
+LEARNED = bytes.fromhex(
+    "07000000" "04000000" "02000000"  # ndmsg: AF_BRIDGE, interface 4, REACHABLE
+    "0a000200" "ee2d1ae542da" "0000" "08000900" "02000000" "08000f00" "00000000"
+)  # fmt: skip
+TUNNELLED = bytes.fromhex(
+    "07000000" "05000000" "c0000201"
+    "0a000200" "020000000009" "0000" "08000100" "0a010007" "08000700" "08000000"
+)  # fmt: skip
+PROXY = bytes.fromhex("020000000200000000000801080001000a010009")
+NETCONF = bytes.fromhex(
+    "02000000" "08000100" "02000000" "08000200" "01000000" "08000300" "02000000"
+    "08000400" "00000000" "08000800" "00000000" "08000500" "01000000"
+    "08000600" "00000000"
+)  # fmt: skip
 BODIES = {
-    rtnl.RTM_NEWLINK: VETH,
-    rtnl.RTM_DELLINK: TAP,
-    rtnl.RTM_NEWADDR: IPV4,
-    rtnl.RTM_DELADDR: IPV6,
-    rtnl.RTM_NEWNEIGH: NEIGHBOR,
-    rtnl.RTM_NEWNSID: NSID,
+    link.RTM_NEWLINK: VETH,
+    link.RTM_DELLINK: TAP,
+    addr.RTM_NEWADDR: IPV4,
+    addr.RTM_DELADDR: IPV6,
+    neigh.RTM_NEWNEIGH: NEIGHBOR,
+    nsid.RTM_NEWNSID: NSID,
+    neigh.RTM_DELNEIGH: TUNNELLED,
+    route.RTM_NEWROUTE: TWO_WAYS,
+    route.RTM_DELROUTE: VIA_INET6,
+    rule.RTM_NEWRULE: RULE,
+    nexthop.RTM_NEWNEXTHOP: GROUP,
+    netconf.RTM_NEWNETCONF: NETCONF,
 }
 
 
@@ -64,7 +133,7 @@ def decoded(kind: int, body: bytes) -> rtnl.Value | None:
 
 
 def test_a_veth() -> None:
-    link = rtnl.Link(
+    row = link.Link(
         ifname="eth0",
         ifi_type=1,
         ifi_flags=0x11043,
@@ -76,57 +145,147 @@ def test_a_veth() -> None:
         link_netnsid=0,
         kind="veth",
     )
-    assert decoded(rtnl.RTM_NEWLINK, VETH) == rtnl.LinkMessage(2, link)
+    assert decoded(link.RTM_NEWLINK, VETH) == rtnl.Record("link", 2, row)
 
 
 def test_a_tap_with_names_of_any_octets() -> None:
-    message = decoded(rtnl.RTM_NEWLINK, TAP)
-    assert isinstance(message, rtnl.LinkMessage)
+    message = decoded(link.RTM_NEWLINK, TAP)
+    assert isinstance(message, rtnl.Record)
     assert message.row.kind == "tun"
     assert message.row.info == (("type", "tap"), ("owner", 1000), ("persist", 1))
     assert message.row.altnames == ("second", "\udcffx")
 
 
 def test_an_ipv4_address() -> None:
-    key = rtnl.AddrKey(2, 2, 24, "10.0.0.1", "10.0.0.1")
-    row = rtnl.Addr(ifa_flags=0x80, ifa_scope=0, label="eth0", broadcast="10.0.0.255")
-    assert decoded(rtnl.RTM_NEWADDR, IPV4) == rtnl.AddrMessage(key, row)
+    key = addr.AddrKey(2, 2, 24, "10.0.0.1", "10.0.0.1")
+    row = addr.Addr(ifa_flags=0x80, ifa_scope=0, label="eth0", broadcast="10.0.0.255")
+    assert decoded(addr.RTM_NEWADDR, IPV4) == rtnl.Record("addr", key, row)
 
 
 def test_an_ipv6_address_has_no_ifa_local() -> None:
-    key = rtnl.AddrKey(10, 2, 64, "fe80::1", "fe80::1")
-    row = rtnl.Addr(ifa_flags=0xC0, ifa_scope=253)
-    assert decoded(rtnl.RTM_NEWADDR, IPV6) == rtnl.AddrMessage(key, row)
+    key = addr.AddrKey(10, 2, 64, "fe80::1", "fe80::1")
+    row = addr.Addr(ifa_flags=0xC0, ifa_scope=253)
+    assert decoded(addr.RTM_NEWADDR, IPV6) == rtnl.Record("addr", key, row)
 
 
 def test_a_reachable_neighbor_is_shown_as_stale() -> None:
-    key = rtnl.NeighKey(2, 2, "10.0.0.2")
-    row = rtnl.Neigh("02:00:00:00:00:02", rtnl.NUD_STALE, 0)
-    assert decoded(rtnl.RTM_NEWNEIGH, NEIGHBOR) == rtnl.NeighMessage(key, row)
+    key = neigh.NeighKey(2, 2, "10.0.0.2")
+    row = neigh.Neigh("02:00:00:00:00:02", neigh.NUD_STALE, 0)
+    assert decoded(neigh.RTM_NEWNEIGH, NEIGHBOR) == rtnl.Record("neigh", key, row)
 
 
 def test_a_neighbor_that_does_not_answer_is_no_row() -> None:
     incomplete = NEIGHBOR[:8] + b"\x01\x00" + NEIGHBOR[10:]
-    message = decoded(rtnl.RTM_NEWNEIGH, incomplete)
-    assert isinstance(message, rtnl.NeighMessage)
+    message = decoded(neigh.RTM_NEWNEIGH, incomplete)
+    assert isinstance(message, rtnl.Record)
     assert message.row is None
 
 
 def test_a_namespace() -> None:
-    assert decoded(rtnl.RTM_NEWNSID, NSID) == rtnl.NsidMessage(5)
+    assert decoded(nsid.RTM_NEWNSID, NSID) == rtnl.NsidMessage(5)
+
+
+def record(kind: int, body: bytes) -> rtnl.Record:
+    value = decoded(kind, body)
+    assert isinstance(value, rtnl.Record)
+    return value
+
+
+def test_a_route_that_names_a_next_hop() -> None:
+    table, key, row = record(route.RTM_NEWROUTE, ROUTE)
+    assert (table, row) == ("route", route.Route(rtm_flags=0))
+    assert (key.dst, key.rtm_dst_len, key.rtm_table) == ("10.10.0.0", 16, 254)
+    assert (key.oif, key.gateway, key.nh_id, key.priority) == (2, "10.1.0.4", 4, 7)
+    assert (key.src, key.rtm_src_len) == ("0.0.0.0", 0)
+
+
+def test_a_route_with_two_ways() -> None:
+    key = record(route.RTM_NEWROUTE, TWO_WAYS).key
+    assert key.nexthops == (route.Hop(2, "10.1.0.2", 2), route.Hop(2, "10.1.0.3", 1))
+    assert (key.oif, key.gateway) == (None, None)
+
+
+def test_an_ipv4_route_by_way_of_an_ipv6_neighbor() -> None:
+    _, key, row = record(route.RTM_NEWROUTE, VIA_INET6)
+    assert (key.dst, key.gateway) == ("10.11.0.0", "fe80::9")
+    assert row.metrics == (("mtu", 1300),)
+
+
+def test_flags_of_a_route_are_no_part_of_which_route_it_is() -> None:
+    linkdown = ROUTE[:8] + b"\x10" + ROUTE[9:]
+    before, after = (record(route.RTM_NEWROUTE, body) for body in (ROUTE, linkdown))
+    assert before.key == after.key
+    assert after.row.rtm_flags == 16
+
+
+def test_a_copy_of_a_route_in_a_cache_is_nothing() -> None:
+    cloned = ROUTE[:9] + b"\x02" + ROUTE[10:]
+    assert decoded(route.RTM_NEWROUTE, cloned) is None
+
+
+def test_a_rule() -> None:
+    table, key, row = record(rule.RTM_NEWRULE, RULE)
+    assert (table, row) == ("rule", rule.Rule(protocol=0))
+    assert key == rule.RuleKey(
+        family=2, priority=32765, action=1, table=77, invert=False,
+        src="10.3.0.0", src_len=16, dst="0.0.0.0", dst_len=0, tos=0,
+        iifname="v1", fwmark=3, fwmask=7, sport_range=(1, 9),
+    )  # fmt: skip
+
+
+def test_a_next_hop_and_a_group_of_them() -> None:
+    one = nexthop.Nexthop(2, 253, 0, 0, oif=2, gateway="10.1.0.4")
+    assert record(104, NEXTHOP) == rtnl.Record("nexthop", nexthop.NexthopKey(4), one)
+    group = record(nexthop.RTM_NEWNEXTHOP, GROUP)
+    assert (group.key, group.row.group) == (nexthop.NexthopKey(5), ((4, 3),))
+
+
+def test_where_a_bridge_and_a_tunnel_send_to() -> None:
+    key = neigh.FdbKey(4, "ee:2d:1a:e5:42:da", None, None, None, 0)
+    assert record(28, LEARNED) == rtnl.Record("fdb", key, neigh.Fdb(2, master=2))
+    key = neigh.FdbKey(5, "02:00:00:00:00:09", None, "10.1.0.7", 8, neigh.NTF_SELF)
+    assert record(28, TUNNELLED).key == key
+
+
+def test_a_learned_entry_that_has_aged_is_the_same() -> None:
+    stale = LEARNED[:8] + b"\x04" + LEARNED[9:]
+    assert record(28, stale) == record(28, LEARNED)
+
+
+def test_group_addresses_that_a_device_listens_to_are_nothing() -> None:
+    group = TUNNELLED[:16] + b"\x33" + TUNNELLED[17:24]
+    assert decoded(neigh.RTM_NEWNEIGH, group) is None
+
+
+def test_what_the_kernel_is_a_proxy_for() -> None:
+    key = neigh.NeighKey(2, 2, "10.1.0.9", proxy=True)
+    assert record(28, PROXY) == rtnl.Record("neigh", key, neigh.Neigh(None, 0, 0))
+
+
+def test_settings_of_an_interface() -> None:
+    _, key, row = record(netconf.RTM_NEWNETCONF, NETCONF)
+    assert key == netconf.NetconfKey(2, 2)
+    assert (row.forwarding, row.rp_filter, row.proxy_neigh) == (1, 2, 1)
+
+
+def test_an_event_of_settings_tells_only_what_has_changed() -> None:
+    before = record(netconf.RTM_NEWNETCONF, NETCONF).row
+    told = netconf.Netconf(forwarding=0)
+    after = told.merged_into(before)
+    assert (after.forwarding, after.rp_filter, after.proxy_neigh) == (0, 2, 1)
 
 
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        (rtnl.RTM_DELLINK, b"\x07" + VETH[1:]),  # AF_BRIDGE: a port left its bridge
-        (rtnl.RTM_NEWLINK, VETH + bytes.fromhex("04000b00")),  # IFLA_WIRELESS
-        (rtnl.RTM_NEWNEIGH, b"\x07" + NEIGHBOR[1:]),  # the bridge's fdb
-        (rtnl.RTM_GETNEIGH, NEIGHBOR),  # the kernel asks for a neighbor
-        (rtnl.RTM_NEWADDR, b"\x81" + IPV4[1:]),  # no internet protocol
-        (24, b""),  # RTM_NEWROUTE: no table here
+        (link.RTM_DELLINK, b"\x07" + VETH[1:]),  # AF_BRIDGE: a port left its bridge
+        (link.RTM_NEWLINK, VETH + bytes.fromhex("04000b00")),  # IFLA_WIRELESS
+        (neigh.RTM_GETNEIGH, NEIGHBOR),  # the kernel asks for a neighbor
+        (addr.RTM_NEWADDR, b"\x81" + IPV4[1:]),  # no internet protocol
+        (route.RTM_NEWROUTE, b"\x1c" + ROUTE[1:]),  # MPLS
+        (36, b""),  # RTM_NEWQDISC: no table here
     ],
-    ids=["bridge port", "wireless", "fdb", "question", "family", "route"],
+    ids=["bridge port", "wireless", "question", "family", "mpls", "qdisc"],
 )
 def test_what_no_table_is_made_of_is_nothing(kind: int, body: bytes) -> None:
     assert decoded(kind, body) is None
@@ -135,16 +294,23 @@ def test_what_no_table_is_made_of_is_nothing(kind: int, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        (rtnl.RTM_NEWLINK, VETH[:15]),
-        (rtnl.RTM_NEWLINK, VETH[:16]),
-        (rtnl.RTM_NEWLINK, VETH[:16] + b"\xff\xff" + VETH[18:]),
-        (rtnl.RTM_NEWLINK, VETH + bytes.fromhex("060004000000")),
-        (rtnl.RTM_NEWADDR, IPV4[:8]),
-        (rtnl.RTM_NEWADDR, b"\x0a" + IPV4[1:]),
-        (rtnl.RTM_NEWNEIGH, NEIGHBOR[:12]),
-        (rtnl.RTM_NEWNSID, NSID[:4]),
+        (link.RTM_NEWLINK, VETH[:15]),
+        (link.RTM_NEWLINK, VETH[:16]),
+        (link.RTM_NEWLINK, VETH[:16] + b"\xff\xff" + VETH[18:]),
+        (link.RTM_NEWLINK, VETH + bytes.fromhex("060004000000")),
+        (addr.RTM_NEWADDR, IPV4[:8]),
+        (addr.RTM_NEWADDR, b"\x0a" + IPV4[1:]),
+        (neigh.RTM_NEWNEIGH, NEIGHBOR[:12]),
+        (nsid.RTM_NEWNSID, NSID[:4]),
+        (route.RTM_NEWROUTE, TWO_WAYS[:32] + b"\xff" + TWO_WAYS[33:]),
+        (route.RTM_NEWROUTE, VIA_INET6[:-12]),
+        (nexthop.RTM_NEWNEXTHOP, NEXTHOP[:8]),
+        (netconf.RTM_NEWNETCONF, NETCONF[:4]),
     ],
-    ids=["header", "no name", "length", "mtu", "no address", "ipv6", "no dst", "nsid"],
+    ids=[
+        *("header", "no name", "length", "mtu", "no address", "ipv6", "no dst"),
+        *("nsid", "hop", "via", "no id", "no ifindex"),
+    ],
 )
 def test_what_is_not_what_its_header_says_is_malformed(kind: int, body: bytes) -> None:
     with pytest.raises(rtnl.Malformed):
@@ -152,43 +318,43 @@ def test_what_is_not_what_its_header_says_is_malformed(kind: int, body: bytes) -
 
 
 def test_a_datagram_holds_messages_one_after_the_other() -> None:
-    one = rtnl.encode(rtnl.RTM_NEWADDR, 0, 7, IPV4)
-    two = rtnl.encode(rtnl.RTM_NEWNSID, 0, 7, NSID)
+    one = framing.encode(addr.RTM_NEWADDR, 0, 7, IPV4)
+    two = framing.encode(nsid.RTM_NEWNSID, 0, 7, NSID)
     assert list(rtnl.messages(one + two)) == [
-        rtnl.Message(rtnl.RTM_NEWADDR, 0, 7, IPV4),
-        rtnl.Message(rtnl.RTM_NEWNSID, 0, 7, NSID),
+        rtnl.Message(addr.RTM_NEWADDR, 0, 7, IPV4),
+        rtnl.Message(nsid.RTM_NEWNSID, 0, 7, NSID),
     ]
 
 
 @pytest.mark.parametrize("cut", [1, 15, 17])
 def test_a_datagram_that_is_cut_off_is_malformed(cut: int) -> None:
     with pytest.raises(rtnl.Malformed):
-        list(rtnl.messages(rtnl.encode(rtnl.RTM_NEWNSID, 0, 7, NSID)[:cut]))
+        list(rtnl.messages(framing.encode(nsid.RTM_NEWNSID, 0, 7, NSID)[:cut]))
 
 
 def test_an_error_says_what_the_kernel_says() -> None:
-    words = rtnl.attribute(rtnl.NLMSGERR_ATTR_MSG, b"ifindex can't be negative\0")
-    refused = rtnl.NLMSGHDR.pack(20, rtnl.RTM_GETLINK, 1, 7, 0)
-    flags = rtnl.NLM_F_CAPPED | rtnl.NLM_F_ACK_TLVS
-    body = rtnl.S32.pack(-22) + refused + words
-    message = rtnl.Message(rtnl.NLMSG_ERROR, flags, 7, body)
-    assert rtnl.error_of(message) == (22, "ifindex can't be negative")
+    words = framing.attribute(framing.NLMSGERR_ATTR_MSG, b"ifindex can't be negative\0")
+    refused = framing.NLMSGHDR.pack(20, link.RTM_GETLINK, 1, 7, 0)
+    flags = framing.NLM_F_CAPPED | framing.NLM_F_ACK_TLVS
+    body = framing.S32.pack(-22) + refused + words
+    message = rtnl.Message(framing.NLMSG_ERROR, flags, 7, body)
+    assert framing.error_of(message) == (22, "ifindex can't be negative")
 
 
 def test_an_error_repeats_the_request_unless_asked_not_to() -> None:
-    words = rtnl.attribute(rtnl.NLMSGERR_ATTR_MSG, b"no\0")
-    refused = rtnl.encode(rtnl.RTM_GETLINK, 1, 7, b"12345678")
-    body = rtnl.S32.pack(-1) + refused + words
-    message = rtnl.Message(rtnl.NLMSG_ERROR, rtnl.NLM_F_ACK_TLVS, 7, body)
-    assert rtnl.error_of(message) == (1, "no")
+    words = framing.attribute(framing.NLMSGERR_ATTR_MSG, b"no\0")
+    refused = framing.encode(link.RTM_GETLINK, 1, 7, b"12345678")
+    body = framing.S32.pack(-1) + refused + words
+    message = rtnl.Message(framing.NLMSG_ERROR, framing.NLM_F_ACK_TLVS, 7, body)
+    assert framing.error_of(message) == (1, "no")
 
 
 def tries_to_decode(datagram: bytes) -> None:
     """Ends in values, or in Malformed; pytest sees every other exception."""
     try:
         for message in rtnl.messages(datagram):
-            if message.type in (rtnl.NLMSG_ERROR, rtnl.NLMSG_DONE):
-                rtnl.error_of(message)
+            if message.type in (framing.NLMSG_ERROR, framing.NLMSG_DONE):
+                framing.error_of(message)
             rtnl.decode(message)
     except rtnl.Malformed:
         return
@@ -206,17 +372,17 @@ def test_a_damaged_message_is_a_value_or_malformed(
     body = bytearray(BODIES[kind])
     for at, octets in edits:
         body[at : at + len(octets)] = octets
-    tries_to_decode(rtnl.encode(kind, 0, 0, bytes(body[: end or None])))
+    tries_to_decode(framing.encode(kind, 0, 0, bytes(body[: end or None])))
 
 
 @settings(max_examples=2000, deadline=None)
 @given(
-    kind=st.sampled_from([*sorted(BODIES), rtnl.NLMSG_ERROR, rtnl.NLMSG_DONE]),
+    kind=st.sampled_from([*sorted(BODIES), framing.NLMSG_ERROR, framing.NLMSG_DONE]),
     flags=st.integers(0, 0xFFFF),
     body=st.binary(max_size=120),
 )
 def test_any_octets_are_a_value_or_malformed(
     kind: int, flags: int, body: bytes
 ) -> None:
-    tries_to_decode(rtnl.encode(kind, flags, 0, body))
+    tries_to_decode(framing.encode(kind, flags, 0, body))
     tries_to_decode(body)

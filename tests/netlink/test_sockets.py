@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.netlink import rtnl
+from controller.netlink.rtnl import addr, framing, link
 from controller.netlink.sockets import EventSocket, Lost, Refused, RequestSocket
 from tests.netlink.lab import Lab, inside, ip, new_lab
 
@@ -28,7 +29,7 @@ def lab() -> Iterator[Lab]:
 @contextlib.contextmanager
 def listening(lab: Lab, receive_buffer: int) -> Iterator[EventSocket]:
     with inside(lab.own):
-        events = EventSocket((rtnl.RTNLGRP_LINK,), receive_buffer)
+        events = EventSocket((link.RTNLGRP_LINK,), receive_buffer)
     with contextlib.closing(events):
         yield events
 
@@ -57,7 +58,7 @@ def aliases(events: EventSocket) -> list[int]:
         if received is None:
             return found
         for value in map(rtnl.decode, rtnl.messages(received[1])):
-            if isinstance(value, rtnl.LinkMessage) and value.row.ifalias:
+            if isinstance(value, rtnl.Record) and value.row.ifalias:
                 found.append(int(value.row.ifalias))
 
 
@@ -88,7 +89,7 @@ def test_draining_passes_over_losses(lab: Lab) -> None:
 
 def test_what_a_process_sends_us_is_not_believed(lab: Lab) -> None:
     """Root may write to any netlink socket."""
-    lie = rtnl.encode(rtnl.RTM_NEWLINK, 0, 0, rtnl.IFINFOMSG.pack(0, 1, 7, 0, 0))
+    lie = framing.encode(link.RTM_NEWLINK, 0, 0, link.IFINFOMSG.pack(0, 1, 7, 0, 0))
     with listening(lab, 1 << 20) as events:
         with inside(lab.own):
             liar = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
@@ -103,8 +104,8 @@ def test_a_namespace_without_that_number_is_gone_for_good(lab: Lab) -> None:
     """And the refusal has the words of the kernel."""
     with asking(lab) as requests:
         for kind, body in (
-            (rtnl.RTM_GETLINK, rtnl.get_link(target=77)),
-            (rtnl.RTM_GETADDR, rtnl.get_addr(target=77)),
+            (link.RTM_GETLINK, link.get_link(target=77)),
+            (addr.RTM_GETADDR, addr.get_addr(target=77)),
         ):
             with pytest.raises(Refused) as refused:
                 list(requests.dump(kind, body))
@@ -116,19 +117,19 @@ def test_a_dump_that_is_given_up_does_not_mix_with_the_next(lab: Lab) -> None:
     for number in range(60):  # more than one datagram holds
         ip("-n", lab.own, "link", "add", f"b{number}", "type", "bridge")
     with asking(lab) as requests:
-        dump = requests.dump(rtnl.RTM_GETLINK, rtnl.get_link())
+        dump = requests.dump(link.RTM_GETLINK, link.get_link())
         next(dump)
         dump.close()
-        rows = [row for rows in requests.dump(rtnl.RTM_GETADDR, rtnl.get_addr())
+        rows = [row for rows in requests.dump(addr.RTM_GETADDR, addr.get_addr())
                 for row in rows]  # fmt: skip
-        assert {row.type for row in rows} <= {rtnl.RTM_NEWADDR}
-        value = rtnl.decode(requests.ask(rtnl.RTM_GETLINK, rtnl.get_link(1)))
-        assert isinstance(value, rtnl.LinkMessage) and value.row.ifname == "lo"
+        assert {row.type for row in rows} <= {addr.RTM_NEWADDR}
+        value = rtnl.decode(requests.ask(link.RTM_GETLINK, link.get_link(1)))
+        assert isinstance(value, rtnl.Record) and value.row.ifname == "lo"
 
 
 def test_a_strict_socket_refuses_what_a_lax_one_ignores(lab: Lab) -> None:
     """A kernel that ignored IFA_TARGET_NETNSID would pass our addresses off as
     those of another namespace."""
-    body = rtnl.get_addr() + rtnl.attribute(99, b"1234")
+    body = addr.get_addr() + framing.attribute(99, b"1234")
     with asking(lab) as requests, pytest.raises(Refused):
-        list(requests.dump(rtnl.RTM_GETADDR, body))
+        list(requests.dump(addr.RTM_GETADDR, body))

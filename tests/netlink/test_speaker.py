@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from controller.netlink.output import Output
-from controller.netlink.rtnl import Link
+from controller.netlink.rtnl.link import Link
 from controller.netlink.speaker import Filter, Speaker
 from controller.netlink.tables import OWN, Interface, Scope
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.netlink.rtnl import Addr, AddrKey, Link
+from controller.netlink.rtnl.addr import Addr, AddrKey
+from controller.netlink.rtnl.link import Link
 from controller.netlink.tables import (
     NSIDS,
     OWN,
