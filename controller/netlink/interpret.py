@@ -151,8 +151,11 @@ def peer_nsid_as_before(old: Interface | None, new: Link) -> int | None:
     return old.link.link_netnsid if old and old.link.link == new.link else None
 
 
-def merged(old: Row, new: Netconf) -> Netconf:
-    return new.merged_into(old) if isinstance(old, Netconf) else new
+def merged(old: Row | None, new: Netconf) -> Netconf | None:
+    """None for a part of what was never told whole: it will be read."""
+    if isinstance(old, Netconf):
+        return new.merged_into(old)
+    return None if new.forwarding is None or new.proxy_neigh is None else new
 
 
 def put_or_drop(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 
 from controller.netlink import rtnl
 from controller.netlink.doors import SETTINGS, Between, Door, Doors, OwnDoors, nsid_of
@@ -193,5 +192,5 @@ def placed(link: Link, link_netnsid: int | None) -> Link:
     if not link.link:  # absent, or 0: half of a veth pair, a tunnel on no device
         if link.link is None and link.link_netnsid is None:
             return link
-        return replace(link, link=None, link_netnsid=None)
-    return replace(link, link_netnsid=link_netnsid)
+        return link._replace(link=None, link_netnsid=None)
+    return link._replace(link_netnsid=link_netnsid)

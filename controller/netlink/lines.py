@@ -26,7 +26,7 @@ from controller.netlink.tables import Change, Interface, Key, Namespace, Row, Sc
 VERSION = 1
 Object = dict[str, Any]
 
-LINK_FIELDS = tuple(Link.__dataclass_fields__)
+LINK_FIELDS = Link._fields
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -73,8 +73,8 @@ def value_of(row: Row) -> Object:
         return {"name": row.name, "kind": row.kind}
     value = {
         name: said
-        for name in row.__dataclass_fields__
-        if (said := getattr(row, name)) is not None and said != ()
+        for name, said in row._asdict().items()
+        if said is not None and said != ()
     }
     if "metrics" in value:
         value["metrics"] = dict(row.metrics)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import heapq
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -60,12 +59,14 @@ AUDIT_INTERVAL = 30.0  # seconds
 
 # What the kernel changes along with a table, and does not always tell: a link that goes
 # down takes IPv4 routes and neighbors along, an address those that lead through it, and
-# of a route that replaces others, or belongs to a next hop, only one may be told.
+# of a route that replaces others, or belongs to a next hop, only one may be told, and a
+# new default holds for every interface that was never given a value of its own.
 IMPLIED = {
     "link": ("neigh", "fdb", "route", "nexthop", "ipv4_conf"),
     "addr": ("neigh", "route"),
     "route": ("route",),
     "nexthop": ("nexthop", "route"),
+    "netconf": ("netconf",),
 }
 UNCERTAIN = (Lost, Refused, Interrupted, rtnl.Malformed)  # after these, read all again
 NOT_OURS = (errno.EACCES, errno.EPERM)
@@ -472,7 +473,7 @@ class Mirror:
             yield from tables.put(NSIDS, nsid, names.get(nsid, Namespace()))
         for (nsid, ifi_index), row in list(taps_in(tables)):
             holder = holders.get((nsid, ifi_index), "") if row.link.carrier else ""
-            held = replace(row, holder=holder)
+            held = row._replace(holder=holder)
             yield from tables.put(Scope("link", nsid), ifi_index, held)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from controller.netlink.rtnl.framing import text
@@ -22,8 +21,7 @@ class Ipv4ConfKey(NamedTuple):
     ifname: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ipv4Conf:
+class Ipv4Conf(NamedTuple):
     """What holds for an interface is the greater of its own value and that of "all".
 
     arp_accept    learn from ARP that nobody asked for: 0 no, 1 all, 2 same subnet
@@ -38,7 +36,7 @@ class Ipv4Conf:
     arp_ignore: int
 
 
-NAMES = tuple(field.name for field in fields(Ipv4Conf))
+NAMES = Ipv4Conf._fields
 
 
 def ipv4_conf(directory: int) -> Iterator[tuple[Ipv4ConfKey, Ipv4Conf]]:

@@ -6,7 +6,6 @@ A namespace is its nsid as seen from our own namespace; our own is -1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from controller.netlink import rtnl
@@ -27,8 +26,7 @@ TABLES = (*FOLLOWED, IPV4_CONF)  # in the order in which a picture is told
 RANK = {table: number for number, table in enumerate(TABLES)}
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(NamedTuple):
     """A network namespace other than our own, by the name people know it by.
 
     name  "" while it is unknown
@@ -40,8 +38,7 @@ class Namespace:
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(NamedTuple):
     """A row of table `link`: what rtnetlink says, and who holds a tap open.
 
     holder  "command[pid]" of the process behind a tun or tap device, "" if none or
@@ -180,6 +177,11 @@ class Tables:
 
     def become(self, fresh: Tables) -> Iterator[Change]:
         """Make everything equal to `fresh`: namespaces, then links, then the rest."""
+        if not self._rows:
+            self._rows, self._dependents = fresh._rows, fresh._dependents
+            self._leading = fresh._leading
+            yield from self.everything()
+            return
         for nsid in self.nsids():
             if nsid not in fresh.rows("nsid", OWN):
                 yield from self.drop_namespace(nsid)
@@ -277,7 +279,7 @@ def inherit(old: Row | None, new: Row) -> Row:
         return new if new.name else old
     if isinstance(new, Interface) and isinstance(old, Interface):
         held = old.holder and new.link.carrier and same_device(old.link, new.link)
-        return replace(new, holder=old.holder) if held else new
+        return new._replace(holder=old.holder) if held else new
     return new
 
 

@@ -31,6 +31,7 @@ from tests.support.wait import wait_until
 Json = dict[str, Any]
 PREFIX = "inm"
 ROOT = str(Path(__file__).resolve().parents[2])
+START = "import sys; from controller.netlink.helper import main; sys.exit(main())"
 SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
 COMMAND_LIMIT = 60.0  # seconds
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -116,13 +117,19 @@ def new_lab() -> Iterator[Lab]:
 class Reader:
     """A mirror in a namespace, and the tables that its lines add up to."""
 
-    def __init__(self, namespace: str, *options: str, before: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        namespace: str,
+        *options: str,
+        before: tuple[str, ...] = (),
+        without: str = "",
+    ):
         self.tables: dict[str, dict[tuple[Any, ...], Json]] = {}
         self.lines: list[Json] = []
         self._rest = b""
         self._process = subprocess.Popen(
-            ("ip", "netns", "exec", namespace, *before, sys.executable, "-m",
-             "controller.netlink", *options),
+            ("ip", "netns", "exec", namespace, *before, sys.executable, "-c",
+             f"{without}\n{START}", *options),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT,
         )  # fmt: skip
         assert self._process.stdout is not None
@@ -226,9 +233,12 @@ def frozen(value: Any) -> Any:
 
 @contextlib.contextmanager
 def reader(
-    namespace: str, *options: str, before: tuple[str, ...] = ()
+    namespace: str, *options: str, before: tuple[str, ...] = (), without: str = ""
 ) -> Iterator[Reader]:
-    process = Reader(namespace, *options, before=before)
+    """before   a command that starts the mirror, setpriv(1) for instance
+    without  Python statements that take something out of it
+    """
+    process = Reader(namespace, *options, before=before, without=without)
     try:
         yield process
     finally:

@@ -38,7 +38,7 @@ def blocks(language: str) -> list[str]:
 
 def test_every_field_is_explained() -> None:
     kinds = [name for fields in link.INFO_DATA.values() for name, _ in fields.values()]
-    names = {name for row in ROWS for name in row.__dataclass_fields__}
+    names = {name for row in ROWS for name in row._fields}
     fields = {name for key in KEYS for name in key._fields}
     rest = {*kinds, *tables.TABLES, "holder", "nsid", "ifi_index"}
     assert {*names, *fields, *rest} - CODE == set()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +61,7 @@ def test_a_namespace_takes_everything_along_and_is_last() -> None:
 def test_who_leads_to_an_interface_is_found_by_it() -> None:
     tables = filled((LINKS, 3, VETH))
     assert tables.leading_to((0, 7)) == ((OWN, 3),)
-    moved = replace(VETH, link=replace(VETH.link, link=9))
+    moved = VETH._replace(link=VETH.link._replace(link=9))
     assert list(tables.put(LINKS, 3, moved))
     assert tables.leading_to((0, 7)) == ()
     assert tables.leading_to((0, 9)) == ((OWN, 3),)
@@ -73,13 +71,13 @@ def test_who_leads_to_an_interface_is_found_by_it() -> None:
 
 def test_a_dump_knows_no_holder_and_does_not_take_it_away() -> None:
     tables = filled((LINKS, 4, TAP))
-    bare = replace(TAP, holder="")
+    bare = TAP._replace(holder="")
     assert list(tables.replace_scope(LINKS, {4: bare})) == []
 
 
 def test_a_tap_without_a_process_has_no_holder() -> None:
     tables = filled((LINKS, 4, TAP))
-    idle = Interface(replace(TAP.link, carrier=False))
+    idle = Interface(TAP.link._replace(carrier=False))
     [change] = tables.replace_scope(LINKS, {4: idle})
     assert change.row == idle
 

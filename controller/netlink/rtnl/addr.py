@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
@@ -42,8 +41,7 @@ class AddrKey(NamedTuple):
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Addr:
+class Addr(NamedTuple):
     """A protocol address."""
 
     ifa_flags: int

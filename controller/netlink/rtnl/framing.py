@@ -129,11 +129,18 @@ Fields = dict[int, tuple[str, Reader]]
 
 def read(fields: Fields, data: bytes, at: int = 0) -> dict[str, Any]:
     """The attributes from `at` on that `fields` names, read."""
-    return {
-        fields[kind][0]: fields[kind][1](value)
-        for kind, value in attributes(data, at)
-        if kind in fields
-    }
+    found: dict[str, Any] = {}
+    end = len(data)
+    unpack = NLATTR.unpack_from
+    while at + 4 <= end:
+        length, kind = unpack(data, at)
+        if length < 4 or at + length > end:
+            raise Malformed(f"nla_len {length} at {at} of {end} octets")
+        field = fields.get(kind & NLA_TYPE_MASK)
+        if field is not None:  # of forty attributes of a link, thirteen are
+            found[field[0]] = field[1](data[at + 4 : at + length])
+        at += (length + 3) & ~3
+    return found
 
 
 # --- errors -------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from controller.netlink.rtnl.framing import (
     S32,
@@ -54,8 +55,7 @@ OPERSTATES = (
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """An interface.
 
     ifname        any bytes but NUL, "/", ":" and white space, surrogateescape
@@ -165,18 +165,22 @@ INFO_DATA: dict[str, Fields] = {
 }
 
 
-def link_info(data: bytes) -> dict[str, object]:
+class LinkInfo(NamedTuple):
     """IFLA_LINKINFO: kind, slave_kind and what INFO_DATA knows of the kind."""
+
+    kind: str | None
+    slave_kind: str | None
+    info: tuple[tuple[str, int | str], ...]
+
+
+@lru_cache(maxsize=1024)  # most links of a host are alike in this
+def link_info(data: bytes) -> LinkInfo:
     nested = dict(attributes(data))
-    found: dict[str, object] = {}
-    if IFLA_INFO_KIND in nested:
-        found["kind"] = kind = text(nested[IFLA_INFO_KIND])
-        known = INFO_DATA.get(kind)
-        if known and IFLA_INFO_DATA in nested:
-            found["info"] = tuple(read(known, nested[IFLA_INFO_DATA]).items())
-    if IFLA_INFO_SLAVE_KIND in nested:
-        found["slave_kind"] = text(nested[IFLA_INFO_SLAVE_KIND])
-    return found
+    kind = text(nested[IFLA_INFO_KIND]) if IFLA_INFO_KIND in nested else None
+    slave = nested.get(IFLA_INFO_SLAVE_KIND)
+    known = INFO_DATA.get(kind or "", {})
+    info = read(known, nested.get(IFLA_INFO_DATA, b""))
+    return LinkInfo(kind, None if slave is None else text(slave), tuple(info.items()))
 
 
 def operstate(data: bytes) -> str:
@@ -203,7 +207,10 @@ FIELDS: Fields = {
     IFLA_GROUP: ("group", u32),
     IFLA_IFALIAS: ("ifalias", text),
     IFLA_PROP_LIST: ("altnames", alt_names),
+    IFLA_LINKINFO: ("linkinfo", link_info),
+    IFLA_WIRELESS: ("wireless", bytes),
 }
+NO_INFO = LinkInfo(None, None, ())
 
 
 # --- messages -----------------------------------------------------------------------
@@ -217,19 +224,13 @@ def decode(body: bytes) -> Record | None:
     family, ifi_type, index, flags, _ = IFINFOMSG.unpack_from(body)
     if family != 0:  # AF_BRIDGE: RTM_DELLINK means "left the bridge"
         return None
-    fields: dict[str, object] = {}
-    for kind, data in attributes(body, IFINFOMSG.size):
-        if kind in FIELDS:
-            name, reader = FIELDS[kind]
-            fields[name] = reader(data)
-        elif kind == IFLA_LINKINFO:
-            fields.update(link_info(data))
-        elif kind == IFLA_WIRELESS:
-            return None
+    fields = read(FIELDS, body, IFINFOMSG.size)
+    if "wireless" in fields:
+        return None
     if index <= 0 or "ifname" not in fields:
         raise Malformed(f"interface {index} has no name")
-    row = Link(ifi_type=ifi_type, ifi_flags=flags, **fields)  # type: ignore[arg-type]
-    return Record("link", index, row)
+    fields |= fields.pop("linkinfo", NO_INFO)._asdict()
+    return Record("link", index, Link(ifi_type=ifi_type, ifi_flags=flags, **fields))
 
 
 def get_link(ifi_index: int = 0, target: int | None = None) -> bytes:

@@ -6,7 +6,6 @@ linux/neighbour.h).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
@@ -40,8 +39,7 @@ class NeighKey(NamedTuple):
     proxy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Neigh:
+class Neigh(NamedTuple):
     """What the kernel believes of a neighbor that it can reach.
 
     lladdr     None of a proxy entry
@@ -72,8 +70,7 @@ class FdbKey(NamedTuple):
     ndm_flags: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fdb:
+class Fdb(NamedTuple):
     """What is known of that way.
 
     ndm_state  NUD_PERMANENT (the device's own address, or set by hand), NUD_NOARP

@@ -5,7 +5,6 @@ NETCONFA_*; linux/netconf.h).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, fields
 from socket import AF_INET, AF_INET6
 from typing import NamedTuple
 
@@ -36,8 +35,7 @@ class NetconfKey(NamedTuple):
     ifindex: int
 
 
-@dataclass(frozen=True, slots=True)
-class Netconf:
+class Netconf(NamedTuple):
     """Settings of /proc/sys/net/ipv4/conf and .../ipv6/conf that rtnetlink tells of.
 
     rp_filter    RFC 3704: 0 off, 1 strict, 2 loose
@@ -53,13 +51,8 @@ class Netconf:
 
     def merged_into(self, old: Netconf) -> Netconf:
         """An event tells what has changed, and nothing else."""
-        told = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Netconf(
-            **{
-                name: getattr(old, name) if value is None else value
-                for name, value in told.items()
-            }
-        )
+        told = {name: v for name, v in self._asdict().items() if v is not None}
+        return old._replace(**told)
 
 
 def decode(body: bytes) -> Record | None:

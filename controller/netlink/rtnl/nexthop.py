@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller.netlink.rtnl.framing import Malformed, attributes, ip, u32
@@ -24,8 +23,7 @@ class NexthopKey(NamedTuple):
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Nexthop:
+class Nexthop(NamedTuple):
     """One way, or a group of ways.
 
     group  id and weight of each member

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
@@ -84,8 +83,7 @@ class RouteKey(NamedTuple):
     nexthops: tuple[Hop, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """What may change of a route that stays the same.
 
     rtm_flags  RTNH_F_*: 1 dead, 4 onlink, 16 linkdown

@@ -5,7 +5,6 @@ linux/fib_rules.h).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
@@ -52,8 +51,7 @@ class RuleKey(NamedTuple):
     suppress_ifgroup: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What is not part of what it does.
 
     protocol  who added it, RTPROT_*: 2 the kernel, 3 at boot, 4 an administrator
