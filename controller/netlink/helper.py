@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import math
 import select
 import sys
@@ -22,6 +23,7 @@ from controller.netlink.speaker import Filter, Speaker
 from controller.netlink.tables import FOLLOWED, IPV4_CONF, TABLES, Change, Tables
 
 LONGEST_WAIT = 60.0  # seconds
+RARELY = 50_000, 20, 100  # collections of garbage: tables are large, and hold no cycles
 
 EPILOG = """\
 Each line is a JSON object: "new", "change" and "del" of rows, {"sync": N} when what was
@@ -108,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    gc.set_threshold(*RARELY)
     output = Output(sys.stdout.fileno() if options.fd is None else options.fd)
     only = Filter(options.table, options.namespace, options.interface)
     speaker = Speaker(output, only)

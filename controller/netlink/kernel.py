@@ -9,7 +9,6 @@ it a number of its own because a link elsewhere leads to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from controller.netlink import rtnl
 from controller.netlink.doors import SETTINGS, Between, Door, Doors, OwnDoors, nsid_of
@@ -22,9 +21,7 @@ from controller.netlink.tables import (
     IPV4_CONF,
     OWN,
     Interface,
-    Key,
     Namespace,
-    Row,
     Rows,
     Scope,
 )
@@ -119,7 +116,7 @@ class Kernel:
             return dict(ipv4_conf(self._settings(scope.nsid, between)))
         for _ in range(DUMP_ATTEMPTS):
             try:
-                return dict(self._read(scope, between))
+                return self._read(scope, between)
             except Interrupted:
                 between()
         raise Lost(f"table {scope.table} changed during {DUMP_ATTEMPTS} dumps")
@@ -130,28 +127,31 @@ class Kernel:
             self._inside.close()
             self._inside = None
 
-    def _read(self, scope: Scope, between: Between) -> list[tuple[Key, Row]]:
+    def _read(self, scope: Scope, between: Between) -> Rows:
         table = rtnl.TABLES[scope.table]
         asked = self._dumps
         if scope.nsid != OWN and not table.by_nsid:
             asked = self._enter(scope.nsid, between).asked
-        found: list[tuple[Key, Row]] = []
+        rows: Rows = {}
         for kind, body in table.dumps(target(scope.nsid)):
             for messages in asked.dump(kind, body):
-                for value in map(rtnl.decode, messages):
-                    if value is not None:
-                        found += self._row(scope, value)
+                for message in messages:
+                    self._keep(rows, scope, rtnl.decode(message))
                 between()
-        return found
+        return rows
 
-    def _row(self, scope: Scope, value: rtnl.Value) -> Iterator[tuple[Key, Row]]:
+    def _keep(self, rows: Rows, scope: Scope, value: rtnl.Value | None) -> None:
+        if value is None:
+            return
         if isinstance(value, rtnl.NsidMessage):
             if (ours := self.ours(value.nsid)) != OWN:
-                yield ours, Namespace()
-        elif isinstance(value.row, Link):
-            yield value.key, Interface(self._placed(scope.nsid, value.row))
-        elif value.table == scope.table and value.row is not None:
-            yield value.key, value.row
+                rows[ours] = Namespace()
+            return
+        table, key, row = value
+        if table == "link":
+            rows[key] = Interface(self._placed(scope.nsid, row))
+        elif row is not None:
+            rows[key] = row
 
     def _placed(self, nsid: int, link: Link) -> Link:
         """A dumped link of namespace `nsid` with `link_netnsid` filled in."""

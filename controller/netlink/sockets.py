@@ -172,15 +172,17 @@ class RequestSocket:
     def _rows(self, seq: int) -> Iterator[list[framing.Message]]:
         interrupted = False
         while self._running:
-            rows = []
+            rows, flags = [], 0
             for message in self._receive():
                 if message.seq != seq:
                     continue
-                if message.type in (framing.NLMSG_DONE, framing.NLMSG_ERROR):
-                    self._running = 0
-                interrupted |= bool(message.flags & framing.NLM_F_DUMP_INTR)
-                if accepted(message).type != framing.NLMSG_DONE:
+                flags |= message.flags
+                if message.type > framing.NLMSG_OVERRUN:
                     rows.append(message)
+                elif message.type in (framing.NLMSG_DONE, framing.NLMSG_ERROR):
+                    self._running = 0
+                    accepted(message)
+            interrupted |= bool(flags & framing.NLM_F_DUMP_INTR)
             yield rows
         if interrupted:
             raise Interrupted("NLM_F_DUMP_INTR")

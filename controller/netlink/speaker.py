@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from controller.netlink import lines
 from controller.netlink.output import Output
@@ -22,8 +21,7 @@ from controller.netlink.tables import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """What a reader wants to hear of; "" for an interface or a namespace means any.
 
     namespace  a name, or an nsid in decimal ("-1" for our own)

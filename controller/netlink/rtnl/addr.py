@@ -61,9 +61,9 @@ def decode(body: bytes) -> Record | None:
         raise Malformed(f"an address of interface {index} without an address")
     address = found.get(IFA_ADDRESS, found.get(IFA_LOCAL, b""))
     local = found.get(IFA_LOCAL, address)
-    key = AddrKey(
-        family, index, prefixlen, inet_ntop(family, local), inet_ntop(family, address)
-    )
+    here = inet_ntop(family, local)
+    there = here if local == address else inet_ntop(family, address)
+    key = AddrKey(family, index, prefixlen, here, there)
     return Record("addr", key, addr_row(family, flags, scope, found))
 
 

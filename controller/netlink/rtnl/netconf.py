@@ -5,6 +5,7 @@ NETCONFA_*; linux/netconf.h).
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from socket import AF_INET, AF_INET6
 from typing import NamedTuple
 
@@ -64,7 +65,13 @@ def decode(body: bytes) -> Record | None:
     if NETCONFA_IFINDEX not in found:
         raise Malformed("settings without NETCONFA_IFINDEX")
     key = NetconfKey(family, s32(found[NETCONFA_IFINDEX]))
-    return Record("netconf", key, Netconf(**read(FIELDS, body, NETCONFMSG.size)))
+    return Record("netconf", key, shared(**read(FIELDS, body, NETCONFMSG.size)))
+
+
+@lru_cache(maxsize=256)
+def shared(**told: int) -> Netconf:
+    """One value for the many interfaces that are set alike."""
+    return Netconf(**told)
 
 
 def dumps(target: int | None) -> tuple[Request, ...]:

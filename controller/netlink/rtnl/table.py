@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
@@ -35,8 +34,7 @@ Decoder = Callable[[bytes], Value | None]
 Request = tuple[int, bytes]  # RTM_GET* and its body
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """One table of rtnetlink.
 
     groups    RTNLGRP_* that tell of it
