@@ -92,5 +92,5 @@ def link_value(row: Interface) -> Object:
     if link.info:
         value["info"] = dict(link.info)
     if row.holder:
-        value["holder"] = row.holder
+        value["holder"] = value_of(row.holder)
     return value

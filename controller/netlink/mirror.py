@@ -472,7 +472,7 @@ class Mirror:
         for nsid in tables.nsids():
             yield from tables.put(NSIDS, nsid, names.get(nsid, Namespace()))
         for (nsid, ifi_index), row in list(taps_in(tables)):
-            holder = holders.get((nsid, ifi_index), "") if row.link.carrier else ""
+            holder = holders.get((nsid, ifi_index)) if row.link.carrier else None
             held = row._replace(holder=holder)
             yield from tables.put(Scope("link", nsid), ifi_index, held)
 

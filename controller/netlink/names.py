@@ -10,7 +10,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
+from controller.netlink.qemu import guest_mac
 from controller.netlink.rtnl.framing import text
 from controller.netlink.rtnl.nsid import (
     NETNSA_FD,
@@ -18,7 +20,7 @@ from controller.netlink.rtnl.nsid import (
     NETNSA_PID,
 )
 from controller.netlink.sockets import Refused
-from controller.netlink.tables import Namespace, Place
+from controller.netlink.tables import Holder, Namespace, Place
 
 NAMED = "/run/netns"  # where ip-netns(8) binds namespaces
 TUN_DEVICE = "/dev/net/tun"
@@ -28,6 +30,14 @@ RANKS = {"netns": 0, "mininet": 1, "container": 2, "process": 3}
 NsidOf = Callable[[tuple[int, int]], int]
 Between = Callable[[], object]
 Note = Callable[[str], None]
+
+
+class Held(NamedTuple):
+    """What a process holds of a tap: one descriptor for each queue."""
+
+    pid: int
+    ifname: str
+    fds: tuple[int, ...]
 
 
 class Labels:
@@ -53,8 +63,10 @@ class Labels:
             found |= self._by_process(rest, between)
         return found
 
-    def holders(self, taps: Mapping[Place, str], between: Between) -> dict[Place, str]:
-        """The "command[pid]" by interface, for interfaces (nsid, ifi_index) by name.
+    def holders(
+        self, taps: Mapping[Place, str], between: Between
+    ) -> dict[Place, Holder]:
+        """Who holds each interface, for interfaces (nsid, ifi_index) by name.
 
         fdinfo tells an interface's name and not its namespace: the one of the process
         is tried first, then a name that only one tap has.
@@ -64,14 +76,14 @@ class Labels:
         by_place = {(key[0], name): key for key, name in taps.items()}
         by_name = {name: key for key, name in taps.items()}
         unique = {n for n in by_name if list(taps.values()).count(n) == 1}
-        found: dict[Place, str] = {}
+        found: dict[Place, Holder] = {}
         users, refused = tap_users(between)
-        for pid, name in users:
-            key = by_place.get((self._nsid_of_pid(pid), name))
-            if key is None and name in unique:
-                key = by_name[name]
-            if key is not None:
-                found.setdefault(key, f"{command(pid)}[{pid}]")
+        for held in sorted(users):
+            key = by_place.get((self._nsid_of_pid(held.pid), held.ifname))
+            if key is None and held.ifname in unique:
+                key = by_name[held.ifname]
+            if key is not None and key not in found:
+                found[key] = holder(held)
         if refused and found.keys() != taps.keys():
             self._note(
                 "the processes behind some taps cannot be seen: needs CAP_SYS_PTRACE "
@@ -112,15 +124,15 @@ class Labels:
         return found
 
 
-def tap_users(between: Between) -> tuple[list[tuple[int, str]], bool]:
-    """Process and interface of each queue of a tun or tap device; and whether there
-    are processes whose files we may not see."""
-    found: list[tuple[int, str]] = []
+def tap_users(between: Between) -> tuple[list[Held], bool]:
+    """What processes hold of tun and tap devices; and whether there are processes whose
+    files we may not see."""
+    found: list[Held] = []
     refused = False
     for pid in processes():
         between()
         try:
-            found += ((pid, name) for name in taps_of(pid))
+            found += (Held(pid, *held) for held in taps_of(pid).items())
         except PermissionError:
             refused = True
         except (FileNotFoundError, ProcessLookupError):
@@ -132,13 +144,14 @@ def processes() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def taps_of(pid: int) -> list[str]:
-    """Names of the tun and tap devices that a process holds, once for each queue."""
-    found = []
+def taps_of(pid: int) -> dict[str, tuple[int, ...]]:
+    """The descriptors a process has of each tun or tap device, by its name."""
+    found: dict[str, tuple[int, ...]] = {}
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
             if os.readlink(f"/proc/{pid}/fd/{fd}") == TUN_DEVICE:
-                found += attached(read(f"/proc/{pid}/fdinfo/{fd}"))
+                for ifname in attached(read(f"/proc/{pid}/fdinfo/{fd}")):
+                    found[ifname] = (*found.get(ifname, ()), int(fd))
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM):
                 raise
@@ -151,16 +164,24 @@ def attached(fdinfo: bytes) -> list[str]:
     return [text(name) for name in names if name]
 
 
+def holder(held: Held) -> Holder:
+    pid, ifname, fds = held
+    return Holder(pid, command(pid), len(fds), guest_mac(argv(pid), ifname, fds))
+
+
 def process_name(pid: int) -> Namespace:
     """Mininet writes "mininet:h1" into the command line, runtimes into the cgroup."""
-    arguments = os.fsdecode(read(f"/proc/{pid}/cmdline")).split("\0")
-    for argument in arguments:
+    for argument in argv(pid):
         if argument.startswith("mininet:"):
             return Namespace(argument.removeprefix("mininet:"), "mininet")
     container = CONTAINER_ID.search(os.fsdecode(read(f"/proc/{pid}/cgroup")))
     if container:
         return Namespace(container[0][:12], "container")
     return Namespace(f"{command(pid)}[{pid}]", "process")
+
+
+def argv(pid: int) -> list[str]:
+    return os.fsdecode(read(f"/proc/{pid}/cmdline")).split("\0")
 
 
 def command(pid: int) -> str:

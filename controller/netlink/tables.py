@@ -38,15 +38,28 @@ class Namespace(NamedTuple):
     kind: str = ""
 
 
+class Holder(NamedTuple):
+    """The process behind a tun or tap device; of several the one with the lowest pid.
+
+    command    as in /proc/PID/comm: at most 15 octets
+    queues     how many descriptors it has open of this device
+    guest_mac  of the virtual machine, from the command line of its QEMU
+    """
+
+    pid: int
+    command: str
+    queues: int
+    guest_mac: str | None = None
+
+
 class Interface(NamedTuple):
     """A row of table `link`: what rtnetlink says, and who holds a tap open.
 
-    holder  "command[pid]" of the process behind a tun or tap device, "" if none or
-            unknown
+    holder  None if there is none, or it is unknown
     """
 
     link: Link
-    holder: str = ""
+    holder: Holder | None = None
 
 
 Key = Any  # int of a namespace or an interface; else a NamedTuple, its table's *Key

@@ -281,5 +281,9 @@ def link_change(key: Json, value: Json | None) -> Change:
         peer=value.get("link", 0),
         peer_nsid=value.get("link_netnsid"),
         master=value.get("master", 0),
-        holder=value.get("holder", ""),
+        holder=holder_text(value.get("holder")),
     )
+
+
+def holder_text(holder: Json | None) -> str:
+    return "" if holder is None else f"{holder['command']}[{holder['pid']}]"

@@ -6,20 +6,26 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.netlink.lab import Lab, Reader, ip, new_lab, reader
+from tests.netlink.lab import Json, Lab, Reader, ip, new_lab, reader
 
 pytestmark = pytest.mark.root
 
 HOLD = """
 import fcntl, os, struct, sys
-tun = os.open("/dev/net/tun", os.O_RDWR)
-fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", sys.argv[1].encode(), 0x1002))
+for queue in range({queues}):
+    tun = os.open("/dev/net/tun", os.O_RDWR)
+    request = struct.pack("16sH22x", sys.argv[1].encode(), {flags})
+    fcntl.ioctl(tun, 0x400454CA, request)  # TUNSETIFF
 print("attached", flush=True)
 sys.stdin.read()
-"""  # TUNSETIFF with IFF_TAP | IFF_NO_PI
+"""
+IFF_TAP, IFF_NO_PI, IFF_MULTI_QUEUE = 0x0002, 0x1000, 0x0100  # linux/if_tun.h
+ONE_QUEUE = HOLD.format(queues=1, flags=IFF_TAP | IFF_NO_PI)
+TWO_QUEUES = HOLD.format(queues=2, flags=IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE)
 
 
 @pytest.fixture
@@ -43,26 +49,28 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
             running.stdin.close()
 
 
-def holder_of(mirror: Reader, ifname: str) -> str:
+def holder_of(mirror: Reader, ifname: str) -> Json:
     row = mirror.link(-1, ifname)
-    return row.get("holder", "") if row else ""
+    return row.get("holder", {}) if row else {}
 
 
 def test_a_tap_is_held_by_the_process_behind_it(lab: Lab) -> None:
     ip("-n", lab.own, "tuntap", "add", "tap9", "mode", "tap")
     ip("-n", lab.own, "link", "set", "tap9", "up")
-    hold = lab.command(lab.own, sys.executable, "-c", HOLD, "tap9")
+    hold = lab.command(lab.own, sys.executable, "-c", ONE_QUEUE, "tap9")
     with reader(lab.own) as mirror:
         mirror.synced()
-        assert holder_of(mirror, "tap9") == ""
+        assert holder_of(mirror, "tap9") == {}
 
         with process(*hold) as user:
-            expected = f"[{user.pid}]"
-            mirror.wait(lambda: holder_of(mirror, "tap9").endswith(expected), "holder")
+            mirror.wait(lambda: holder_of(mirror, "tap9"), "holder")
+            command = Path(f"/proc/{user.pid}/comm").read_text().rstrip("\n")
+            expected = {"pid": user.pid, "command": command, "queues": 1}
+            assert holder_of(mirror, "tap9") == expected
             row = mirror.link(-1, "tap9")
             assert row and row["carrier"] and row["ifi_flags"] & 0x10000
 
-        mirror.wait(lambda: holder_of(mirror, "tap9") == "", "no holder")
+        mirror.wait(lambda: holder_of(mirror, "tap9") == {}, "no holder")
         row = mirror.link(-1, "tap9")
         assert row and not row["carrier"] and not row["ifi_flags"] & 0x10000
 
@@ -71,7 +79,7 @@ def test_the_carrier_of_a_tap_is_told_before_its_holder(lab: Lab) -> None:
     """A look through /proc must not delay the news."""
     ip("-n", lab.own, "tuntap", "add", "tap9", "mode", "tap")
     ip("-n", lab.own, "link", "set", "tap9", "up")
-    hold = lab.command(lab.own, sys.executable, "-c", HOLD, "tap9")
+    hold = lab.command(lab.own, sys.executable, "-c", ONE_QUEUE, "tap9")
     with reader(lab.own) as mirror, process(*hold):
         mirror.synced().wait(lambda: holder_of(mirror, "tap9"), "holder")
 
@@ -84,15 +92,31 @@ def test_the_carrier_of_a_tap_is_told_before_its_holder(lab: Lab) -> None:
 
 def test_a_tap_that_lives_as_long_as_its_process_is_complete(lab: Lab) -> None:
     """The kernel tells of it before its queue is attached, and not again."""
-    hold = lab.command(lab.own, sys.executable, "-c", HOLD, "tap7")
+    hold = lab.command(lab.own, sys.executable, "-c", ONE_QUEUE, "tap7")
     with reader(lab.own) as mirror:
         mirror.synced()
         with process(*hold) as user:
-            expected = f"[{user.pid}]"
-            mirror.wait(lambda: holder_of(mirror, "tap7").endswith(expected), "holder")
+            mirror.wait(lambda: holder_of(mirror, "tap7"), "holder")
+            assert holder_of(mirror, "tap7")["pid"] == user.pid
             row = mirror.link(-1, "tap7")
             assert row and (row["carrier"], row["info"]["type"]) == (True, "tap")
         mirror.wait(lambda: not mirror.link(-1, "tap7"), "it is gone")
+
+
+def test_the_guest_behind_a_tap_is_known_by_the_command_line_of_its_qemu(
+    lab: Lab,
+) -> None:
+    """Here by the descriptor, as libvirt tells it; the first that opens is 3."""
+    backend = ("-netdev", "tap,fds=3:4,id=n0")
+    card = ("-device", "virtio-net-pci,netdev=n0,mac=52:54:00:00:00:07")
+    program = (sys.executable, "-c", TWO_QUEUES, "tap5")
+    hold = lab.command(lab.own, *program, *backend, *card)
+    with reader(lab.own) as mirror, process(*hold) as user:
+        mirror.synced().wait(lambda: holder_of(mirror, "tap5"), "holder")
+        found = holder_of(mirror, "tap5")
+
+    assert (found["pid"], found["queues"]) == (user.pid, 2)
+    assert found["guest_mac"] == "52:54:00:00:00:07"
 
 
 def test_a_mininet_host_has_the_name_of_its_shell(lab: Lab) -> None:

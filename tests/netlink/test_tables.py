@@ -11,6 +11,7 @@ from controller.netlink.tables import (
     NSIDS,
     OWN,
     Change,
+    Holder,
     Interface,
     Key,
     Namespace,
@@ -21,7 +22,9 @@ from controller.netlink.tables import (
 
 LINKS, ADDRS = Scope("link", OWN), Scope("addr", OWN)
 VETH = Interface(Link("v", 1, 0x1003, link=7, link_netnsid=0, kind="veth"))
-TAP = Interface(Link("t", 1, 0x1003, carrier=True, kind="tun"), holder="qemu[7]")
+TAP = Interface(
+    Link("t", 1, 0x1003, carrier=True, kind="tun"), holder=Holder(7, "qemu", 1)
+)
 A1 = AddrKey(2, 3, 24, "10.0.0.1", "10.0.0.1")
 ADDR = Addr(0x80, 0)
 
@@ -71,7 +74,7 @@ def test_who_leads_to_an_interface_is_found_by_it() -> None:
 
 def test_a_dump_knows_no_holder_and_does_not_take_it_away() -> None:
     tables = filled((LINKS, 4, TAP))
-    bare = TAP._replace(holder="")
+    bare = TAP._replace(holder=None)
     assert list(tables.replace_scope(LINKS, {4: bare})) == []
 
 

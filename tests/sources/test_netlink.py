@@ -133,6 +133,21 @@ def test_a_reset_is_a_new_picture() -> None:
     assert len(told.of(KernelSynced)) == 2
 
 
+def test_the_holder_of_a_tap_is_told_by_command_and_pid() -> None:
+    told = Told()
+    tap = (
+        b'{"op":"new","table":"link","key":{"nsid":-1,"ifi_index":6},"value":'
+        b'{"ifname":"t","ifi_type":1,"ifi_flags":65539,"kind":"tun",'
+        b'"holder":{"pid":7,"command":"qemu","queues":1}}}\n'
+    )
+    session(told).hear(tap + b'{"sync":1}\n')
+    [synced] = told.events
+    assert isinstance(synced, KernelSynced)
+    [link] = synced.facts
+    assert isinstance(link, Link)
+    assert link.holder == "qemu[7]"
+
+
 @pytest.mark.parametrize(
     "line", [b"{\n", b"[]\n", b'{"op":"new"}\n', b'{"op":"new","table":"link"}\n']
 )
