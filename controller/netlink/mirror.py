@@ -466,9 +466,9 @@ class Mirror:
         self, tables: Tables, between: Callable[[], object]
     ) -> Iterator[Change]:
         """Find the names of namespaces and the holders of taps."""
-        names = self._labels.namespaces(frozenset(tables.nsids()), between)
         taps = {place: row.link.ifname for place, row in taps_in(tables, carrier=True)}
-        holders = self._labels.holders(taps, between)
+        wanted = frozenset(tables.nsids())
+        names, holders = self._labels.look(wanted, taps, between)
         for nsid in tables.nsids():
             yield from tables.put(NSIDS, nsid, names.get(nsid, Namespace()))
         for (nsid, ifi_index), row in list(taps_in(tables)):

@@ -39,7 +39,7 @@ class Namespace(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """The process behind a tun or tap device; of several the one with the lowest pid.
+    """The process behind a tun or tap device; of several the one seen first.
 
     command    as in /proc/PID/comm: at most 15 octets
     queues     how many descriptors it has open of this device

@@ -25,6 +25,7 @@ sys.stdin.read()
 """
 IFF_TAP, IFF_NO_PI, IFF_MULTI_QUEUE = 0x0002, 0x1000, 0x0100  # linux/if_tun.h
 ONE_QUEUE = HOLD.format(queues=1, flags=IFF_TAP | IFF_NO_PI)
+MULTI_QUEUE = HOLD.format(queues=1, flags=IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE)
 TWO_QUEUES = HOLD.format(queues=2, flags=IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE)
 
 
@@ -101,6 +102,47 @@ def test_a_tap_that_lives_as_long_as_its_process_is_complete(lab: Lab) -> None:
             row = mirror.link(-1, "tap7")
             assert row and (row["carrier"], row["info"]["type"]) == (True, "tap")
         mirror.wait(lambda: not mirror.link(-1, "tap7"), "it is gone")
+
+
+def test_a_tap_that_was_moved_is_known_by_its_name(lab: Lab) -> None:
+    """Its process stays where it was made; the kernel tells the name, not where."""
+    lab.veth("a1", lab.own, "eth0", lab.h1)
+    hold = lab.command(lab.h1, sys.executable, "-c", ONE_QUEUE, "tap4")
+    with process(*hold) as user:
+        ip("-n", lab.h1, "link", "set", "tap4", "netns", lab.own)
+        ip("-n", lab.own, "link", "set", "tap4", "up")
+        with reader(lab.own) as mirror:
+            mirror.synced().wait(lambda: holder_of(mirror, "tap4"), "holder")
+            assert holder_of(mirror, "tap4")["pid"] == user.pid
+
+
+def test_taps_of_the_same_name_elsewhere_have_other_holders(lab: Lab) -> None:
+    """As the "ovs-netdev" of each ovs-vswitchd.  h1 is connected, h2 is not."""
+    lab.veth("a1", lab.own, "eth0", lab.h1)
+    with contextlib.ExitStack() as stack:
+        pids = {}
+        for namespace in (lab.h2, lab.h1, lab.own):
+            hold = lab.command(namespace, sys.executable, "-c", ONE_QUEUE, "tap3")
+            pids[namespace] = stack.enter_context(process(*hold)).pid
+            ip("-n", namespace, "link", "set", "tap3", "up")
+        with reader(lab.own) as mirror:
+            mirror.synced().wait(lambda: holder_of(mirror, "tap3"), "holder")
+            assert holder_of(mirror, "tap3")["pid"] == pids[lab.own]
+            far = mirror.link(mirror.nsid(lab.h1), "tap3")
+            assert far and far["holder"]["pid"] == pids[lab.h1]
+
+
+def test_of_two_holders_the_first_counts_as_long_as_it_holds_the_tap(lab: Lab) -> None:
+    program = (sys.executable, "-c", MULTI_QUEUE, "tap2")
+    ip("-n", lab.own, "tuntap", "add", "tap2", "mode", "tap", "multi_queue")
+    ip("-n", lab.own, "link", "set", "tap2", "up")
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(process(*lab.command(lab.own, *program)))
+        other = stack.enter_context(process(*lab.command(lab.own, *program)))
+        with reader(lab.own) as mirror:
+            mirror.synced().wait(lambda: holder_of(mirror, "tap2"), "holder")
+            found = holder_of(mirror, "tap2")
+            assert (found["pid"], found["queues"]) == (min(first.pid, other.pid), 1)
 
 
 def test_the_guest_behind_a_tap_is_known_by_the_command_line_of_its_qemu(
