@@ -17,7 +17,7 @@ from controller.netlink.rtnl.link import RTM_GETLINK, get_link
 from controller.netlink.rtnl.neigh import NeighKey
 from controller.netlink.sockets import Interrupted, RequestSocket
 from controller.netlink.tables import OWN, Change, Interface, Scope
-from tests.netlink.lab import Lab, inside, ip, new_lab
+from tests.netlink.lab import Lab, inside, ip, ip_json, new_lab
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.root
@@ -135,6 +135,7 @@ def addresses(mirror: Mirror) -> set[str]:
 def test_an_audit_of_a_quiet_host_finds_nothing(
     lab: Lab, ear: Ear, mirror: Mirror
 ) -> None:
+    wait_until(lambda: dad_is_over(lab.own) and dad_is_over(lab.h1), why="addresses")
     run(mirror, lambda: mirror.deadline() == AUDIT_INTERVAL, until=10.0)
     said = len(ear.changes)
     run(
@@ -144,6 +145,13 @@ def test_an_audit_of_a_quiet_host_finds_nothing(
     )
     assert ear.audits == []
     assert ear.changes[said:] == []
+
+
+def dad_is_over(namespace: str) -> bool:
+    """Its one interface has a link-local address that nobody else has (RFC 4862)."""
+    rows = ip_json("-n", namespace, "-6", "addr", "show", "up")
+    addresses = [address for row in rows for address in row["addr_info"]]
+    return bool(addresses) and not any(a.get("tentative") for a in addresses)
 
 
 def test_neighbors_of_other_namespaces_are_heard(
