@@ -48,6 +48,10 @@ class Closed(Refused):
     """
 
 
+class KeeperGone(OSError):
+    """The doorkeeper has ended, or does not answer."""
+
+
 class Door(NamedTuple):
     """sock      NETLINK_ROUTE, made inside
     settings  descriptor of the directory SETTINGS as it is inside
@@ -209,13 +213,14 @@ class Doorkeeper:
             os.waitpid(self._pid, 0)
 
     def open(self, nsid: int, between: Between) -> Door:
-        """Raises OSError if the doorkeeper has ended: then we had better end, too."""
-        self._socket.send(REQUEST.pack(nsid))
-        self._wait(between)
-        data, fds, _, _ = socket.recv_fds(self._socket, ANSWER.size, 2)
-        if len(data) != ANSWER.size:
-            raise ConnectionError("the process that opens namespaces has ended")
-        (code,) = ANSWER.unpack(data)
+        """Raises KeeperGone, too: then we had better end."""
+        try:
+            self._socket.send(REQUEST.pack(nsid))
+            self._wait(between)
+            data, fds, _, _ = socket.recv_fds(self._socket, ANSWER.size, 2)
+            (code,) = ANSWER.unpack(data)
+        except (ConnectionError, TimeoutError, struct.error) as error:
+            raise KeeperGone("isat-doors, which opens namespaces, is gone") from error
         if code:
             raise Closed(code, os.strerror(code))
         return Door(socket.socket(fileno=fds[0]), fds[1])
@@ -226,7 +231,7 @@ class Doorkeeper:
         while not poll.poll(LOOK):
             between()
             if time.monotonic() > deadline:
-                raise TimeoutError("the process that opens namespaces does not answer")
+                raise TimeoutError
 
 
 def keep_doors(asked: socket.socket) -> None:

@@ -1,0 +1,225 @@
+"""The tables that can be read only inside a namespace, of this one and of others."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.netlink.lab import Lab, Reader, ip, new_lab, reader
+
+pytestmark = pytest.mark.root
+
+STABLE = 3000  # entries that nobody touches while others come and go
+# What is taken out of the mirror to see whether it is missed.
+BELIEVE_TORN_DUMPS = """
+from controller.netlink import mirror
+mirror.is_torn = lambda fresh, scope: False
+"""
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with new_lab() as lab:
+        lab.veth("a1", lab.own, "eth0", lab.h1)
+        yield lab
+
+
+def keys(mirror: Reader, table: str, namespace: int | None) -> list[tuple[Any, ...]]:
+    return [key[1:] for key in mirror.tables.get(table, {}) if key[0] == namespace]
+
+
+def has(mirror: Reader, table: str, namespace: int | None, *fields: Any) -> bool:
+    """There is a row whose key has all of these fields."""
+    return any({*fields} <= {*key} for key in keys(mirror, table, namespace))
+
+
+def lacks(mirror: Reader, table: str, namespace: int | None, *fields: Any) -> bool:
+    return not has(mirror, table, namespace, *fields)
+
+
+def setting(lab: Lab, namespace: str, path: str, value: int) -> None:
+    subprocess.run(
+        lab.command(namespace, "sysctl", "-q", f"net/ipv4/conf/{path}={value}"),
+        check=True, timeout=30,
+    )  # fmt: skip
+
+
+def test_an_address_that_is_added_shows_with_the_routes_it_brings(lab: Lab) -> None:
+    with reader(lab.own) as mirror:
+        h1 = mirror.synced().nsid(lab.h1)
+        for namespace, nsid, link in ((lab.own, -1, "a1"), (lab.h1, h1, "eth0")):
+            ip("-n", namespace, "addr", "add", "10.1.0.1/24", "dev", link)
+            for dst, length in (("10.1.0.0", 24), ("10.1.0.1", 32), ("10.1.0.255", 32)):
+                mirror.wait(partial(has, mirror, "route", nsid, dst, length), dst)
+
+            ip("-n", namespace, "addr", "del", "10.1.0.1/24", "dev", link)
+            mirror.wait(partial(lacks, mirror, "route", nsid, "10.1.0.0", 24), "none")
+
+
+def test_a_route_goes_with_the_carrier_it_needs_although_no_event_says_so(
+    lab: Lab,
+) -> None:
+    ip("-n", lab.h1, "addr", "add", "10.1.0.1/24", "dev", "eth0")
+    ip("-n", lab.h1, "route", "add", "10.9.0.0/16", "via", "10.1.0.9")
+    with reader(lab.own) as mirror:
+        h1 = mirror.synced().nsid(lab.h1)
+        assert has(mirror, "route", h1, "10.9.0.0", 16)
+        ip("-n", lab.h1, "link", "set", "eth0", "down")
+        mirror.wait(lambda: not has(mirror, "route", h1, "10.9.0.0", 16), "no route")
+
+
+def test_rules_and_next_hops_of_a_namespace_come_and_go(lab: Lab) -> None:
+    ip("-n", lab.h1, "addr", "add", "10.1.0.1/24", "dev", "eth0")
+    with reader(lab.own) as mirror:
+        h1 = mirror.synced().nsid(lab.h1)
+        rule = ("from", "10.3.0.0/16", "table", "77")
+        hop = ("id", "4", "via", "10.1.0.4", "dev", "eth0")
+        ip("-n", lab.h1, "rule", "add", *rule)
+        ip("-n", lab.h1, "nexthop", "add", *hop)
+        mirror.wait(lambda: has(mirror, "rule", h1, "10.3.0.0", 77), "the rule")
+        mirror.wait(lambda: has(mirror, "nexthop", h1, 4), "the next hop")
+        ip("-n", lab.h1, "rule", "del", *rule)
+        ip("-n", lab.h1, "nexthop", "del", "id", "4")
+        mirror.wait(lambda: not has(mirror, "rule", h1, "10.3.0.0", 77), "no rule")
+        mirror.wait(lambda: not has(mirror, "nexthop", h1, 4), "no next hop")
+
+
+def test_what_the_kernel_is_a_proxy_for_is_told(lab: Lab) -> None:
+    """In the snapshot: there is no event, the audit finds later ones."""
+    ip("-n", lab.h1, "neigh", "add", "proxy", "10.1.0.9", "dev", "eth0")
+    with reader(lab.own, "--once", "--table", "nsid,neigh") as mirror:
+        mirror.finish()
+    assert has(mirror, "neigh", mirror.nsid(lab.h1), "10.1.0.9", True)
+
+
+def test_a_default_that_is_set_holds_for_interfaces_that_never_were(lab: Lab) -> None:
+    """The kernel tells of the default alone."""
+    with reader(lab.own) as mirror:
+        h1 = mirror.synced().nsid(lab.h1)
+        [key] = [k for k in keys(mirror, "netconf", h1) if k[0] == 2 and k[1] > 1]
+        assert mirror.tables["netconf"][h1, *key]["proxy_neigh"] == 0
+        setting(lab, lab.h1, "default/proxy_arp", 1)
+        mirror.wait(
+            lambda: mirror.tables["netconf"][h1, *key]["proxy_neigh"] == 1, "proxy_arp"
+        )
+
+
+def test_how_arp_is_answered_is_read_when_it_is_asked_for(lab: Lab) -> None:
+    setting(lab, lab.h1, "eth0/arp_ignore", 1)
+    setting(lab, lab.h1, "all/arp_announce", 2)
+    with reader(lab.own, "--once", "--table", "nsid,ipv4_conf") as mirror:
+        mirror.finish()
+    h1, rows = mirror.nsid(lab.h1), mirror.tables["ipv4_conf"]
+    assert rows[h1, "eth0"] == {
+        "arp_accept": 0, "arp_announce": 0, "arp_filter": 0, "arp_ignore": 1,
+    }  # fmt: skip
+    assert rows[h1, "all"]["arp_announce"] == 2
+    assert rows[-1, "a1"]["arp_ignore"] == 0
+
+
+def test_nobody_is_told_how_arp_is_answered_unasked(lab: Lab) -> None:
+    with reader(lab.own, "--once") as mirror:
+        mirror.finish()
+    assert "ipv4_conf" not in mirror.tables
+
+
+def test_where_a_bridge_has_learned_a_station_is_told(lab: Lab) -> None:
+    ip("-n", lab.own, "link", "add", "br0", "type", "bridge")
+    ip("-n", lab.own, "link", "set", "br0", "up")
+    ip("-n", lab.own, "link", "set", "a1", "master", "br0")
+    with reader(lab.own) as mirror:
+        h1 = mirror.synced().nsid(lab.h1)
+        eth0 = mirror.link(h1, "eth0")
+        assert eth0
+        ip("-n", lab.h1, "addr", "add", "10.1.0.1/24", "dev", "eth0")
+        ask = ("arping", "-c", "1", "-w", "1", "-I", "eth0", "10.1.0.2")
+        subprocess.run(lab.command(lab.h1, *ask), capture_output=True, timeout=30)
+        mirror.wait(lambda: has(mirror, "fdb", -1, eth0["address"]), "its address")
+
+
+def test_only_what_an_interface_is_about_passes_its_filter(lab: Lab) -> None:
+    ip("-n", lab.h1, "addr", "add", "10.1.0.1/24", "dev", "eth0")
+    ip("-n", lab.h1, "rule", "add", "iif", "eth0", "table", "77")
+    ip("-n", lab.h1, "rule", "add", "iif", "other", "table", "78")
+    with reader(lab.own, "--once", "--interface", "eth0") as mirror:
+        mirror.finish()
+    [(nsid, _)] = mirror.tables["link"]
+    assert has(mirror, "route", nsid, "10.1.0.0", 24)
+    assert not has(mirror, "route", nsid, "127.0.0.0")
+    assert [key[3] for key in keys(mirror, "rule", nsid)] == [77]
+    assert {key[2] for key in mirror.tables["netconf"]} == {
+        key[1] for key in mirror.tables["link"]
+    }
+
+
+# --- dumps that lack rows ----------------------------------------------------------
+
+
+def batch(lines: list[str], directory: Path, name: str) -> str:
+    path = directory / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return str(path)
+
+
+def entry(number: int, group: int) -> str:
+    return f"02:00:{group:02x}:00:{number >> 8:02x}:{number & 255:02x}"
+
+
+def churn(lab: Lab, mirror: Reader, directory: Path) -> set[str]:
+    """Stable entries that were said to be gone while others came and went."""
+    others = [
+        f"fdb {verb} {entry(n, 2)} dev a1 master static"
+        for n in range(500) for verb in ("add", "del")
+    ] * 60  # fmt: skip
+    command = ("bridge", "-n", lab.own, "-batch", batch(others, directory, "churn"))
+    said = len(mirror.lines)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as busy:
+        number = 0
+        while busy.poll() is None:  # each of these has the fdb read again
+            number += 1
+            ip("-n", lab.own, "link", "set", "a1", "alias", f"n{number}")
+            mirror.pump()
+    mirror.wait(lambda: not has_churned(mirror), "an end of the churn")
+    gone = [line["key"]["lladdr"] for line in mirror.lines[said:]
+            if line.get("op") == "del" and line["table"] == "fdb"]  # fmt: skip
+    return {lladdr for lladdr in gone if lladdr.startswith("02:00:01")}
+
+
+def has_churned(mirror: Reader) -> bool:
+    return any(key[2].startswith("02:00:02") for key in mirror.tables["fdb"])
+
+
+@pytest.fixture
+def filled(lab: Lab, tmp_path: Path) -> Lab:
+    """A bridge with many entries that stay."""
+    ip("-n", lab.own, "link", "add", "br0", "type", "bridge")
+    ip("-n", lab.own, "link", "set", "a1", "master", "br0")
+    stable = [f"fdb add {entry(n, 1)} dev a1 master static" for n in range(STABLE)]
+    subprocess.run(
+        ("bridge", "-n", lab.own, "-batch", batch(stable, tmp_path, "stable")),
+        check=True, timeout=60,
+    )  # fmt: skip
+    return lab
+
+
+def test_what_a_torn_dump_lacks_is_not_said_to_be_gone(
+    filled: Lab, tmp_path: Path
+) -> None:
+    with reader(filled.own, "--table", "fdb") as mirror:
+        mirror.synced()
+        assert churn(filled, mirror, tmp_path) == set()
+        assert sum(key[2].startswith("02:00:01") for key in mirror.tables["fdb"]) == (
+            STABLE
+        )
+
+
+def test_a_mirror_that_believes_torn_dumps_says_so(filled: Lab, tmp_path: Path) -> None:
+    """The test before this one can see."""
+    with reader(filled.own, "--table", "fdb", without=BELIEVE_TORN_DUMPS) as mirror:
+        mirror.synced()
+        assert any(churn(filled, mirror, tmp_path) for _ in range(10))
