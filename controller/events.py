@@ -18,6 +18,8 @@ from flows.view import (
     LinkKey,
     Namespace,
     NamespaceKey,
+    Neighbor,
+    NeighborKey,
     Port,
 )
 
@@ -155,8 +157,8 @@ class FrameIgnored:
 
 # --- the kernel of this host ------------------------------------------------------
 
-KernelKey = LinkKey | AddressKey | NamespaceKey
-KernelFact = Link | Address | Namespace
+KernelKey = LinkKey | AddressKey | NamespaceKey | NeighborKey
+KernelFact = Link | Address | Namespace | Neighbor
 
 
 @dataclass(frozen=True, slots=True)

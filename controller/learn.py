@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import TypeVar, cast
 
 from immutables import Map
@@ -27,6 +28,7 @@ from flows.fabric import fabric
 from flows.memo import remember_last
 from flows.network import Domain, FarEnds, is_unicast, kernel_stations
 from flows.view import (
+    NEIGHBORS_MAX,
     OWN_NAMESPACE,
     Address,
     AddressKey,
@@ -37,6 +39,8 @@ from flows.view import (
     LinkKey,
     Namespace,
     NamespaceKey,
+    Neighbor,
+    NeighborKey,
     Port,
     PortKey,
     Station,
@@ -302,6 +306,8 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
     links = {f.key: f for f in picture.facts if isinstance(f, Link)}
     addresses = {f.key: f for f in picture.facts if isinstance(f, Address)}
     namespaces = {f.key: f for f in picture.facts if isinstance(f, Namespace)}
+    rows = (f for f in picture.facts if isinstance(f, Neighbor))
+    neighbors = {f.key: f for f in islice(rows, NEIGHBORS_MAX)}
     lost = (key for key in view.links if key not in links)
     changes = [*((key, None) for key in lost), *links.items()]
     after = replace(
@@ -309,6 +315,7 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
         links=same_or(view.links, Map(links.items())),
         addresses=same_or(view.addresses, Map(addresses.items())),
         namespaces=same_or(view.namespaces, Map(namespaces.items())),
+        neighbors=same_or(view.neighbors, Map(neighbors.items())),
     )
     after = without_dead_carriers(without_strays(view, after), changes)
     return without_echoes(after, after.stations)
@@ -321,6 +328,7 @@ def same_or(old: T, new: T) -> T:
 
 def from_kernel_changes(view: View, event: KernelChanged) -> View:
     links, addresses, namespaces = view.links, view.addresses, view.namespaces
+    neighbors = view.neighbors
     for key, fact in event.changes:
         match key:
             case LinkKey():
@@ -329,7 +337,16 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
                 addresses = changed(addresses, key, fact)
             case NamespaceKey():
                 namespaces = changed(namespaces, key, fact)
-    after = replace(view, links=links, addresses=addresses, namespaces=namespaces)
+            case NeighborKey():
+                if key in neighbors or len(neighbors) < NEIGHBORS_MAX:
+                    neighbors = changed(neighbors, key, fact)
+    after = replace(
+        view,
+        links=links,
+        addresses=addresses,
+        namespaces=namespaces,
+        neighbors=neighbors,
+    )
     after = without_dead_carriers(without_strays(view, after), event.changes)
     return without_echoes(after, after.stations)
 
@@ -337,6 +354,8 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
 def changed(table: Map[K, V], key: K, fact: KernelFact | None) -> Map[K, V]:
     if fact is None:
         return table.delete(key) if key in table else table
+    if table.get(key) == fact:  # the row has changed in what is no fact to us
+        return table
     return table.set(key, cast(V, fact))
 
 

@@ -25,6 +25,7 @@ from flows.view import LOCAL_PORT, IPAddress, Link, Port, View, crowds_of
 VERSION = 1
 MARK = "isat_view"
 INDEXES = {"crowds"}
+LLADDRS = {"lladdr", "guest_lladdr"}
 
 RANGES = {
     "datapath_id": (0, (1 << 64) - 1),
@@ -176,7 +177,7 @@ def refuse_impossible(kind: Any, name: str, value: object, where: str) -> None:
         if not least <= value <= most:
             raise DocumentError(where, f"{value} is not within {least} to {most}")
     empty = value == "" and kind in WITHOUT_LLADDR
-    if name == "lladdr" and not empty and not LLADDR.fullmatch(str(value)):
+    if name in LLADDRS and not empty and not LLADDR.fullmatch(str(value)):
         hint = 'write six octets in lower case, as "02:00:00:00:00:01"'
         raise DocumentError(where, f"{value!a:.40} is no link-layer address", hint)
 

@@ -12,6 +12,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     links        rtnetlink     interfaces of all namespaces within reach
     addresses    rtnetlink     protocol addresses of these interfaces
     namespaces   rtnetlink     the names people know the namespaces by
+    neighbors    rtnetlink     what the interfaces' own neighbor tables say of others
     stations     packets       where a link-layer address was heard, and what it claims
     bindings     configuration what the operator vouches for
     limits       configuration how much of what is heard is kept
@@ -30,6 +31,7 @@ IPAddress = IPv4Address | IPv6Address
 OWN_NAMESPACE = -1  # NETNSA_NSID_NOT_ASSIGNED, linux/net_namespace.h
 LOCAL_PORT = 0xFFFFFFFE  # OFPP_LOCAL, OpenFlow 1.3, 7.2.1
 LAST_PORT = 0xFFFFFF00  # OFPP_MAX
+NEIGHBORS_MAX = 65_536  # rows of the kernel's neighbor tables that are kept
 
 
 class PortKey(NamedTuple):
@@ -48,6 +50,14 @@ class LinkKey(NamedTuple):
 
 class AddressKey(NamedTuple):
     """One protocol address of one interface."""
+
+    nsid: int
+    ifindex: int
+    ip: IPAddress
+
+
+class NeighborKey(NamedTuple):
+    """One neighbor of one interface."""
 
     nsid: int
     ifindex: int
@@ -108,6 +118,24 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """What one end of a tunnel is told of both ends; nothing if it is no tunnel.
+
+    local, remote  underlay addresses; "" or "flow" where they are not fixed
+    key            VNI or the like, as a decimal number; "flow" if each flow sets it
+    port           UDP destination, 0 for tunnels without
+    """
+
+    local: str = ""
+    remote: str = ""
+    key: str = ""
+    port: int = 0
+
+
+NO_TUNNEL = Tunnel()
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
     """A row of OVSDB's Interface table that has an OpenFlow port.
 
@@ -118,6 +146,7 @@ class Interface:
     row      uuid of the row: a port that was re-created has another
     deaf     ovs-vswitchd no longer receives from it: its kernel interface was deleted
              and made again by the same name, or went to another namespace and back
+    tunnel   options:local_ip, remote_ip, key and dst_port
     """
 
     datapath_id: int
@@ -128,6 +157,7 @@ class Interface:
     peer: str = ""
     row: str = ""
     deaf: bool = False
+    tunnel: Tunnel = NO_TUNNEL
 
     @property
     def key(self) -> PortKey:
@@ -138,15 +168,18 @@ class Interface:
 class Link:
     """A kernel interface (rtnetlink(7), struct ifinfomsg, linux/if_link.h).
 
-    nsid       namespace it is in
-    kind       IFLA_INFO_KIND: "veth", "tun", "bridge", ... or ""
-    lladdr     IFLA_ADDRESS, six octets, or "" where the device has none
-    up         IFF_UP: the administrator wants it
-    lower_up   IFF_LOWER_UP: it has carrier
-    peer       IFLA_LINK: ifindex of the other end (veth) or the device below, 0 if none
-    peer_nsid  the namespace of `peer`, IFLA_LINK_NETNSID; None if it cannot be told
-    master     ifindex of the bridge or bond it is enslaved to, 0 if none
-    holder     "command[pid]" of the process that holds a tap open, "" if unknown
+    nsid           namespace it is in
+    kind           IFLA_INFO_KIND: "veth", "tun", "bridge", ... or ""
+    lladdr         IFLA_ADDRESS, six octets, or "" where the device has none
+    up             IFF_UP: the administrator wants it
+    lower_up       IFF_LOWER_UP: it has carrier
+    peer           IFLA_LINK: ifindex of the other end (veth) or the device below, or 0
+    peer_nsid      the namespace of `peer`, IFLA_LINK_NETNSID; None if nobody can tell
+    master         ifindex of the bridge or bond it is enslaved to, 0 if none
+    holder         "command[pid]" of the process that holds a tap open, "" if unknown
+    guest_lladdr   the address of the machine behind a tap, "" if unknown
+    tunnel         of a vxlan: its ends
+    filters_vlans  a bridge that keeps VLANs apart (IFLA_BR_VLAN_FILTERING)
     """
 
     nsid: int
@@ -160,6 +193,9 @@ class Link:
     peer_nsid: int | None = None
     master: int = 0
     holder: str = ""
+    guest_lladdr: str = ""
+    tunnel: Tunnel = NO_TUNNEL
+    filters_vlans: bool = False
 
     @property
     def key(self) -> LinkKey:
@@ -183,6 +219,28 @@ class Address:
     @property
     def key(self) -> AddressKey:
         return AddressKey(self.nsid, self.ifindex, self.ip)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A row of the ARP or neighbor cache of a kernel interface (linux/neighbour.h).
+
+    nsid, ifindex  the interface that has the row, not the neighbor's
+    lladdr         what it takes for the neighbor's address, six octets
+    permanent      NUD_PERMANENT: somebody has written it, nobody has heard it
+    router         NTF_ROUTER: the neighbor says that it is one (RFC 4861, 4.4)
+    """
+
+    nsid: int
+    ifindex: int
+    ip: IPAddress
+    lladdr: str
+    permanent: bool = False
+    router: bool = False
+
+    @property
+    def key(self) -> NeighborKey:
+        return NeighborKey(self.nsid, self.ifindex, self.ip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +336,7 @@ class View:
     links: Map[LinkKey, Link] = field(default_factory=Map)
     addresses: Map[AddressKey, Address] = field(default_factory=Map)
     namespaces: Map[NamespaceKey, Namespace] = field(default_factory=Map)
+    neighbors: Map[NeighborKey, Neighbor] = field(default_factory=Map)
     stations: Map[StationKey, Station] = field(default_factory=Map)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()

@@ -19,6 +19,7 @@ from flows.view import (
     Limits,
     Link,
     Namespace,
+    Neighbor,
     Port,
     Station,
     View,
@@ -28,7 +29,18 @@ from flows.view import (
 S1, S2, S3 = 1, 2, 3  # datapath_id
 H1, H2, H3 = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3))
 
-Fact = Port | Bridge | Interface | Link | Address | Namespace | Station | Fixed | Limits
+Fact = (
+    Port
+    | Bridge
+    | Interface
+    | Link
+    | Address
+    | Namespace
+    | Neighbor
+    | Station
+    | Fixed
+    | Limits
+)
 
 TABLE_OF = {
     Port: "ports",
@@ -36,6 +48,7 @@ TABLE_OF = {
     Link: "links",
     Address: "addresses",
     Namespace: "namespaces",
+    Neighbor: "neighbors",
     Station: "stations",
 }
 

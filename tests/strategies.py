@@ -37,8 +37,10 @@ from flows.view import (
     Limits,
     Link,
     Namespace,
+    Neighbor,
     Port,
     Station,
+    Tunnel,
     View,
     crowds_of,
 )
@@ -221,6 +223,8 @@ bridges = st.builds(
     st.lists(st.just("tcp:127.0.0.1:6653"), max_size=2).map(tuple),
     st.booleans(),
 )
+underlays = st.sampled_from(["", "flow", "192.0.2.1", "192.0.2.2"])
+tunnels = st.builds(Tunnel, underlays, underlays, st.sampled_from(["0", "7"]))
 interfaces = st.builds(
     Interface,
     datapath_ids,
@@ -230,13 +234,14 @@ interfaces = st.builds(
     st.sampled_from(["", "internal", "patch", "vxlan"]),
     ifnames,
     st.just("") | st.uuids().map(str),
+    tunnel=tunnels,
 )
 links = st.builds(
     Link,
     nsids,
     ifindexes,
     ifnames,
-    kind=st.sampled_from(["", "veth", "tun", "bridge"]),
+    kind=st.sampled_from(["", "veth", "tun", "bridge", "macvlan", "vxlan"]),
     lladdr=lladdrs,
     up=st.booleans(),
     lower_up=st.booleans(),
@@ -244,11 +249,23 @@ links = st.builds(
     peer_nsid=st.none() | nsids,
     master=st.integers(0, 6),
     holder=st.sampled_from(["", "qemu[42]"]),
+    guest_lladdr=lladdrs,
+    tunnel=tunnels,
+    filters_vlans=st.booleans(),
 )
 link_addresses = st.builds(
     Address, nsids, ifindexes, addresses, st.integers(0, 32), st.booleans()
 )
 namespaces = st.builds(Namespace, nsids, ifnames)
+neighbors = st.builds(
+    Neighbor,
+    nsids,
+    ifindexes,
+    addresses,
+    stations_lladdrs,
+    st.booleans(),
+    st.booleans(),
+)
 claims = st.lists(
     st.builds(Claim, addresses, seconds), max_size=3, unique_by=lambda claim: claim.ip
 ).map(tuple)
@@ -277,6 +294,7 @@ def views(draw: DrawFn) -> View:
         links=draw(tables(links, lambda row: row.key)),
         addresses=draw(tables(link_addresses, lambda row: row.key)),
         namespaces=draw(tables(namespaces, lambda row: row.key)),
+        neighbors=draw(tables(neighbors, lambda row: row.key)),
         stations=heard,
         crowds=crowds_of(heard),
         bindings=draw(bindings),

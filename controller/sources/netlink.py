@@ -29,9 +29,20 @@ from controller.events import (
     KernelLost,
     KernelSynced,
 )
-from flows.view import Address, AddressKey, Link, LinkKey, Namespace, NamespaceKey
+from flows.view import (
+    NO_TUNNEL,
+    Address,
+    AddressKey,
+    Link,
+    LinkKey,
+    Namespace,
+    NamespaceKey,
+    Neighbor,
+    NeighborKey,
+    Tunnel,
+)
 
-TABLES = "link,addr,nsid"
+TABLES = "link,addr,neigh,nsid"
 READ_SIZE = 64 * 1024  # octets; some 300 rows, then other threads have their turn
 LINE_MAX = 1024 * 1024  # octets; a link with 500 alternative names has 60 thousand
 BACKOFF, BACKOFF_MAX = 0.1, 5.0  # seconds before the helper is started again
@@ -42,6 +53,10 @@ WHY_MAX = 2000  # octets of its standard error that are read
 
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000  # linux/if.h
 IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40  # linux/if_addr.h
+AF_INET, AF_INET6 = 2, 10
+NUD_PERMANENT, NTF_ROUTER = 0x80, 0x80  # linux/neighbour.h
+NUD_NEWS = 0x02 | 0x04 | 0x08 | 0x10 | NUD_PERMANENT  # REACHABLE to PROBE: has a lladdr
+OCTETS = len("02:00:00:00:00:01")
 
 # The helper needs the standard library, and this package behind it.
 START = (
@@ -246,6 +261,8 @@ class Session:
             yield nsid, None if value is None else Namespace(*nsid, value["name"])
         elif said["table"] == "addr":
             yield self._address_change(key, value)
+        elif said["table"] == "neigh":
+            yield from neighbor_change(key, value)
 
     def _address_change(self, key: Json, value: Json | None) -> Change:
         """The kernel may hold an address twice, with other prefixes or peers: it is
@@ -269,21 +286,54 @@ def link_change(key: Json, value: Json | None) -> Change:
     place = LinkKey(key["nsid"], key["ifi_index"])
     if value is None:
         return place, None
-    address = value.get("address", "")
+    address, holder = value.get("address", ""), value.get("holder", {})
+    info = value.get("info", {})
     return place, Link(
         nsid=place.nsid,
         ifindex=place.ifindex,
         ifname=value["ifname"],
         kind=value.get("kind", ""),
-        lladdr=address if len(address) == len("02:00:00:00:00:01") else "",
+        lladdr=address if len(address) == OCTETS else "",
         up=bool(value["ifi_flags"] & IFF_UP),
         lower_up=bool(value["ifi_flags"] & IFF_LOWER_UP),
         peer=value.get("link", 0),
         peer_nsid=value.get("link_netnsid"),
         master=value.get("master", 0),
-        holder=holder_text(value.get("holder")),
+        holder=holder_text(holder),
+        guest_lladdr=holder.get("guest_mac", ""),
+        tunnel=tunnel_of(info) if value.get("kind") == "vxlan" else NO_TUNNEL,
+        filters_vlans=bool(info.get("vlan_filtering")),
     )
 
 
-def holder_text(holder: Json | None) -> str:
-    return "" if holder is None else f"{holder['command']}[{holder['pid']}]"
+def holder_text(holder: Json) -> str:
+    """The process behind a tap."""
+    return f"{holder['command']}[{holder['pid']}]" if holder else ""
+
+
+def tunnel_of(info: Json) -> Tunnel:
+    return Tunnel(
+        local=info.get("local") or info.get("local6") or "",
+        remote=info.get("group") or info.get("group6") or "",
+        key=str(info.get("id", 0)),
+        port=info.get("port", 0),
+    )
+
+
+def neighbor_change(key: Json, value: Json | None) -> Iterator[Change]:
+    """Proxy entries are about us, and entries for groups about nobody."""
+    if key.get("proxy") or key["ndm_family"] not in (AF_INET, AF_INET6):
+        return
+    place = NeighborKey(key["nsid"], key["ndm_ifindex"], ip_address(key["dst"]))
+    if place.ip.is_multicast:
+        return
+    yield place, None if value is None else neighbor(place, value)
+
+
+def neighbor(place: NeighborKey, value: Json) -> Neighbor | None:
+    """None while the kernel does not know where the neighbor is, or no longer."""
+    lladdr, state = value.get("lladdr", ""), value["ndm_state"]
+    if len(lladdr) != OCTETS or not state & NUD_NEWS:
+        return None
+    router = bool(value.get("ndm_flags", 0) & NTF_ROUTER)
+    return Neighbor(*place, lladdr, bool(state & NUD_PERMANENT), router)

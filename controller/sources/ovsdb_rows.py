@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from controller import adoption
 from controller.adoption import Change, Settings, Value
-from flows.view import LOCAL_PORT, Bridge, Interface
+from flows.view import LOCAL_PORT, NO_TUNNEL, Bridge, Interface, Tunnel
 
 Row = Any
 Transaction = Any  # of ovs.db.idl
@@ -22,6 +22,7 @@ OVS_LOCAL = 65534  # OFPP_LOCAL as OpenFlow 1.0 writes it, and OVSDB with it
 LAST_REQUEST = 65279  # the highest ofport_request that the schema allows
 HEALING = "isat-healing"  # key in external_ids: a heal is under way; what to restore
 USERSPACE = "netdev"  # datapath_type
+UDP_PORTS = {"vxlan": 4789, "geneve": 6081}  # RFC 7348, RFC 8926
 MAPS = ("other_config", "external_ids")
 SETS = ("protocols",)
 
@@ -123,6 +124,21 @@ def interface_of(row: Row, datapath_id: int) -> Interface | None:
         type="" if is_system(row.type) else row.type,
         peer=row.options.get("peer", "") if row.type == "patch" else "",
         row=str(row.uuid),
+        tunnel=tunnel_of(row),
+    )
+
+
+def tunnel_of(row: Row) -> Tunnel:
+    """options of ovs-vswitchd.conf.db(5), "Tunnel Options"; only tunnels have these."""
+    options = row.options
+    if "remote_ip" not in options:
+        return NO_TUNNEL
+    port = options.get("dst_port", "")
+    return Tunnel(
+        local=options.get("local_ip", ""),
+        remote=options["remote_ip"],
+        key=options.get("key") or options.get("in_key") or "0",
+        port=int(port) if port.isdecimal() else UDP_PORTS.get(row.type, 0),
     )
 
 

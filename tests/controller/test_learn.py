@@ -16,11 +16,13 @@ from controller.events import (
 )
 from controller.learn import learn
 from flows.view import (
+    NEIGHBORS_MAX,
     OWN_NAMESPACE,
     Bridge,
     Claim,
     Limits,
     LinkKey,
+    Neighbor,
     PortKey,
     Station,
     StationKey,
@@ -215,3 +217,30 @@ def test_a_station_claims_no_more_addresses_than_are_kept() -> None:
 def test_the_old_view_is_untouched() -> None:
     learn(LAB, arp("10.0.0.1"), now=5.0)
     assert not LAB.stations
+
+
+def test_neighbors_come_and_go_with_the_kernels_word() -> None:
+    row = Neighbor(0, 101, IP("10.0.0.9"), H2)
+    view = learn(View(), KernelChanged(((row.key, row),)), 1.0)
+    assert dict(view.neighbors) == {row.key: row}
+    assert learn(view, KernelSynced((row,)), 2.0) == view
+    assert not learn(view, KernelChanged(((row.key, None),)), 3.0).neighbors
+    assert not learn(view, KernelSynced(()), 3.0).neighbors
+
+
+def test_a_row_that_is_as_before_leaves_its_table_as_it_is() -> None:
+    """Stages of the computation are remembered by the identity of their tables."""
+    view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
+    again = tuple((key, fact) for key, fact in view.links.items())
+    assert learn(view, KernelChanged(again), 1.0).links is view.links
+
+
+def test_the_table_of_neighbors_is_bounded() -> None:
+    def row(number: int) -> Neighbor:
+        return Neighbor(0, 1, IP(number), H1)
+
+    full = KernelSynced(tuple(map(row, range(1, NEIGHBORS_MAX + 9))))
+    view = learn(View(), full, 1.0)
+    assert len(view.neighbors) == NEIGHBORS_MAX
+    one_more = row(NEIGHBORS_MAX + 99)
+    assert learn(view, KernelChanged(((one_more.key, one_more),)), 2.0) == view

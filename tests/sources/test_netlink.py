@@ -19,7 +19,17 @@ import pytest
 from controller.events import Event, KernelChanged, KernelLost, KernelSynced
 from controller.sources import netlink
 from controller.sources.netlink import Garbled, Netlink, Session
-from flows.view import Address, AddressKey, Link, LinkKey, Namespace, NamespaceKey
+from flows.view import (
+    Address,
+    AddressKey,
+    Link,
+    LinkKey,
+    Namespace,
+    NamespaceKey,
+    Neighbor,
+    NeighborKey,
+    Tunnel,
+)
 from tests.netlink.lab import Lab, ip, new_lab
 from tests.support.wait import wait_until
 
@@ -124,6 +134,74 @@ def test_an_address_may_not_be_usable(flags: int) -> None:
     assert not told.facts[A1].usable
 
 
+def link(kind: str, **fields: object) -> bytes:
+    value = {"ifname": "x0", "ifi_flags": 0x10003, "kind": kind, **fields}
+    key = {"nsid": -1, "ifi_index": 6}
+    said = {"op": "new", "table": "link", "key": key, "value": value}
+    return json.dumps(said).encode() + b"\n"
+
+
+def heard_link(kind: str, **fields: object) -> Link:
+    told = Told()
+    session(told).hear(link(kind, **fields) + SYNC)
+    found = told.facts[LinkKey(-1, 6)]
+    assert isinstance(found, Link)
+    return found
+
+
+def test_the_process_behind_a_tap_may_be_known_with_its_guest() -> None:
+    qemu = {"pid": 812, "command": "qemu", "guest_mac": "52:54:00:aa:00:01"}
+    tap = heard_link("tun", holder=qemu)
+    assert (tap.holder, tap.guest_lladdr) == ("qemu[812]", "52:54:00:aa:00:01")
+    other = heard_link("tun", holder={"pid": 9, "command": "cat", "queues": 1})
+    assert (other.holder, other.guest_lladdr) == ("cat[9]", "")
+
+
+def test_a_vxlan_tells_its_ends_and_a_bridge_whether_it_filters() -> None:
+    info = {"id": 7, "group": "192.0.2.2", "local": "192.0.2.1", "port": 4789}
+    vxlan = heard_link("vxlan", info=info)
+    assert vxlan.tunnel == Tunnel("192.0.2.1", "192.0.2.2", "7", 4789)
+    assert heard_link("bridge", info={"vlan_filtering": 1}).filters_vlans
+    assert not heard_link("bridge", info={"vlan_filtering": 0}).filters_vlans
+
+
+N1 = NeighborKey(0, 2, ip_address("10.0.0.9"))
+
+
+def neigh(op: str, *, ip: str = "10.0.0.9", **fields: object) -> bytes:
+    key: dict[str, object] = {"nsid": 0, "ndm_family": 2, "ndm_ifindex": 2, "dst": ip}
+    if "proxy" in fields:
+        key["proxy"] = fields.pop("proxy")
+    said: dict[str, object] = {"op": op, "table": "neigh", "key": key}
+    if op != "del":
+        value = {"lladdr": "02:00:00:00:00:09", "ndm_state": 4, "ndm_flags": 0}
+        said["value"] = value | fields
+    return json.dumps(said).encode() + b"\n"
+
+
+def test_a_neighbor_is_a_fact_of_the_interface_that_has_it() -> None:
+    told = Told()
+    listening = session(told)
+    listening.hear(neigh("new", proxy=False) + SYNC)
+    assert told.facts[N1] == Neighbor(*N1, "02:00:00:00:00:09")
+    listening.hear(neigh("change", ndm_state=0x80, ndm_flags=0x80))
+    assert told.facts[N1] == Neighbor(*N1, "02:00:00:00:00:09", True, True)
+    listening.hear(neigh("del"))
+    assert told.facts == {}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"ip": "224.0.0.5"}, {"proxy": True}, {"ndm_state": 0x20}, {"lladdr": ""}],
+    ids=["group", "proxy", "failed", "unknown"],
+)
+def test_what_says_nothing_of_a_neighbor_is_no_fact(fields: dict[str, Any]) -> None:
+    told = Told()
+    listening = session(told)
+    listening.hear(SYNC + neigh("new", **fields))
+    assert told.facts == {}
+
+
 def test_a_reset_is_a_new_picture() -> None:
     told = Told()
     listening = session(told)
@@ -131,21 +209,6 @@ def test_a_reset_is_a_new_picture() -> None:
     listening.hear(addr("new", 16) + b'{"reset":true}\n' + NSID + b'{"sync":1}\n')
     assert [*told.facts] == [NamespaceKey(0)]
     assert len(told.of(KernelSynced)) == 2
-
-
-def test_the_holder_of_a_tap_is_told_by_command_and_pid() -> None:
-    told = Told()
-    tap = (
-        b'{"op":"new","table":"link","key":{"nsid":-1,"ifi_index":6},"value":'
-        b'{"ifname":"t","ifi_type":1,"ifi_flags":65539,"kind":"tun",'
-        b'"holder":{"pid":7,"command":"qemu","queues":1}}}\n'
-    )
-    session(told).hear(tap + b'{"sync":1}\n')
-    [synced] = told.events
-    assert isinstance(synced, KernelSynced)
-    [link] = synced.facts
-    assert isinstance(link, Link)
-    assert link.holder == "qemu[7]"
 
 
 @pytest.mark.parametrize(
