@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar, cast
@@ -24,9 +24,10 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
+from flows.chains import Chain, Way, chains, is_live
 from flows.fabric import fabric
 from flows.memo import remember_last
-from flows.network import Domain, FarEnds, is_unicast, kernel_stations
+from flows.network import Domain, FarEnds, is_unicast, kernel_hosts
 from flows.view import (
     NEIGHBORS_MAX,
     OWN_NAMESPACE,
@@ -119,14 +120,9 @@ def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
         return False
     domain = Domain(shape.islands[key.datapath_id], key.vlan)
     shown = kernel_hosts(view).get((domain, key.lladdr))
-    return shown is None or shown.located.port == at
-
-
-def kernel_hosts(view: View) -> FarEnds:
-    shape = fabric(view.ports, view.interfaces, view.links)
-    return kernel_stations(
-        shape, view.ports, view.interfaces, view.links, view.addresses
-    )
+    if shown is None:
+        return at not in deserted(view)
+    return shown.located.port == at
 
 
 def known_as(view: View, key: StationKey) -> list[Station]:
@@ -280,7 +276,7 @@ def without_ports(view: View, gone: set[PortKey]) -> View:
     return replace(view, ports=ports)
 
 
-def without_stations_at(view: View, ports: set[PortKey]) -> View:
+def without_stations_at(view: View, ports: Set[PortKey]) -> View:
     if not any(view.crowds.get(port) for port in ports):
         return view
     return without_stations(view, lambda station: station.port in ports)
@@ -303,6 +299,7 @@ def without_strays(before: View, after: View) -> View:
 
 
 def from_kernel_picture(view: View, picture: KernelSynced) -> View:
+    shown = kernel_hosts(view), deserted(view)
     links = {f.key: f for f in picture.facts if isinstance(f, Link)}
     addresses = {f.key: f for f in picture.facts if isinstance(f, Address)}
     namespaces = {f.key: f for f in picture.facts if isinstance(f, Namespace)}
@@ -318,6 +315,7 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
         neighbors=same_or(view.neighbors, Map(neighbors.items())),
     )
     after = without_dead_carriers(without_strays(view, after), changes)
+    after = without_departed(after, *shown)
     return without_echoes(after, after.stations)
 
 
@@ -327,6 +325,7 @@ def same_or(old: T, new: T) -> T:
 
 
 def from_kernel_changes(view: View, event: KernelChanged) -> View:
+    shown = kernel_hosts(view), deserted(view)
     links, addresses, namespaces = view.links, view.addresses, view.namespaces
     neighbors = view.neighbors
     for key, fact in event.changes:
@@ -348,6 +347,7 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
         neighbors=neighbors,
     )
     after = without_dead_carriers(without_strays(view, after), event.changes)
+    after = without_departed(after, *shown)
     return without_echoes(after, after.stations)
 
 
@@ -375,6 +375,38 @@ def without_dead_carriers(
 
 def is_dead(fact: KernelFact | None) -> bool:
     return not (isinstance(fact, Link) and fact.up and fact.lower_up)
+
+
+def without_departed(view: View, hosts: FarEnds, empty: Set[PortKey]) -> View:
+    """Behind a Linux bridge the port's own carrier tells nothing: a station goes with
+    the interfaces that led to it, and everybody when the bridge has no other port.
+
+    hosts, empty  what the kernel showed, and which ports were deserted, until now
+    """
+    view = without_stations_at(view, deserted(view) - empty)
+    still = kernel_hosts(view)
+    if still is hosts:
+        return view
+    for place, host in hosts.items():
+        shown = host.located.shown
+        if place not in still and shown and is_cut(shown.way, view):
+            key = StationKey(host.located.port.datapath_id, place[0].vlan, place[1])
+            view = forget(view, known_as(view, key))
+    return view
+
+
+def is_cut(way: Way, view: View) -> bool:
+    now = (view.links.get(link.key) for link in way)
+    return not all(link is not None and is_live(link) for link in now)
+
+
+def deserted(view: View) -> frozenset[PortKey]:
+    return deserted_of(chains(view.interfaces, view.links))
+
+
+@remember_last
+def deserted_of(behind: Mapping[PortKey, Chain]) -> frozenset[PortKey]:
+    return frozenset(key for key, chain in behind.items() if chain.is_deserted)
 
 
 @remember_last

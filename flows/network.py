@@ -5,27 +5,26 @@ in the order in which they depend on each other, and keeps none of them.  All ta
 the pipeline, `isat hosts` and `isat explain` read the same conclusions.
 
 Who is believed, strongest first: the operator's configuration; the kernel's address
-table of the interface at the far end of a port; a station's own word in a packet.
+table of the interface behind a port; a station's own word in a packet; and, too weak to
+be answered, what other interfaces have in their neighbor tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from immutables import Map
 
+from flows.chains import Chain, Speaker, chains
 from flows.fabric import Fabric, fabric
 from flows.memo import remember_last
 from flows.view import (
-    LOCAL_PORT,
-    OWN_NAMESPACE,
     Address,
     AddressKey,
     Fixed,
-    Interface,
     IPAddress,
     Link,
     LinkKey,
@@ -37,7 +36,6 @@ from flows.view import (
 )
 
 TUNNELS = {"vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}
-OWN_INTERFACES = {"internal", "tap"}  # OVSDB types whose kernel side is this host
 
 
 class Role(Enum):
@@ -51,9 +49,10 @@ class Role(Enum):
 class Origin(IntEnum):
     """Where a binding comes from; the greater, the stronger."""
 
-    HEARD = 1
-    KERNEL = 2
-    CONFIGURED = 3
+    NEIGHBOR = 1
+    HEARD = 2
+    KERNEL = 3
+    CONFIGURED = 4
 
 
 class Domain(NamedTuple):
@@ -67,15 +66,26 @@ class Domain(NamedTuple):
 class Located:
     """A station and the port it is attached to.
 
-    link  the kernel interface that is this station, when the kernel shows it
+    shown    the way to it, when the kernel shows it
+    station  what it has said itself
     """
 
     domain: Domain
     lladdr: str
     port: PortKey
     origin: Origin
-    link: Link | None = None
+    shown: Speaker | None = None
     station: Station | None = None
+
+    @property
+    def link(self) -> Link | None:
+        """The kernel interface that is this station, or the tap that it is behind."""
+        return self.shown.link if self.shown else None
+
+    @property
+    def has_table(self) -> bool:
+        """The kernel has its address table, so that its own word adds nothing to it."""
+        return self.shown is not None and not self.shown.is_guest
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +143,22 @@ class Network:
 
 def network(view: View) -> Network:
     shape = fabric(view.ports, view.interfaces, view.links)
-    far_ends = kernel_stations(
-        shape, view.ports, view.interfaces, view.links, view.addresses
-    )
+    far_ends = kernel_hosts(view)
     located = located_stations(shape, far_ends, view.ports, view.stations)
     return Network(
         shape,
         located,
         holders(shape, far_ends, located, view.bindings),
         full_ports(view.crowds, view.limits.stations_per_port),
+    )
+
+
+def kernel_hosts(view: View) -> FarEnds:
+    return kernel_stations(
+        fabric(view.ports, view.interfaces, view.links),
+        view.ports,
+        chains(view.interfaces, view.links),
+        view.addresses,
     )
 
 
@@ -157,7 +174,7 @@ def role(view: View, key: PortKey) -> Role:
 
 @dataclass(frozen=True, slots=True)
 class FarEnd:
-    """The kernel interface that is the host behind a port, with its addresses."""
+    """A host that the kernel shows behind a port, with the addresses it lists."""
 
     located: Located
     addresses: tuple[Address, ...]
@@ -170,24 +187,25 @@ FarEnds = Mapping[Place, FarEnd]
 def kernel_stations(
     shape: Fabric,
     ports: Map[PortKey, Port],
-    interfaces: Map[PortKey, Interface],
-    links: Map[LinkKey, Link],
+    behind: Mapping[PortKey, Chain],
     addresses: Map[AddressKey, Address],
 ) -> FarEnds:
-    """Hosts that need not say a word: the kernel shows both ends of the cable."""
+    """Hosts that need not say a word: the kernel shows all of the way to them."""
     table = by_interface(addresses)
     found: dict[Place, FarEnd] = {}
-    for key in sorted(interfaces):
+    for key, chain in behind.items():
         port = ports.get(key)
         if port is None or not port.up or key in shape.uplinks:
             continue
-        link = host_side(interfaces[key], links)
-        if link is not None and link.up and link.lower_up and link.lladdr:
-            domain = Domain(shape.islands[key.datapath_id], 0)
-            located = Located(domain, link.lladdr, key, Origin.KERNEL, link)
+        domain = Domain(shape.islands[key.datapath_id], 0)
+        for one in chain.speakers:
             # Two interfaces with one MAC in one domain: the first port keeps it.
             found.setdefault(
-                (domain, link.lladdr), FarEnd(located, table.get(link.key, ()))
+                (domain, one.lladdr),
+                FarEnd(
+                    Located(domain, one.lladdr, key, Origin.KERNEL, one),
+                    () if one.is_guest else table.get(one.link.key, ()),
+                ),
             )
     return found
 
@@ -207,20 +225,6 @@ def by_interface(
 def is_unicast(ip: IPAddress) -> bool:
     """Neither unspecified (RFC 5227's probe), nor loopback, nor a group's."""
     return not (ip.is_unspecified or ip.is_loopback or ip.is_multicast)
-
-
-def host_side(row: Interface, links: Map[LinkKey, Link]) -> Link | None:
-    """The interface that speaks into this port, if it is one the kernel shows."""
-    near = links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
-    if near is None or not near.up:
-        return None
-    if row.port_no == LOCAL_PORT or row.type in OWN_INTERFACES:
-        return near
-    if near.kind != "veth" or near.peer_nsid is None:
-        return None
-    far = links.get(LinkKey(near.peer_nsid, near.peer))
-    # What is enslaved to a bridge speaks for others, not for itself.
-    return far if far is not None and not far.master else None
 
 
 # --- what was heard -----------------------------------------------------------------
@@ -248,14 +252,8 @@ def located_stations(
             )
     for place, end in far_ends.items():
         heard = located.get(place)
-        located[place] = Located(
-            end.located.domain,
-            end.located.lladdr,
-            end.located.port,
-            Origin.KERNEL,
-            end.located.link,
-            heard.station if heard else None,
-        )
+        said = heard.station if heard else None
+        located[place] = replace(end.located, station=said)
     return located
 
 
@@ -267,6 +265,7 @@ def is_later(station: Station, other: Located) -> bool:
     )
 
 
+@remember_last
 def full_ports(crowds: Map[PortKey, int], limit: int) -> frozenset[PortKey]:
     return frozenset(key for key, count in crowds.items() if count >= limit)
 
@@ -321,8 +320,8 @@ def candidates(
 def heard_claims(
     where: Located, station: Station, end: FarEnd | None
 ) -> Iterator[tuple[Domain, IPAddress, Candidate]]:
-    """A station's own word.  Where the kernel shows the interface, its table decides:
-    an address that is not in it (any more) is not vouched for."""
+    """A station's own word.  Where the kernel has its address table, that decides: an
+    address that is not in it (any more) is not vouched for."""
     in_kernel = {address.ip for address in end.addresses} if end else set()
     for claim in station.claims:
         if claim.ip not in in_kernel:
@@ -333,7 +332,7 @@ def heard_claims(
                     where.lladdr,
                     where.port,
                     Origin.HEARD,
-                    vouched=end is None,
+                    vouched=not where.has_table,
                     confirmed_at=claim.confirmed_at,
                 ),
             )

@@ -348,3 +348,11 @@ def switch_name(view: View, datapath_id: int) -> str:
     bridge = view.bridges.get(datapath_id)
     local = view.ports.get(PortKey(datapath_id, LOCAL_PORT))
     return bridge.name if bridge else local.ifname if local else ""
+
+
+def namespace_name(view: View, nsid: int) -> str:
+    """What people call a namespace."""
+    namespace = view.namespaces.get(NamespaceKey(nsid))
+    if namespace is not None and namespace.name:
+        return namespace.name
+    return "this host" if nsid == OWN_NAMESPACE else f"nsid {nsid}"

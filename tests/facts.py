@@ -176,3 +176,76 @@ def cable(one: tuple[int, int], other: tuple[int, int]) -> list[Fact]:
             ),
         ]
     return facts
+
+
+QBR, QVB, TAP = 10_000, 20_000, 30_000  # added to the ifindex of the port
+
+
+def qbr_lladdr(port_no: int) -> str:
+    return f"0a:00:00:00:00:{port_no:02x}"
+
+
+def bridged_tap(
+    datapath_id: int, port_no: int, guest: str = "", *, up: bool = True
+) -> list[Fact]:
+    """The OpenStack way: port - qvo - qvb - linux bridge qbr - tap - `guest`.
+
+    up  somebody holds the tap
+    """
+    near = ifindex(datapath_id, port_no)
+    own = Link(OWN_NAMESPACE, 0, "")
+    bridge = near + QBR
+    return [
+        port(datapath_id, port_no),
+        interface(datapath_id, port_no),
+        replace(
+            own,
+            ifindex=near,
+            ifname=f"s{datapath_id}-eth{port_no}",
+            kind="veth",
+            lladdr=port_lladdr(datapath_id, port_no),
+            peer=near + QVB,
+            peer_nsid=OWN_NAMESPACE,
+        ),
+        replace(
+            own,
+            ifindex=near + QVB,
+            ifname=f"qvb{near}",
+            kind="veth",
+            lladdr=f"0a:00:00:00:01:{port_no:02x}",
+            peer=near,
+            peer_nsid=OWN_NAMESPACE,
+            master=bridge,
+        ),
+        replace(
+            own,
+            ifindex=bridge,
+            ifname=f"qbr{near}",
+            kind="bridge",
+            lladdr=qbr_lladdr(port_no),
+        ),
+        replace(
+            own,
+            ifindex=near + TAP,
+            ifname=f"tap{near}",
+            kind="tun",
+            lladdr=f"fe:00:00:00:01:{port_no:02x}",
+            lower_up=up,
+            master=bridge,
+            holder="qemu[812]" if up else "",
+            guest_lladdr=guest if up else "",
+        ),
+    ]
+
+
+def patch(one: tuple[int, int], other: tuple[int, int]) -> list[Fact]:
+    """Two patch ports that are connected."""
+    facts: list[Fact] = []
+    for near, far in ((one, other), (other, one)):
+        name, peer = (f"s{end[0]}-eth{end[1]}" for end in (near, far))
+        facts += [
+            port(*near),
+            Interface(*near, name, 0, "patch", peer),
+            Bridge(near[0], f"s{near[0]}"),
+        ]
+    return facts

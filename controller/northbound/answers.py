@@ -18,6 +18,7 @@ from controller.config import Config
 from controller.core import Channel, Core
 from controller.events import BridgeRefused, Event
 from controller.northbound.server import Json, Refused
+from flows.chains import NOWHERE, Chain, chains, far_end
 from flows.document import to_json
 from flows.network import Candidate, Holder, Located, Role, role
 from flows.view import (
@@ -25,14 +26,15 @@ from flows.view import (
     OWN_NAMESPACE,
     Link,
     LinkKey,
-    NamespaceKey,
     Port,
     PortKey,
     View,
+    namespace_name,
     switch_name,
 )
 
 OFF = "off"  # by the configuration
+ENDS_TOLD = 3  # of a port that leads to many interfaces
 PATIENCE = 15.0  # seconds for OVSDB and ovs-vswitchd to follow
 
 Tell = Callable[[Event], None]
@@ -207,16 +209,14 @@ def attachment(view: View, key: PortKey) -> Json:
 def host_name(view: View, where: Located | None, key: PortKey) -> str:
     """The name a person knows the host by: its namespace, or the holder of its tap."""
     if where is not None and where.link is not None:
-        return namespace_name(view, where.link)
-    near = near_link(view, key)
-    return near.holder if near else ""
+        link = where.link
+        return namespace_name(view, link.nsid) if where.has_table else link.holder
+    ends = chain_of(view, key).ends
+    return ends[0][-1].holder if len(ends) == 1 else ""
 
 
-def namespace_name(view: View, link: Link) -> str:
-    namespace = view.namespaces.get(NamespaceKey(link.nsid))
-    if namespace is not None and namespace.name:
-        return namespace.name
-    return "this host" if link.nsid == OWN_NAMESPACE else f"nsid {link.nsid}"
+def chain_of(view: View, key: PortKey) -> Chain:
+    return chains(view.interfaces, view.links).get(key, NOWHERE)
 
 
 def near_link(view: View, key: PortKey) -> Link | None:
@@ -260,13 +260,33 @@ def leads_to(core: Core, port: Port, near: Link | None) -> str:
         return "this host"
     if near is None:
         return ""
-    if near.kind == "veth" and near.peer_nsid is not None:
-        end_link = view.links.get(LinkKey(near.peer_nsid, near.peer))
-        if end_link is not None:
-            return f"{namespace_name(view, end_link)} {end_link.ifname}"
+    chain = chain_of(view, port.key)
+    if chain.bridges or chain.doors:
+        return through_bridges(view, chain)
+    other_end = far_end(near, view.links)
+    if other_end is not None:
+        return f"{namespace_name(view, other_end.nsid)} {other_end.ifname}"
     if near.kind == "tun":
         return near.holder or "nobody holds this tap"
     return ""
+
+
+def through_bridges(view: View, chain: Chain) -> str:
+    """ "tap7 of qemu[812] by way of qbr7"; the nearest first."""
+    ends = [end_of(view, way[-1]) for way in (*chain.ends, *chain.doors)]
+    more = len(ends) - ENDS_TOLD
+    told = [*ends[:ENDS_TOLD], *([f"{more} more"] if more > 0 else [])]
+    bridges = ", ".join(bridge.ifname for bridge in chain.bridges)
+    way = f" by way of {bridges}" if bridges else ""
+    return f"{', '.join(told) or 'nobody'}{way}"
+
+
+def end_of(view: View, link: Link) -> str:
+    if link.kind == "tun":
+        return f"{link.ifname} of {link.holder or 'a process'}"
+    if link.nsid != OWN_NAMESPACE:
+        return f"{namespace_name(view, link.nsid)} {link.ifname}"
+    return link.ifname
 
 
 def shown_dpid(datapath_id: int) -> str:

@@ -21,6 +21,7 @@ from flows.view import (
     Bridge,
     Claim,
     Limits,
+    Link,
     LinkKey,
     Neighbor,
     PortKey,
@@ -31,8 +32,11 @@ from flows.view import (
 from tests.facts import (
     H1,
     H2,
+    QBR,
     S1,
     S2,
+    TAP,
+    bridged_tap,
     cable,
     heard_host,
     ifindex,
@@ -244,3 +248,54 @@ def test_the_table_of_neighbors_is_bounded() -> None:
     assert len(view.neighbors) == NEIGHBORS_MAX
     one_more = row(NEIGHBORS_MAX + 99)
     assert learn(view, KernelChanged(((one_more.key, one_more),)), 2.0) == view
+
+
+# --- behind a Linux bridge ------------------------------------------------------------
+
+
+def without_process(view: View) -> View:
+    """The process behind the tap of port 1 ends."""
+    tap = view.links[LinkKey(OWN_NAMESPACE, ifindex(S1, 1) + TAP)]
+    dead = replace(tap, lower_up=False, holder="", guest_lladdr="")
+    return learn(view, KernelChanged(((tap.key, dead),)), 9.0)
+
+
+def test_who_was_heard_behind_a_bridge_goes_when_nobody_is_left_there() -> None:
+    view = view_of(bridged_tap(S1, 1), heard_host(S1, 1, H1, "10.0.0.1"))
+    assert not without_process(view).stations
+
+
+def test_a_guest_goes_with_its_tap_although_others_stay() -> None:
+    view = view_of(
+        bridged_tap(S1, 1, H1),
+        Link(OWN_NAMESPACE, 77, "tap77", "tun", master=ifindex(S1, 1) + QBR),
+        heard_host(S1, 1, H1, "10.0.0.1"),
+        heard_host(S1, 1, H2, "10.0.0.2"),
+    )
+    assert [key.lladdr for key in without_process(view).stations] == [H2]
+
+
+def test_a_guest_whose_name_is_not_known_at_the_moment_is_not_gone() -> None:
+    """A helper that starts again finds taps first, and who holds them later."""
+    view = view_of(bridged_tap(S1, 1, H1), heard_host(S1, 1, H1, "10.0.0.1"))
+    tap = view.links[LinkKey(OWN_NAMESPACE, ifindex(S1, 1) + TAP)]
+    nameless = replace(tap, holder="", guest_lladdr="")
+    after = learn(view, KernelChanged(((tap.key, nameless),)), 9.0)
+    assert [key.lladdr for key in after.stations] == [H1]
+
+
+def test_a_late_packet_does_not_bring_the_dead_back() -> None:
+    view = without_process(view_of(bridged_tap(S1, 1), ports(S1, 1)))
+    assert not learn(view, arp("10.0.0.1"), 9.1).stations
+
+
+def test_what_a_guest_says_is_kept_and_that_it_is_there_is_not() -> None:
+    view = view_of(bridged_tap(S1, 1, H1))
+    assert not learn(view, FrameSeen(S1, 1, 0, H1), 1.0).stations
+    [station] = learn(view, arp("10.0.0.1"), 1.0).stations.values()
+    assert [claim.ip for claim in station.claims] == [IP("10.0.0.1")]
+
+
+def test_a_guest_is_not_learned_at_another_port() -> None:
+    view = view_of(bridged_tap(S1, 1, H1), ports(S1, 2))
+    assert not learn(view, arp("10.0.0.1", at=(S1, 2)), 1.0).stations

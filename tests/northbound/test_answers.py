@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,20 @@ from controller.northbound.server import Refused
 from controller.runtime import Runtime
 from flows.document import from_json
 from flows.view import LOCAL_PORT, OWN_NAMESPACE, Bridge, Interface, Link, Port
-from tests.facts import H1, H2, H3, S1, S2, cable, heard_host, ifindex, kernel_host
+from tests.facts import (
+    H1,
+    H2,
+    H3,
+    QBR,
+    S1,
+    S2,
+    Fact,
+    bridged_tap,
+    cable,
+    heard_host,
+    ifindex,
+    kernel_host,
+)
 from tests.support.asked import runtime
 
 
@@ -127,6 +141,38 @@ def test_a_port_tells_what_it_leads_to(tmp_path: Path) -> None:
     assert rows["s1-eth1"]["role"] == "fabric"
     assert rows[tap]["kind"] == "tun"
     assert not rows["s1"]["up"]
+
+
+def leads_to(tmp_path: Path, *facts: Fact | Iterable[Fact]) -> str:
+    [row] = ask(runtime(tmp_path / "s", *facts), "ports")
+    return str(row["leads_to"])
+
+
+def test_a_port_tells_what_is_behind_a_linux_bridge(tmp_path: Path) -> None:
+    held = bridged_tap(S1, 1)
+    assert leads_to(tmp_path, held) == "tap101 of qemu[812] by way of qbr101"
+    dead = bridged_tap(S1, 1, up=False)
+    assert leads_to(tmp_path, dead) == "nobody by way of qbr101"
+    taps = [
+        Link(OWN_NAMESPACE, 70 + n, f"t{n}", "tun", master=ifindex(S1, 1) + QBR)
+        for n in range(4)
+    ]
+    many = "t0 of a process, t1 of a process, t2 of a process, 2 more by way of qbr101"
+    assert leads_to(tmp_path, held, taps) == many
+
+
+def test_a_guest_is_told_by_the_process_that_runs_it(tmp_path: Path) -> None:
+    lab = runtime(tmp_path / "s", bridged_tap(S1, 1, H1))
+    [guest] = [row for row in ask(lab, "hosts") if row["lladdr"] == H1]
+    assert (guest["host"], guest["origin"]) == ("qemu[812]", "kernel")
+
+
+def test_who_was_heard_behind_the_only_tap_is_told_by_its_process(
+    tmp_path: Path,
+) -> None:
+    lab = runtime(tmp_path / "s", bridged_tap(S1, 1), heard_host(S1, 1, H1, "10.0.0.1"))
+    [row, *_] = ask(lab, "hosts")
+    assert (row["ip"], row["host"]) == ("10.0.0.1", "qemu[812]")
 
 
 def test_a_switch_of_another_host_is_known_by_its_local_port(tmp_path: Path) -> None:

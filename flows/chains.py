@@ -1,0 +1,238 @@
+"""What a port of ours leads to inside the kernel: through veths and Linux bridges, to
+taps and into namespaces.
+
+    port - veth = veth - linux bridge - tap - guest
+                                     \\- veth = veth in a namespace (- macvlan)
+
+Only what is up and has carrier leads anywhere.  Who is at the end of a chain is taken
+as the kernel's word, if there is no doubt that frames of theirs come in by this port:
+a chain that leads to another port of ours, too, or passes a bridge that keeps VLANs
+apart, names nobody (docs/decisions/0008-who-is-behind-a-linux-bridge.md).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from immutables import Map
+
+from flows.memo import remember_last
+from flows.view import LOCAL_PORT, OWN_NAMESPACE, Interface, Link, LinkKey, PortKey
+
+OWN_INTERFACES = {"internal", "tap"}  # OVSDB types whose kernel side is this host
+ABOVE = {"macvlan", "macvtap"}  # kinds that have a link-layer address of their own
+INTERFACES_MAX = 4096  # behind one port; what leads to more is not followed
+
+Way = tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Somebody whose frames come in by a port.
+
+    lladdr    of the last interface of the way, or of the guest behind that tap
+    way       interfaces from the port's own to it, each up and with carrier
+    is_guest  a machine behind a tap: the kernel does not have its address table
+    """
+
+    lladdr: str
+    way: Way
+    is_guest: bool = False
+
+    @property
+    def link(self) -> Link:
+        return self.way[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Where the way behind a port leads.
+
+    speakers  who is there by the kernel's word
+    ends      ways to the last one: an interface with an address, a tap, a device
+    bridges   the Linux bridges that are passed
+    doors     other ports of ours that it leads to as well
+    is_vague  not followed to all its ends, or not all that is there can be reached
+    """
+
+    speakers: tuple[Speaker, ...] = ()
+    ends: tuple[Way, ...] = ()
+    bridges: tuple[Link, ...] = ()
+    doors: tuple[Way, ...] = ()
+    is_vague: bool = False
+
+    @property
+    def is_deserted(self) -> bool:
+        """A Linux bridge with nobody at its other ports: nothing can come from here."""
+        return bool(self.bridges) and not (self.ends or self.doors or self.is_vague)
+
+
+NOWHERE = Chain()
+
+
+@dataclass(frozen=True, slots=True)
+class Cabling:
+    """The kernel's interfaces by what they are connected to.
+
+    enslaved  bridge or bond -> its ports
+    above     device -> the macvlans on top of it
+    ours      ifindexes in our own namespace that are ports of bridges of ours
+    """
+
+    links: Map[LinkKey, Link]
+    enslaved: Mapping[LinkKey, tuple[Link, ...]]
+    above: Mapping[LinkKey, tuple[Link, ...]]
+    ours: frozenset[int]
+
+    def is_ours(self, link: Link) -> bool:
+        return link.nsid == OWN_NAMESPACE and link.ifindex in self.ours
+
+
+@remember_last
+def chains(
+    interfaces: Map[PortKey, Interface], links: Map[LinkKey, Link]
+) -> Mapping[PortKey, Chain]:
+    """What is behind each port of this host that leads anywhere, in order of ports."""
+    cabling = cabling_of(interfaces, links)
+    found = ((key, chain(interfaces[key], cabling)) for key in sorted(interfaces))
+    return {key: one for key, one in found if one is not NOWHERE}
+
+
+def cabling_of(
+    interfaces: Map[PortKey, Interface], links: Map[LinkKey, Link]
+) -> Cabling:
+    enslaved: dict[LinkKey, list[Link]] = {}
+    above: dict[LinkKey, list[Link]] = {}
+    for link in links.values():
+        if link.master:
+            enslaved.setdefault(LinkKey(link.nsid, link.master), []).append(link)
+        if link.kind in ABOVE and link.peer_nsid is not None:
+            above.setdefault(LinkKey(link.peer_nsid, link.peer), []).append(link)
+    return Cabling(
+        links,
+        in_order(enslaved),
+        in_order(above),
+        frozenset(row.ifindex for row in interfaces.values() if row.ifindex),
+    )
+
+
+def in_order(grouped: Mapping[LinkKey, list[Link]]) -> dict[LinkKey, tuple[Link, ...]]:
+    return {
+        key: tuple(sorted(some, key=lambda link: link.key))
+        for key, some in grouped.items()
+    }
+
+
+def is_live(link: Link) -> bool:
+    return link.up and link.lower_up
+
+
+def far_end(link: Link, links: Map[LinkKey, Link]) -> Link | None:
+    """The other end of a veth, if it is within reach."""
+    if link.kind != "veth" or link.peer_nsid is None:
+        return None
+    return links.get(LinkKey(link.peer_nsid, link.peer))
+
+
+def chain(row: Interface, cabling: Cabling) -> Chain:
+    near = cabling.links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
+    if near is None or not is_live(near):
+        return NOWHERE
+    if row.port_no == LOCAL_PORT or row.type in OWN_INTERFACES:
+        return Walk(cabling).follow((near,))
+    if near.kind == "tun":
+        return Chain(tuple(guests((near,))), ((near,),))
+    far = far_end(near, cabling.links)
+    if far is None or not is_live(far):
+        return NOWHERE
+    return Walk(cabling).follow((near, far))
+
+
+def guests(way: Way) -> Iterator[Speaker]:
+    if way[-1].guest_lladdr:
+        yield Speaker(way[-1].guest_lladdr, way, is_guest=True)
+
+
+@dataclass(slots=True)
+class Walk:
+    """Breadth first over the interfaces behind a port, each of them once."""
+
+    cabling: Cabling
+    speakers: list[Speaker] = field(default_factory=list)
+    ends: list[Way] = field(default_factory=list)
+    bridges: list[Link] = field(default_factory=list)
+    doors: list[Way] = field(default_factory=list)
+    is_vague: bool = False
+    seen: set[LinkKey] = field(default_factory=set)
+    queue: deque[Way] = field(default_factory=deque)
+
+    def follow(self, start: Way) -> Chain:
+        self.seen.update(link.key for link in start)
+        self.queue.append(start)
+        while self.queue:
+            self.arrive(self.queue.popleft())
+            if len(self.seen) > INTERFACES_MAX:
+                self.is_vague = True
+                break
+        is_certain = not self.doors and not self.is_vague
+        return Chain(
+            tuple(self.speakers) if is_certain else (),
+            tuple(self.ends),
+            tuple(self.bridges),
+            tuple(self.doors),
+            self.is_vague,
+        )
+
+    def arrive(self, way: Way) -> None:
+        """At an interface that frames go out of, away from the port."""
+        link = way[-1]
+        if len(way) > 1 and self.cabling.is_ours(link):
+            self.doors.append(way)
+            return
+        master = self.cabling.links.get(LinkKey(link.nsid, link.master))
+        if master is not None and master.kind == "bridge":
+            self.cross(master, way)
+            return
+        self.ends.append(way)
+        if not link.master:  # what is enslaved speaks for others, not for itself
+            self.hear(way)
+
+    def hear(self, way: Way) -> None:
+        """An interface with an address of its own, and the macvlans on top of it."""
+        if way[-1].lladdr:
+            self.speakers.append(Speaker(way[-1].lladdr, way))
+        for link in self.cabling.above.get(way[-1].key, ()):
+            if link.key in self.seen or not is_live(link):
+                continue
+            self.seen.add(link.key)
+            if self.cabling.is_ours(link):
+                self.doors.append((*way, link))
+            elif link.lladdr and not link.master:
+                self.speakers.append(Speaker(link.lladdr, (*way, link)))
+
+    def cross(self, bridge: Link, way: Way) -> None:
+        """Into a Linux bridge, and out of all its other ports."""
+        if bridge.key in self.seen:
+            return
+        self.seen.add(bridge.key)
+        self.bridges.append(bridge)
+        if not is_live(bridge):
+            return
+        self.is_vague = self.is_vague or bridge.filters_vlans
+        self.hear((*way, bridge))
+        for port in self.cabling.enslaved.get(bridge.key, ()):
+            if port.key not in self.seen and is_live(port):
+                self.seen.add(port.key)
+                self.leave((*way, bridge, port))
+
+    def leave(self, way: Way) -> None:
+        """Out of a port of a Linux bridge."""
+        far = far_end(way[-1], self.cabling.links)
+        if far is None:
+            self.ends.append(way)
+            self.speakers += guests(way)
+        elif far.key not in self.seen and is_live(far):
+            self.seen.add(far.key)
+            self.queue.append((*way, far))
