@@ -11,6 +11,7 @@ EPILOG = """\
 examples:
   isat run                              start the controller, as ryu-manager would
   isat hosts                            who holds which address, and who says so
+  isat path h1:eth0 tap7                the way between them, hop by hop
   isat explain s1                       every flow of bridge s1, in words
   ovs-ofctl dump-flows s1 | isat explain s1 -
                                         the same for flows that you have already
@@ -95,6 +96,29 @@ COMMANDS: tuple[Command, ...] = (
         "ports",
         "every port of every switch, and what it leads to",
         "controller.cli.ask:ports",
+    ),
+    Command(
+        "path",
+        "the way between two interfaces, hop by hop, and where it is cut",
+        "controller.cli.path:path",
+        (
+            arg("from", metavar="FROM", help="an interface, as `eth0` or `h1:eth0`"),
+            arg("to", metavar="TO", help="another one, or a port or bridge"),
+            arg(
+                "--view",
+                metavar="FILE",
+                help="look into a saved view instead of asking the controller",
+            ),
+        ),
+        description=(
+            "A namespace or a bridge may stand before the name; `:eth0` is eth0 of this"
+            " host's own namespace. No switch has to be connected."
+        ),
+        examples=(
+            "isat path h1:eth0 h2:eth0",
+            "isat path tap7 br-ex",
+            "isat path tap7 h1:eth0 --view lab.json",
+        ),
     ),
     Command(
         "explain",

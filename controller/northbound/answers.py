@@ -21,6 +21,7 @@ from controller.northbound.server import Json, Refused
 from flows.chains import NOWHERE, Chain, chains, far_end
 from flows.document import to_json
 from flows.network import Candidate, Holder, Located, Role, role
+from flows.path import PathError, told
 from flows.view import (
     LOCAL_PORT,
     OWN_NAMESPACE,
@@ -293,6 +294,19 @@ def shown_dpid(datapath_id: int) -> str:
     return f"{datapath_id:016x}"
 
 
+# --- the way between two interfaces -------------------------------------------------
+
+
+def path(runtime: Running, asked: Json) -> Json:
+    one, other = asked.get("from"), asked.get("to")
+    if not isinstance(one, str) or not isinstance(other, str):
+        raise Refused("question", 'without {"from": "...", "to": "..."}')
+    try:
+        return told(runtime.core.view, one, other)
+    except PathError as error:
+        raise Refused(error.where, error.problem, error.hint) from None
+
+
 # --- the view, and what is asked to be done -----------------------------------------
 
 
@@ -332,6 +346,7 @@ QUESTIONS: dict[str, Callable[[Running, Json], object]] = {
     "status": status,
     "hosts": hosts,
     "ports": ports,
+    "path": path,
     "view": view,
     "adopt": adopt,
     "release": release,

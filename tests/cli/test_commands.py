@@ -18,7 +18,7 @@ from flows.document import to_json
 from flows.openflow import texts
 from flows.view import Namespace, NamespaceKey, View
 from tests.cli.conftest import Isat
-from tests.facts import H1, H2, S1, S2, cable, heard_host, view_of
+from tests.facts import H1, H2, S1, S2, cable, heard_host, kernel_host, view_of
 from tests.support.asked import small_lab
 
 ISAT = (sys.executable, "-m", "controller.cli")
@@ -217,6 +217,43 @@ def test_a_reader_who_has_seen_enough_is_no_failure(file: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("cookie=0x15a7")
+
+
+# --- paths --------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("lab")
+def test_a_path_is_a_line_for_each_hop(isat: Isat) -> None:
+    said = isat("path", "h0-eth0", "s1")
+
+    assert said.status == 0
+    assert [row[0] for row in said.rows] == ["INTERFACE", "h0-eth0", "s1-eth1", "s1"]
+    assert "veth, port 1 of s1" in said.out
+    assert isat("path", "h0-eth0", "s1", "--json").json["problem"] == ""
+
+
+def test_a_path_can_be_looked_for_in_a_file(isat: Isat, file: str) -> None:
+    assert isat("path", "h0-eth0", "s1", "--view", file).status == 0
+
+
+def test_a_path_that_there_is_not_ends_with_1_and_says_where(
+    isat: Isat, tmp_path: Path
+) -> None:
+    cut = saved(view_of(kernel_host(S1, 1, H1, up=False)), tmp_path / "cut.json")
+    said = isat("path", "h0-eth0", "s1-eth1", "--view", cut)
+
+    assert said.status == 1
+    assert "no: it has no carrier" in said.out
+    assert said.out.splitlines()[-1].startswith("the way ends at h0:h0-eth0")
+
+
+def test_a_name_that_nobody_has_is_an_error_with_what_to_write(
+    isat: Isat, file: str
+) -> None:
+    said = isat("path", "h0-eth7", "s1", "--view", file)
+
+    assert (said.status, said.out) == (1, "")
+    assert "interface 'h0-eth7'" in said.err and "h0:h0-eth0" in said.err
 
 
 # --- explaining -----------------------------------------------------------------------

@@ -186,6 +186,33 @@ def test_a_switch_of_another_host_is_known_by_its_local_port(tmp_path: Path) -> 
     assert ask(lab, "status")["switches"][0]["name"] == "br-far"
 
 
+# --- paths --------------------------------------------------------------------------
+
+
+def test_the_way_between_two_interfaces_is_told(lab: Runtime) -> None:
+    told = ask(lab, "path", **{"from": "h0:h0-eth0", "to": "s1"})
+    assert told["problem"] == ""
+    assert told["hops"][1] == {
+        "interface": "s1-eth1",
+        "namespace": "this host",
+        "what": "veth",
+        "switch": "s1",
+        "port_no": 1,
+        "up": True,
+        "why_down": "",
+        "then": "is a port of s1",
+    }
+
+
+def test_a_way_from_nowhere_is_refused_with_what_to_write(lab: Runtime) -> None:
+    with pytest.raises(Refused) as refused:
+        ask(lab, "path", **{"from": "h0-eth7", "to": "s1"})
+    assert refused.value.where == "interface 'h0-eth7'"
+    assert "h0:h0-eth0" in refused.value.hint
+    with pytest.raises(Refused, match="without"):
+        ask(lab, "path")
+
+
 # --- status -------------------------------------------------------------------------
 
 
