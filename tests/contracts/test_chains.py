@@ -1,0 +1,128 @@
+"""The OpenStack way on a real Open vSwitch: tap - qbr - qvb = qvo - br-int - patch -
+br-ex - veth, followed by the real mirror."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.contracts.test_end_to_end import (
+    H1,
+    ROOT,
+    SOON,
+    TAP,
+    Controller,
+    dump,
+    pings,
+)
+from tests.support.ovs import PrivateOvs
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.ovs]
+
+BRIDGE = "02:00:00:00:00:b0"  # of the Linux bridge, which has an address, too
+
+
+class Lab:
+    """A machine behind tap7, and a namespace behind br-ex."""
+
+    def __init__(self, ovs: PrivateOvs) -> None:
+        self.ovs = ovs
+        for bridge in ("br-int", "br-ex"):
+            ovs.add_bridge(bridge)
+        self.patch("br-int", "to-ex", "to-int")
+        self.patch("br-ex", "to-int", "to-ex")
+        self.h1 = ovs.add_host("h1", "br-ex", "10.0.0.1/24", H1)
+        self.add_linux_bridge()
+        sources = f"sources: {{ovsdb: '{ovs.remote}'}}\n"
+        bridges = "bridges: {br-int: {}, br-ex: {}}\n"
+        self.controller = Controller(ovs, bridges + sources)
+        self.controller.start()
+
+    def patch(self, bridge: str, name: str, peer: str) -> None:
+        options = ("type=patch", f"options:peer={peer}")
+        self.ovs.vsctl(
+            "add-port", bridge, name, "--", "set", "interface", name, *options
+        )
+
+    def add_linux_bridge(self) -> None:
+        self.ip("link", "add", "qbr7", "address", BRIDGE, "type", "bridge")
+        self.ip("link", "add", "qvb7", "type", "veth", "peer", "name", "qvo7")
+        self.ip("tuntap", "add", "tap7", "mode", "tap")
+        for port in ("qvb7", "tap7"):
+            self.ip("link", "set", port, "master", "qbr7")
+        for name in ("qbr7", "qvb7", "qvo7", "tap7"):
+            self.ip("link", "set", name, "up")
+        self.ip("addr", "add", "10.0.0.70/24", "dev", "qbr7")
+        self.ovs.vsctl("add-port", "br-int", "qvo7")
+
+    def ip(self, *words: str) -> None:
+        self.ovs.run("ip", *words)
+
+    def hold_tap(self) -> subprocess.Popen[bytes]:
+        program = str(ROOT / "topologies/taphost.py")
+        return self.ovs.start(sys.executable, program, "tap7", "10.0.0.7", TAP)
+
+    def answered(self, ip: str) -> bool:
+        """Does br-ex itself answer for it?"""
+        question = rf"arp_tpa={re.escape(ip)},arp_op=1 actions=move"
+        return re.search(question, dump(self.ovs, "br-ex")) is not None
+
+    def path(self, one: str, other: str) -> Any:
+        """What `isat path --json` prints, also when the way is cut."""
+        place = ("env", f"PYTHONPATH={ROOT}", f"ISAT_SOCKET={self.controller.socket}")
+        words = (sys.executable, "-m", "controller.cli", "path", one, other, "--json")
+        return json.loads(self.ovs.run(*place, *words, check=False).stdout)
+
+    def leads_to(self, port: str) -> str:
+        rows = self.controller.isat("ports") or []
+        return next((str(r["leads_to"]) for r in rows if r["port"] == port), "")
+
+
+@pytest.fixture
+def lab(ovs: PrivateOvs) -> Iterator[Lab]:
+    yield Lab(ovs)
+
+
+def test_the_way_to_a_machine_behind_a_linux_bridge_is_followed_and_dies_with_it(
+    lab: Lab,
+) -> None:
+    wait_until(lambda: lab.answered("10.0.0.70"), within=SOON, why="qbr7 itself")
+    assert lab.leads_to("qvo7") == "nobody by way of qbr7"
+
+    holder = lab.hold_tap()
+    wait_until(lambda: lab.answered("10.0.0.7"), within=SOON, why="the machine")
+    assert pings(lab.ovs, lab.h1, "10.0.0.7")
+    wait_until(
+        lambda: lab.leads_to("qvo7").startswith("tap7 of python"),
+        within=SOON,
+        why="the name of the process",
+    )
+    assert lab.leads_to("qvo7").endswith(f"[{holder.pid}] by way of qbr7")
+    host = f"{lab.h1.namespace}:eth0"
+    found = lab.path("tap7", host)
+    assert found["problem"] == ""
+    assert [hop["interface"] for hop in found["hops"]] == [
+        *("tap7", "qbr7", "qvb7", "qvo7", "br-int", "to-ex"),
+        *("to-int", "br-ex", "h1", "eth0"),
+    ]
+
+    holder.kill()
+    wait_until(lambda: not lab.answered("10.0.0.7"), within=SOON, why="its end")
+    assert "10.0.0.7" not in lab.controller.answered()
+    assert lab.answered("10.0.0.70")
+    wait_until(
+        lambda: (
+            lab.path("tap7", host)["problem"]
+            == "the way ends at tap7, nobody holds the tap"
+        ),
+        within=SOON,
+        why="the cut",
+    )
+    assert lab.leads_to("qvo7") == "nobody by way of qbr7"
