@@ -38,6 +38,7 @@ from controller.events import (
     FlowsListed,
     FrameIgnored,
     HitsCounted,
+    KernelChanged,
     KernelLost,
     KernelSynced,
     OvsdbLost,
@@ -50,14 +51,17 @@ from controller.learn import learn, recover
 from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import plan
 from flows.arp import answer
-from flows.compile import compile_flows
+from flows.compile import compile_flows, ingredients
 from flows.forward import CONTROLLER_LLADDR
-from flows.network import Network, Origin, network
+from flows.hearsay import Hearsay, said, tellers_of
+from flows.memo import same
+from flows.network import Network, Origin, kernel_hosts, network
 from flows.openflow import BROADCAST
 from flows.pipeline import TABLE_IDS
-from flows.view import Fixed, Limits, Station, StationKey, View
+from flows.view import Fixed, Limits, Neighbor, PortKey, Station, StationKey, View
 
 PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the network
+QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
 AUDIT = 10.0  # seconds between two counts of a switch's flows
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
@@ -88,7 +92,7 @@ class Channel:
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
     was_empty  it held none when it connected
-    compiled   the view that its flows were last compiled from
+    compiled   what its flows were last compiled from (flows.compile.ingredients)
     is_settled nothing was listed or refused since then
     audit_at   when to count its flows again
     expected   how many flows there were when they were last counted
@@ -98,7 +102,7 @@ class Channel:
 
     installed: frozenset[int] | None = None
     was_empty: bool = False
-    compiled: View | None = None
+    compiled: tuple[object, ...] = ()
     is_settled: bool = False
     audit_at: float = 0.0
     expected: int = 0
@@ -133,6 +137,7 @@ class Core:
         self.network = network(self.view)
         for event in events:
             commands += self._answer(event)
+        commands += self._questions(events)
         commands += self._checks(now)
         commands += self._changes(now)
         commands += self._audits(now)
@@ -268,34 +273,67 @@ class Core:
         for cookie, packets in event.packet_counts:
             self.view, probe = self.expiry.counted(self.view, cookie, packets, now)
             if probe is not None:
-                self.counters["probes sent"] += 1
                 station = probe.station
-                yield SendPacket(
-                    station.datapath_id,
-                    station.port_no,
-                    arp_request(
-                        eth_src=CONTROLLER_LLADDR,
-                        eth_dst=station.lladdr,
-                        spa=IPv4Address(0),
-                        tpa=probe.ip,
-                        vlan=station.vlan,
-                    ),
-                )
+                yield self._probe(station.port, station.vlan, station.lladdr, probe.ip)
+
+    def _probe(
+        self, port: PortKey, vlan: int, lladdr: str, ip: IPv4Address
+    ) -> SendPacket:
+        """Ask this station alone; sender 0.0.0.0 teaches it nothing (RFC 5227, 1.1)."""
+        self.counters["probes sent"] += 1
+        packet = arp_request(
+            eth_src=CONTROLLER_LLADDR,
+            eth_dst=lladdr,
+            spa=IPv4Address(0),
+            tpa=ip,
+            vlan=vlan,
+        )
+        return SendPacket(*port, packet)
+
+    # --- hearsay --------------------------------------------------------------------
+
+    def _questions(self, events: Sequence[Event]) -> Iterator[Command]:
+        """News in a neighbor table of a station that has not said so itself: ask it,
+        once.  Its reply makes the binding one that was heard."""
+        rows = (row for event in events for row in new_neighbors(event))
+        tellers = tellers_of(kernel_hosts(self.view))
+        asked: set[tuple[PortKey, int, str, IPv4Address]] = set()
+        for row in rows:
+            question = self._question(said(row, tellers))
+            if question is not None and question not in asked:
+                asked.add(question)
+                yield self._probe(*question)
+            if len(asked) == QUESTIONS_MAX:
+                return
+
+    def _question(
+        self, rumor: Hearsay | None
+    ) -> tuple[PortKey, int, str, IPv4Address] | None:
+        if rumor is None or not isinstance(rumor.ip, IPv4Address):
+            return None
+        where = self.network.located.get(rumor.place)
+        is_told = (rumor.domain, rumor.ip) in self.network.holders
+        if where is None or where.has_table or is_told:
+            return None
+        if not self._is_ready(where.port.datapath_id):
+            return None
+        return where.port, rumor.domain.vlan, rumor.lladdr, rumor.ip
 
     # --- flows ----------------------------------------------------------------------
 
     def _changes(self, now: float) -> Iterator[Command]:
+        facts = ingredients(self.view, self.network)
         for datapath_id, channel in sorted(self.channels.items()):
             if channel.retry_at is not None and now >= channel.retry_at:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
             if channel.installed is None or self._is_waiting(channel, now):
                 continue
-            if channel.compiled is self.view and channel.is_settled:
+            if same(channel.compiled, facts) and channel.is_settled:
                 continue
             desired = compile_flows(self.view, datapath_id, self.network)
             change = plan(desired, channel.installed)
-            channel.compiled, channel.is_settled = self.view, True
+            channel.compiled, channel.is_settled = facts, True
             if change:
                 channel.installed = frozenset(desired)
                 self.counters["flows added"] += len(change.add)
@@ -342,6 +380,16 @@ class Core:
         if event.flow_count != channel.expected:
             self.counters["audits that found a difference"] += 1
             yield ListFlows(event.datapath_id)
+
+
+def new_neighbors(event: Event) -> Iterator[Neighbor]:
+    match event:
+        case KernelChanged(changes):
+            yield from (fact for _, fact in changes if isinstance(fact, Neighbor))
+        case KernelSynced(facts):
+            yield from (fact for fact in facts if isinstance(fact, Neighbor))
+        case _:
+            pass
 
 
 def is_genuine(binding: Binding) -> bool:

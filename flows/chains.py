@@ -7,7 +7,7 @@ taps and into namespaces.
 Only what is up and has carrier leads anywhere.  Who is at the end of a chain is taken
 as the kernel's word, if there is no doubt that frames of theirs come in by this port:
 a chain that leads to another port of ours, too, or passes a bridge that keeps VLANs
-apart, names nobody (docs/decisions/0008-who-is-behind-a-linux-bridge.md).
+apart, names nobody (docs/decisions/0008-who-is-believed-beyond-the-far-end.md).
 """
 
 from __future__ import annotations

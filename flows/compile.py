@@ -40,6 +40,19 @@ def compile_flows(
     return {entry.cookie: entry for entry in entries.values()}
 
 
+def ingredients(view: View, conclusions: Network) -> tuple[object, ...]:
+    """All that flows are computed from: if each is the same object as before, so would
+    the flows be.  Facts that no table reads (neighbors) are not among them."""
+    return (
+        view.ports,
+        view.limits,
+        conclusions.fabric,
+        conclusions.located,
+        conclusions.holders,
+        conclusions.full,
+    )
+
+
 def check(entry: Flow, table_id: int, table: Table) -> None:
     strangers = {name for name, _ in entry.match} - table.matches
     if entry.table != table_id or strangers:

@@ -20,11 +20,21 @@ from controller.events import BridgeRefused, Event
 from controller.northbound.server import Json, Refused
 from flows.chains import NOWHERE, Chain, chains, far_end
 from flows.document import to_json
-from flows.network import Candidate, Holder, Located, Role, role
+from flows.hearsay import Hearsay, gathered, tellers_of
+from flows.network import (
+    Candidate,
+    Domain,
+    Holder,
+    Located,
+    Role,
+    kernel_hosts,
+    role,
+)
 from flows.path import PathError, told
 from flows.view import (
     LOCAL_PORT,
     OWN_NAMESPACE,
+    IPAddress,
     Link,
     LinkKey,
     Port,
@@ -129,16 +139,36 @@ def warnings(runtime: Running) -> Iterator[str]:
 def hosts(runtime: Running, _: Json) -> list[Json]:
     """One row for each address, then the stations that hold none."""
     core, now = runtime.core, time.monotonic()
-    rows = [host(core, holder, now) for holder in core.network.holders.values()]
+    rumors = rumored(core)
+    rows = []
+    for key, holder in core.network.holders.items():
+        rows.append(host(core, holder, rumors.pop(key, []), now))
+    for about in rumors.values():
+        rows.append(rumor(core, about))
     held = {
         (holder.domain, candidate.lladdr)
         for holder in core.network.holders.values()
         for candidate in holder.candidates
     }
+    held |= {one.place for about in rumors.values() for one in about}
     for place, where in core.network.located.items():
         if place not in held:
             rows.append(station(core, where, now))
     return sorted(rows, key=by_address)
+
+
+Rumors = dict[tuple[Domain, IPAddress], list[Hearsay]]
+
+
+def rumored(core: Core) -> Rumors:
+    """What neighbor tables say, by the address that it is about."""
+    found: Rumors = {}
+    tellers = tellers_of(kernel_hosts(core.view))
+    for one in gathered(core.view.neighbors.values(), tellers):
+        found.setdefault((one.domain, one.ip), []).append(one)
+    for about in found.values():
+        about.sort(key=lambda one: (one.tellers[0].key, one.lladdr))
+    return found
 
 
 def by_address(row: Json) -> tuple[object, ...]:
@@ -147,8 +177,9 @@ def by_address(row: Json) -> tuple[object, ...]:
     return (not ip, ":" in ip, octets, ip, str(row["lladdr"]), str(row["vlan"]))
 
 
-def host(core: Core, holder: Holder, now: float) -> Json:
-    best = holder.winner
+def host(core: Core, holder: Holder, rumors: list[Hearsay], now: float) -> Json:
+    best, known = holder.winner, {c.lladdr for c in holder.candidates}
+    differing = [one for one in rumors if one.lladdr not in known]
     where = core.network.located.get((holder.domain, best.lladdr))
     return {
         "ip": str(holder.ip),
@@ -157,11 +188,55 @@ def host(core: Core, holder: Holder, now: float) -> Json:
         **attachment(core.view, best.port),
         "host": host_name(core.view, where, best.port),
         "origin": best.origin.name.lower(),
+        "told_by": [],
         "confirmed": age(best.confirmed_at, now),
         "answered": holder.answered and holder.ip.version == 4,
         "why_not": holder.silent_because or unanswerable(holder),
-        "others": [other(core.view, c) for c in holder.candidates[1:]],
+        "others": [
+            *(other(core.view, c) for c in holder.candidates[1:]),
+            *(other_rumor(core, one) for one in differing),
+        ],
     }
+
+
+def rumor(core: Core, about: list[Hearsay]) -> Json:
+    """An address that nobody has said to hold, and no kernel lists."""
+    best = about[0]
+    where = core.network.located.get(best.place)
+    tables = " and ".join(told_by(core.view, best))
+    return {
+        "ip": str(best.ip),
+        "lladdr": best.lladdr,
+        "vlan": best.domain.vlan,
+        **place_of(core.view, where),
+        "host": host_name(core.view, where, where.port) if where else "",
+        "origin": best.origin.name.lower(),
+        "told_by": told_by(core.view, best),
+        "confirmed": None,
+        "answered": False,
+        "why_not": f"only the neighbor table of {tables} says so",
+        "others": [other_rumor(core, one) for one in about[1:]],
+    }
+
+
+def other_rumor(core: Core, one: Hearsay) -> Json:
+    return {
+        "lladdr": one.lladdr,
+        **place_of(core.view, core.network.located.get(one.place)),
+        "origin": one.origin.name.lower(),
+        "told_by": told_by(core.view, one),
+    }
+
+
+def told_by(view: View, one: Hearsay) -> list[str]:
+    return [f"{namespace_name(view, t.nsid)} {t.ifname}" for t in one.tellers]
+
+
+def place_of(view: View, where: Located | None) -> Json:
+    """Where a station is, if it was ever seen."""
+    if where is not None:
+        return attachment(view, where.port)
+    return {"datapath_id": None, "switch": "", "port_no": None, "port": ""}
 
 
 def unanswerable(holder: Holder) -> str:
@@ -177,6 +252,7 @@ def station(core: Core, where: Located, now: float) -> Json:
         **attachment(core.view, where.port),
         "host": host_name(core.view, where, where.port),
         "origin": where.origin.name.lower(),
+        "told_by": [],
         "confirmed": age(heard, now),
         "answered": False,
         "why_not": "it holds no address that is known",
@@ -189,6 +265,7 @@ def other(view: View, candidate: Candidate) -> Json:
         "lladdr": candidate.lladdr,
         **attachment(view, candidate.port),
         "origin": candidate.origin.name.lower(),
+        "told_by": [],
     }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from ipaddress import IPv4Address as IP
 
+import pytest
+
 from controller.commands import (
     AdoptBridge,
     ChangeFlows,
@@ -13,7 +15,7 @@ from controller.commands import (
     ListFlows,
     SendPacket,
 )
-from controller.core import AUDIT, PATIENCE, Core, Policy
+from controller.core import AUDIT, PATIENCE, QUESTIONS_MAX, Core, Policy
 from controller.events import (
     ArpSeen,
     Binding,
@@ -22,7 +24,9 @@ from controller.events import (
     Event,
     FlowsCounted,
     FlowsListed,
+    FrameSeen,
     HitsCounted,
+    KernelChanged,
     KernelFact,
     KernelLost,
     KernelSynced,
@@ -35,8 +39,8 @@ from controller.expiry import SWEEP
 from controller.packets import parse
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, Flow
-from flows.view import Address, Bridge, Interface, Link, Namespace
-from tests.facts import H1, H2, S1, S2, Fact, interface, kernel_host, ports
+from flows.view import Address, Bridge, Interface, Link, Namespace, Neighbor
+from tests.facts import H1, H2, H3, S1, S2, Fact, ifindex, interface, kernel_host, ports
 
 NONE: frozenset[int] = frozenset()
 LATER = 1000.0  # seconds: everything heard before is old
@@ -329,6 +333,58 @@ def test_what_the_kernel_shows_never_ages() -> None:
 
 
 # --- bridges of this host -----------------------------------------------------------
+
+
+# --- hearsay ----------------------------------------------------------------------
+
+
+def told(ip: str, lladdr: str = H2, *, at: tuple[int, int] = (S1, 1)) -> KernelChanged:
+    """A row in the neighbor table of the host behind a port."""
+    row = Neighbor(0, ifindex(*at), IP(ip), lladdr)
+    return KernelChanged(((row.key, row),))
+
+
+def with_gateway() -> Core:
+    """h0 behind port 1, by the kernel's word; H2 was seen at port 2."""
+    facts = kernel_host(S1, 1, H1, "10.0.0.1")
+    rows = tuple(fact for fact in facts if isinstance(fact, Interface))
+    seen = FrameSeen(S1, 2, 0, H2)
+    return connected(BridgesSeen((Bridge(S1, "s1"),), rows), kernel(facts), seen)
+
+
+def test_a_station_that_a_neighbor_table_names_is_asked_once() -> None:
+    core = with_gateway()
+    [probe] = sent(core.handle([told("10.0.0.2")], now=1.0))
+    asked = parse(S1, 2, probe.data)
+    assert isinstance(asked, ArpSeen)
+    assert (asked.eth_dst, asked.spa, asked.tpa) == (H2, IP(0), IP("10.0.0.2"))
+    assert not sent(core.handle([told("10.0.0.2", H3)], now=2.0))  # never seen
+    assert not core.network.holders.get((core.network.domain(S1, 0), IP("10.0.0.2")))
+
+    core.handle([arp("10.0.0.2", in_port=2, sha=H2, op=2)], now=3.0)
+    assert not sent(core.handle([told("10.0.0.2")], now=4.0))  # it has said so itself
+
+
+def test_what_the_kernel_lists_is_asked_of_nobody() -> None:
+    core = with_gateway()
+    assert not sent(core.handle([told("10.0.0.1")], now=1.0))
+    assert not sent(core.handle([told("10.0.0.9", H1)], now=1.0))
+
+
+def test_a_full_neighbor_table_causes_few_questions() -> None:
+    core = with_gateway()
+    many = [told(f"10.0.1.{n}") for n in range(200)]
+    assert len(sent(core.handle(many, now=1.0))) == QUESTIONS_MAX
+
+
+def test_neighbor_tables_change_no_flow_and_cause_no_compilation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core = with_gateway()
+    before = compile_flows(core.view, S1)
+    monkeypatch.setattr("controller.core.compile_flows", None)
+    assert not changes(core.handle([told("10.0.0.2")], now=1.0))
+    assert compile_flows(core.view, S1) == before
 
 
 def test_a_bridge_of_the_configuration_is_adopted_once() -> None:

@@ -24,8 +24,8 @@ from controller.events import (
 )
 from flows.compile import compile_flows
 from flows.openflow import Flow, is_ours
-from flows.view import Address, Bridge, Interface, Link, Namespace
-from tests.facts import S1, S2, cable, kernel_host, port
+from flows.view import Address, Bridge, Interface, Link, Namespace, Neighbor
+from tests.facts import S1, S2, bridged_tap, cable, ifindex, kernel_host, port
 
 switches = st.sampled_from([S1, S2])
 numbers = st.integers(1, 4)
@@ -37,8 +37,13 @@ WORLD = [
     *cable((S1, 4), (S2, 4)),
     *kernel_host(S1, 1, "02:00:00:00:00:01", "10.0.0.1", "10.0.0.2", nsid=0),
     *kernel_host(S2, 1, "02:00:00:00:00:02", "10.0.0.3", nsid=1),
+    *bridged_tap(S2, 2, "02:00:00:00:00:03"),
+    *(
+        Neighbor(0, ifindex(S1, 1), IPv4Address(f"10.0.0.{n}"), f"02:00:00:00:00:0{n}")
+        for n in range(1, 5)
+    ),
 ]
-KERNEL = [f for f in WORLD if isinstance(f, Link | Address | Namespace)]
+KERNEL = [f for f in WORLD if isinstance(f, Link | Address | Namespace | Neighbor)]
 ROWS = tuple(f for f in WORLD if isinstance(f, Interface))
 BRIDGES = tuple({f.datapath_id: f for f in WORLD if isinstance(f, Bridge)}.values())
 

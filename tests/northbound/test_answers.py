@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from controller.northbound.answers import QUESTIONS, answer
 from controller.northbound.server import Refused
 from controller.runtime import Runtime
 from flows.document import from_json
-from flows.view import LOCAL_PORT, OWN_NAMESPACE, Bridge, Interface, Link, Port
+from flows.view import (
+    LOCAL_PORT,
+    OWN_NAMESPACE,
+    Bridge,
+    Interface,
+    Link,
+    Neighbor,
+    Port,
+)
 from tests.facts import (
     H1,
     H2,
@@ -56,6 +65,7 @@ def test_a_host_that_the_kernel_shows_is_told_by_its_namespace(lab: Runtime) -> 
         "port": "s1-eth1",
         "host": "h0",
         "origin": "kernel",
+        "told_by": [],
         "confirmed": None,
         "answered": True,
         "why_not": "",
@@ -113,6 +123,62 @@ def test_addresses_are_sorted_as_numbers(tmp_path: Path) -> None:
         "10.0.0.10",
         "fd00::1",
     ]
+
+
+# --- what neighbor tables say ---------------------------------------------------------
+
+
+def rumor(ip: str, lladdr: str, *, nsid: int = 0, port_no: int = 1) -> Neighbor:
+    """A row in the neighbor table of the host behind a port."""
+    return Neighbor(nsid, ifindex(S1, port_no), ip_address(ip), lladdr)
+
+
+def test_what_only_a_neighbor_table_says_is_told_with_whose_and_not_answered(
+    tmp_path: Path,
+) -> None:
+    lab = runtime(
+        tmp_path / "s",
+        kernel_host(S1, 1, H1, "10.0.0.1"),
+        kernel_host(S1, 3, H3, nsid=1),
+        heard_host(S1, 2, H2),
+        rumor("10.0.0.2", H2),
+        rumor("10.0.0.2", H2, nsid=1, port_no=3),
+        rumor("10.0.0.9", "02:00:00:00:00:09"),
+    )
+    rows = {row["ip"]: row for row in ask(lab, "hosts") if row["origin"] == "neighbor"}
+
+    seen, unseen = rows["10.0.0.2"], rows["10.0.0.9"]
+    assert (seen["lladdr"], seen["port_no"], seen["answered"]) == (H2, 2, False)
+    assert seen["told_by"] == ["h0 h0-eth0", "h1 h1-eth0"]
+    assert "only the neighbor table of h0 h0-eth0 and h1" in seen["why_not"]
+    assert (unseen["port_no"], unseen["port"]) == (None, "")
+
+
+def test_a_neighbor_table_is_shown_beside_whoever_knows_better(tmp_path: Path) -> None:
+    lab = runtime(
+        tmp_path / "s",
+        kernel_host(S1, 1, H1, "10.0.0.1"),
+        heard_host(S1, 2, H2, "10.0.0.2"),
+        rumor("10.0.0.1", H1),
+        rumor("10.0.0.2", H3),
+    )
+    first, second = ask(lab, "hosts")
+
+    assert first["others"] == []  # it says the same
+    assert second["answered"] and second["lladdr"] == H2
+    [other] = second["others"]
+    assert (other["lladdr"], other["origin"]) == (H3, "neighbor")
+    assert other["told_by"] == ["h0 h0-eth0"]
+
+
+def test_a_neighbor_table_of_an_interface_that_is_no_station_says_nothing(
+    tmp_path: Path,
+) -> None:
+    strange = rumor("10.0.0.9", H2, nsid=7)
+    group = rumor("10.0.0.9", "01:00:5e:00:00:01")
+    lab = runtime(tmp_path / "s", kernel_host(S1, 1, H1, "10.0.0.1"), strange, group)
+
+    assert [row["ip"] for row in ask(lab, "hosts")] == ["10.0.0.1"]
 
 
 # --- ports --------------------------------------------------------------------------
