@@ -243,8 +243,10 @@ def tunnel_ends(view: View, nodes: Nodes) -> Iterator[End]:
 
 
 def own_addresses(tunnel: Tunnel, held: set[str]) -> frozenset[str]:
-    """A tunnel that is not told its local address uses any of its namespace's."""
-    return frozenset({plain(tunnel.local)} if tunnel.local else held)
+    """Where a tunnel receives: if it is not told, at any address of its namespace; and
+    at its group (RFC 7348, 4.2)."""
+    own = {plain(tunnel.local)} if tunnel.local else held
+    return frozenset(own | {plain(tunnel.remote)} if is_group(tunnel.remote) else own)
 
 
 def plain(text: str) -> str:
@@ -253,6 +255,13 @@ def plain(text: str) -> str:
         return str(ip_address(text))
     except ValueError:
         return text
+
+
+def is_group(text: str) -> bool:
+    try:
+        return ip_address(text).is_multicast
+    except ValueError:
+        return False
 
 
 # --- what can be said of a node -----------------------------------------------------

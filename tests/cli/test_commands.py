@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from controller.runtime import Runtime
 from flows.compile import compile_flows
 from flows.document import to_json
 from flows.openflow import texts
-from flows.view import Namespace, NamespaceKey, View
+from flows.view import Namespace, NamespaceKey, Neighbor, View
 from tests.cli.conftest import Isat
-from tests.facts import H1, H2, S1, S2, cable, heard_host, kernel_host, view_of
+from tests.facts import H1, H2, S1, S2, cable, heard_host, ifindex, kernel_host, view_of
 from tests.support.asked import small_lab
 
 ISAT = (sys.executable, "-m", "controller.cli")
@@ -93,6 +94,15 @@ def test_hosts_are_a_table_with_aligned_columns(isat: Isat, lab: Runtime) -> Non
     assert said.rows[2][:2] == ["10.0.0.2", H2]
     starts = {line.index("02:00") for line in said.out.splitlines()[1:]}
     assert len(starts) == 1
+
+
+def test_a_host_that_was_never_seen_has_no_port(isat: Isat, lab: Runtime) -> None:
+    row = Neighbor(0, ifindex(S1, 1), ip_address("10.0.0.9"), "02:00:00:00:00:09")
+    view = lab.core.view
+    lab.core.view = replace(view, neighbors=view.neighbors.set(row.key, row))
+    last = isat("hosts").rows[-1]
+    assert last[:4] == ["10.0.0.9", row.lladdr, "-", "-"]
+    assert "neighbor" in last
 
 
 def test_ports_tell_what_they_lead_to(isat: Isat, lab: Runtime) -> None:

@@ -62,6 +62,18 @@ class Lab:
         self.ip("addr", "add", "10.0.0.70/24", "dev", "qbr7")
         self.ovs.vsctl("add-port", "br-int", "qvo7")
 
+    def add_tunnel(self) -> None:
+        """A vxlan port of br-int whose other end is a device beside h1."""
+        options = ("remote_ip=192.0.2.2", "local_ip=192.0.2.1", "key=7")
+        self.ovs.vsctl(
+            *("add-port", "br-int", "vx7", "--", "set", "interface", "vx7"),
+            *("type=vxlan", *(f"options:{option}" for option in options)),
+        )
+        far = ("remote", "192.0.2.1", "local", "192.0.2.2", "dstport", "4789")
+        inside = ("ip", "link", "add", "vxlan7", "type", "vxlan", "id", "7", *far)
+        self.ovs.run_in(self.h1.namespace, *inside)
+        self.ovs.run_in(self.h1.namespace, "ip", "link", "set", "vxlan7", "up")
+
     def ip(self, *words: str) -> None:
         self.ovs.run("ip", *words)
 
@@ -78,7 +90,7 @@ class Lab:
         """What `isat path --json` prints, also when the way is cut."""
         place = ("env", f"PYTHONPATH={ROOT}", f"ISAT_SOCKET={self.controller.socket}")
         words = (sys.executable, "-m", "controller.cli", "path", one, other, "--json")
-        return json.loads(self.ovs.run(*place, *words, check=False).stdout)
+        return json.loads(self.ovs.run(*place, *words, check=False).stdout or "{}")
 
     def leads_to(self, port: str) -> str:
         rows = self.controller.isat("ports") or []
@@ -126,3 +138,31 @@ def test_the_way_to_a_machine_behind_a_linux_bridge_is_followed_and_dies_with_it
         why="the cut",
     )
     assert lab.leads_to("qvo7") == "nobody by way of qbr7"
+
+
+def test_a_tunnel_is_followed_to_a_device_that_names_the_other_end(lab: Lab) -> None:
+    lab.add_tunnel()
+    far = f"{lab.h1.namespace}:vxlan7"
+    wait_until(
+        lambda: lab.path("qvo7", far).get("problem") == "",
+        within=SOON,
+        why="both ends",
+    )
+    hops = lab.path("qvo7", far)["hops"]
+    assert [hop["interface"] for hop in hops] == ["qvo7", "br-int", "vx7", "vxlan7"]
+    assert hops[2]["then"] == "is a tunnel, key 7, to vxlan7"
+
+
+def test_a_neighbor_table_is_shown_and_never_answered_for(lab: Lab) -> None:
+    """A row that somebody writes by hand, about somebody whom nobody has seen."""
+    row = ("10.0.0.99", "lladdr", "02:00:00:00:00:99", "dev", "eth0")
+    lab.ovs.run_in(lab.h1.namespace, "ip", "neigh", "add", *row)
+
+    def shown() -> Any:
+        rows = lab.controller.isat("hosts") or []
+        return next((row for row in rows if row["ip"] == "10.0.0.99"), None)
+
+    wait_until(shown, within=SOON, why="the row")
+    assert shown()["origin"] == "neighbor"
+    assert shown()["told_by"] == [f"{lab.h1.namespace} eth0"]
+    assert not lab.answered("10.0.0.99")

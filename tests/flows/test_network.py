@@ -3,8 +3,12 @@
 from dataclasses import replace
 from ipaddress import ip_address
 
+from hypothesis import given
+
+from flows.chains import is_live
 from flows.network import Domain, Holder, Origin, Role, network, role
 from flows.view import OWN_NAMESPACE, Fixed, Interface, Link, LinkKey, PortKey, View
+from tests import strategies
 from tests.facts import (
     H1,
     H2,
@@ -158,6 +162,22 @@ def test_a_port_is_an_edge_until_a_cable_or_a_tunnel_is_known() -> None:
         Role.TUNNEL,
         Role.FABRIC,
     ]
+
+
+@given(strategies.views())
+def test_whoever_the_kernel_shows_is_behind_a_way_that_is_up(view: View) -> None:
+    for where in network(view).located.values():
+        if where.origin is Origin.KERNEL:
+            assert view.ports[where.port].up
+            assert where.shown is not None and all(map(is_live, where.shown.way))
+
+
+@given(strategies.views())
+def test_neighbor_tables_decide_nothing(view: View) -> None:
+    without = replace(view, neighbors=type(view.neighbors)())
+    assert network(view) == network(without)
+    origins = {c.origin for h in network(view).holders.values() for c in h.candidates}
+    assert Origin.NEIGHBOR not in origins
 
 
 def test_the_kernel_shows_where_a_station_is_rather_than_its_packets() -> None:

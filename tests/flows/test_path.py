@@ -132,6 +132,14 @@ def test_two_vxlans_that_name_each_other_are_one_tunnel() -> None:
     assert apart.hops == ()
 
 
+def test_vxlans_of_one_group_are_one_tunnel() -> None:
+    ends = [
+        Link(n, 9, f"vx{n}", "vxlan", tunnel=Tunnel("", "239.1.1.1", "7", 4789))
+        for n in (1, 2)
+    ]
+    assert names(path(view_of(ends), "vx1", "vx2")) == ["vx1", "vx2"]
+
+
 def test_patch_ports_that_do_not_name_each_other_are_not_connected() -> None:
     view = view_of(
         Interface(S1, 1, "p1", 0, "patch", "p2"),
