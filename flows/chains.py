@@ -23,7 +23,7 @@ from flows.view import LOCAL_PORT, OWN_NAMESPACE, Interface, Link, LinkKey, Port
 
 OWN_INTERFACES = {"internal", "tap"}  # OVSDB types whose kernel side is this host
 ABOVE = {"macvlan", "macvtap"}  # kinds that have a link-layer address of their own
-INTERFACES_MAX = 4096  # behind one port; what leads to more is not followed
+INTERFACES_MAX = 1024  # behind one port; what leads to more is not followed
 
 Way = tuple[Link, ...]
 

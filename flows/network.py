@@ -193,21 +193,29 @@ def kernel_stations(
     """Hosts that need not say a word: the kernel shows all of the way to them."""
     table = by_interface(addresses)
     found: dict[Place, FarEnd] = {}
-    for key, chain in behind.items():
-        port = ports.get(key)
-        if port is None or not port.up or key in shape.uplinks:
-            continue
+    for key, one in nearest_first(shape, ports, behind):
         domain = Domain(shape.islands[key.datapath_id], 0)
-        for one in chain.speakers:
-            # Two interfaces with one MAC in one domain: the first port keeps it.
-            found.setdefault(
-                (domain, one.lladdr),
-                FarEnd(
-                    Located(domain, one.lladdr, key, Origin.KERNEL, one),
-                    () if one.is_guest else table.get(one.link.key, ()),
-                ),
-            )
+        # Two interfaces with one MAC in one domain: the nearest, the first port's.
+        found.setdefault(
+            (domain, one.lladdr),
+            FarEnd(
+                Located(domain, one.lladdr, key, Origin.KERNEL, one),
+                () if one.is_guest else table.get(one.link.key, ()),
+            ),
+        )
     return found
+
+
+def nearest_first(
+    shape: Fabric, ports: Map[PortKey, Port], behind: Mapping[PortKey, Chain]
+) -> list[tuple[PortKey, Speaker]]:
+    """Everybody behind a port that is up.  Who is root in a namespace can put as many
+    interfaces as they like behind the one they were given, but never nearer."""
+    edges = {key for key, port in ports.items() if port.up and key not in shape.uplinks}
+    found = [
+        (key, one) for key in behind.keys() & edges for one in behind[key].speakers
+    ]
+    return sorted(found, key=lambda item: (len(item[1].way), item[0]))
 
 
 @remember_last

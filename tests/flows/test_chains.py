@@ -177,6 +177,16 @@ def test_a_bridge_that_keeps_vlans_apart_is_left_to_learning() -> None:
     assert not chain(view).is_deserted
 
 
+def test_nobody_takes_a_place_by_an_interface_that_is_farther_away() -> None:
+    """Whoever is root in a namespace can make a macvlan with anybody's address."""
+    forged = Link(0, 9, "mv0", "macvlan", H2, peer=NEAR, peer_nsid=0)
+    view = view_of(
+        kernel_host(S1, 1, H1), forged, kernel_host(S1, 2, H2, "10.0.0.2", nsid=1)
+    )
+    found = located(view, H2)
+    assert found is not None and found.port == PortKey(S1, 2)
+
+
 def test_what_is_not_followed_to_its_end_names_nobody(monkeypatch: Any) -> None:
     monkeypatch.setattr(module, "INTERFACES_MAX", 3)
     view = view_of(bridged_tap(S1, 1, H1), leg())
