@@ -86,6 +86,10 @@ class Cabling:
     above: Mapping[LinkKey, tuple[Link, ...]]
     ours: frozenset[int]
 
+    def is_last(self, link: Link) -> bool:
+        """Nothing leads on from here."""
+        return not (link.master or link.key in self.above or self.is_ours(link))
+
     def is_ours(self, link: Link) -> bool:
         return link.nsid == OWN_NAMESPACE and link.ifindex in self.ours
 
@@ -147,7 +151,15 @@ def chain(row: Interface, cabling: Cabling) -> Chain:
     far = far_end(near, cabling.links)
     if far is None or not is_live(far):
         return NOWHERE
+    if cabling.is_last(far):
+        return last((near, far))
     return Walk(cabling).follow((near, far))
+
+
+def last(way: Way) -> Chain:
+    """The plain case, of most ports: a veth, and nothing beyond its far end."""
+    lladdr = way[-1].lladdr
+    return Chain((Speaker(lladdr, way),) if lladdr else (), (way,))
 
 
 def guests(way: Way) -> Iterator[Speaker]:

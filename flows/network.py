@@ -260,8 +260,9 @@ def located_stations(
             )
     for place, end in far_ends.items():
         heard = located.get(place)
-        said = heard.station if heard else None
-        located[place] = replace(end.located, station=said)
+        located[place] = end.located
+        if heard is not None:
+            located[place] = replace(end.located, station=heard.station)
     return located
 
 

@@ -240,3 +240,13 @@ def test_whoever_is_found_is_found_over_interfaces_that_are_all_up(view: View) -
 def test_no_order_of_facts_makes_a_difference(view: View) -> None:
     backwards = Map(reversed([*view.links.items()]))
     assert chains(view.interfaces, view.links) == chains(view.interfaces, backwards)
+
+
+@given(strategies.views())
+def test_a_plain_veth_is_no_special_case(view: View) -> None:
+    cabling = module.cabling_of(view.interfaces, view.links)
+    for near in view.links.values():
+        far = module.far_end(near, view.links)
+        if far is not None and cabling.is_last(far):
+            walked = module.Walk(cabling).follow((near, far))
+            assert module.last((near, far)) == walked
