@@ -26,6 +26,15 @@ from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ovs]
 
+GUEST = "52:54:00:00:00:07"
+SILENT = """
+import fcntl, os, signal, struct, sys
+tap = os.open("/dev/net/tun", os.O_RDWR)
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
+flags = IFF_TAP | IFF_NO_PI
+fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH14x", sys.argv[1].encode(), flags))
+signal.pause()
+"""
 BRIDGE = "02:00:00:00:00:b0"  # of the Linux bridge, which has an address, too
 
 
@@ -80,6 +89,16 @@ class Lab:
     def hold_tap(self) -> subprocess.Popen[bytes]:
         program = str(ROOT / "topologies/taphost.py")
         return self.ovs.start(sys.executable, program, "tap7", "10.0.0.7", TAP)
+
+    def hold_tap_as_qemu(self) -> subprocess.Popen[bytes]:
+        """A machine that says nothing, by the command line of a QEMU."""
+        backend = ("-netdev", "tap,ifname=tap7,id=n0")
+        card = ("-device", f"virtio-net-pci,netdev=n0,mac={GUEST}")
+        return self.ovs.start(sys.executable, "-c", SILENT, "tap7", *backend, *card)
+
+    def host_at(self, lladdr: str) -> Any:
+        rows = self.controller.isat("hosts") or []
+        return next((row for row in rows if row["lladdr"] == lladdr), None)
 
     def answered(self, ip: str) -> bool:
         """Does br-ex itself answer for it?"""
@@ -138,6 +157,22 @@ def test_the_way_to_a_machine_behind_a_linux_bridge_is_followed_and_dies_with_it
         why="the cut",
     )
     assert lab.leads_to("qvo7") == "nobody by way of qbr7"
+
+
+def test_a_machine_whose_address_its_process_tells_is_known_before_it_speaks(
+    lab: Lab,
+) -> None:
+    holder = lab.hold_tap_as_qemu()
+    wait_until(lambda: lab.host_at(GUEST), within=SOON, why="the guest")
+    guest = lab.host_at(GUEST)
+    assert (guest["port"], guest["origin"], guest["ip"]) == ("qvo7", "kernel", None)
+    assert guest["host"].endswith(f"[{holder.pid}]")
+    way = f"dl_dst={GUEST} actions=output"
+    wait_until(lambda: way in dump(lab.ovs, "br-ex"), within=SOON, why="the way to it")
+
+    holder.kill()
+    wait_until(lambda: lab.host_at(GUEST) is None, within=SOON, why="its end")
+    wait_until(lambda: way not in dump(lab.ovs, "br-ex"), within=SOON, why="no way")
 
 
 def test_a_tunnel_is_followed_to_a_device_that_names_the_other_end(lab: Lab) -> None:
