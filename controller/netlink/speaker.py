@@ -76,12 +76,17 @@ class Speaker:
         self._only = only
         self._partial = bool(only.namespace or only.interface)
         self._said: dict[tuple[Scope, Key], Row] = {}
-        self._notes: set[str] = set()
+        self._notes: dict[str, None] = {}
+        self._greeted = False
         self._generation = 0
         self._overflowed = False
 
     def hello(self, capabilities: frozenset[str]) -> None:
+        """The first line.  Notes of what happened before follow."""
         self._say(lines.hello(sorted(self._only.tables), sorted(capabilities)))
+        self._greeted = True
+        for text in self._notes:
+            self._say({"note": text})
 
     def change(self, change: Change) -> None:
         if self._partial:
@@ -100,8 +105,9 @@ class Speaker:
     def note(self, text: str) -> None:
         """Said once."""
         if text not in self._notes:
-            self._notes.add(text)
-            self._say({"note": text})
+            self._notes[text] = None
+            if self._greeted:
+                self._say({"note": text})
 
     def audit(self, fixed: dict[str, int]) -> None:
         self._say({"audit": fixed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -103,21 +104,72 @@ def public() -> Iterator[Path]:
         yield Path(directory)
 
 
+# The rights of an ordinary user, what it sees of other namespaces, and what it is told.
+CANNOT_HEAR = "NETLINK_LISTEN_ALL_NSID needs CAP_NET_BROADCAST"
+CANNOT_READ = "IFLA_TARGET_NETNSID needs CAP_NET_ADMIN"
+RIGHTS: tuple[tuple[tuple[str, ...], bool, set[str]], ...] = (
+    ((), False, {CANNOT_HEAR, CANNOT_READ}),
+    (("net_admin",), True, {CANNOT_HEAR}),
+    (("net_broadcast",), False, {CANNOT_READ}),
+    (("net_admin", "net_broadcast"), True, set()),
+)
+
+
 @pytest.mark.root
-def test_without_rights_it_sees_its_own_namespace_and_says_so(
-    lab: Lab, public: Path
+@pytest.mark.parametrize(("capabilities", "reads_others", "lacks"), RIGHTS)
+def test_what_a_user_sees_depends_on_two_rights_and_is_said_once(
+    lab: Lab,
+    public: Path,
+    capabilities: tuple[str, ...],
+    reads_others: bool,
+    lacks: set[str],
 ) -> None:
-    """Also what was connected: the kernel names the far end's number."""
-    python = accessible_python()
-    command = lab.command(lab.own, *NOBODY, "--bounding-set=-all", python, "-m",
+    """What is connected is known to all: the kernel names the far end's number."""
+    command = lab.command(lab.own, *user_with(capabilities), accessible_python(), "-m",
                           "controller.netlink", "--once")  # fmt: skip
     done = subprocess.run(
         command, cwd=public, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
+    hello, *said = map(json.loads, done.stdout.splitlines())
+    assert hello["hello"]["capabilities"] == [f"CAP_{c.upper()}" for c in capabilities]
     assert '"ifname":"a1"' in done.stdout
-    assert '"local":"10.1.0.1"' not in done.stdout
-    assert "NETLINK_LISTEN_ALL_NSID needs CAP_NET_BROADCAST" in done.stdout
+    assert ('"local":"10.1.0.1"' in done.stdout) == reads_others
+    notes = [line["note"] for line in said if "note" in line]
+    assert len(notes) == len({*notes})
+    for lack in (CANNOT_HEAR, CANNOT_READ):
+        assert any(lack in note for note in notes) == (lack in lacks)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("capabilities", [row[0] for row in RIGHTS])
+def test_only_who_may_hear_follows_other_namespaces(
+    lab: Lab, public: Path, capabilities: tuple[str, ...]
+) -> None:
+    """An address that comes later, with the next one of our own behind it."""
+    before = (*user_with(capabilities), accessible_python(), "-P", "-c", LATER)
+    with reader(lab.own, before=(*before, str(public))) as mirror:
+        mirror.synced()
+        ip("-n", lab.h1, "addr", "add", "10.1.0.7/24", "dev", "eth0")
+        ip("-n", lab.own, "addr", "add", "10.1.0.8/24", "dev", "a1")
+        mirror.wait(lambda: "10.1.0.8" in mirror.addresses(-1), "its own")
+        followed = "10.1.0.7" in mirror.addresses(mirror.nsid(lab.h1))
+        assert followed == ("net_broadcast" in capabilities)
+
+
+# Nobody may not be where the test is, nor run its Python.
+LATER = """
+import os, sys
+os.chdir(sys.argv[1])
+os.execv(sys.executable, [sys.executable, *sys.argv[3:]])
+"""
+
+
+def user_with(capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    """setpriv(1) for nobody with these rights and no others."""
+    given = ",".join(("-all", *(f"+{name}" for name in capabilities)))
+    sets = ("bounding-set", "inh-caps", "ambient-caps")
+    return (*NOBODY, *(f"--{name}={given}" for name in sets))
 
 
 def accessible_python() -> str:
