@@ -38,6 +38,7 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
+from controller.text import safe
 
 AT_MOST = 4  # events of one line that are told in full
 QUIET = (CountFlows, CountHits)  # routine that nobody needs to read
@@ -103,7 +104,7 @@ def cause(event: Event) -> str:
         case BridgesSeen():
             return f"OVSDB: {len(event.bridges)} bridges"
         case _:
-            values = ", ".join(str(getattr(event, f.name)) for f in fields(event))
+            values = ", ".join(safe(str(getattr(event, f.name))) for f in fields(event))
             return f"{type(event).__name__}({values})"
 
 

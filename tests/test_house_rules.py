@@ -36,6 +36,7 @@ PURE = [
     "controller/learn.py",
     "controller/packets.py",
     "controller/reconcile.py",
+    "controller/text.py",
 ]
 RIM = {"controller.sources", "controller.northbound", "controller.cli"}
 MAY_KNOW_THE_RIM = {"controller/app.py", "controller/runtime.py"}

@@ -6,7 +6,8 @@ from argparse import Namespace
 from typing import Any
 
 from controller.cli.client import ask
-from controller.cli.show import ago, as_json, safe, table
+from controller.cli.show import ago, as_json, table
+from controller.text import safe
 
 
 def status(arguments: Namespace) -> int:

@@ -17,7 +17,8 @@ from ipaddress import IPv4Address, IPv6Address
 from controller.cli.client import ask
 from controller.cli.failure import Failure
 from controller.cli.files import datapaths, load
-from controller.cli.show import as_json, safe
+from controller.cli.show import as_json
+from controller.text import safe
 from flows.chains import Speaker
 from flows.compile import compile_flows
 from flows.document import from_json

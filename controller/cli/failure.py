@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from controller.text import safe
+
 FAILED, UNREACHABLE, INVALID = 1, 3, 4
 
 
@@ -12,4 +14,5 @@ class Failure(Exception):
         self, where: str, problem: str, hint: str = "", *, status: int = FAILED
     ) -> None:
         self.status = status
-        super().__init__(f"{where}: {problem}" + (f"\n  {hint}" if hint else ""))
+        said = f"{where}: {problem}" + (f"\n  {hint}" if hint else "")
+        super().__init__("\n".join(map(safe, said.split("\n"))))

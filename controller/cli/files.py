@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cli.client import ask
 from controller.cli.failure import FAILED, INVALID, Failure
-from controller.cli.show import as_json, safe
+from controller.cli.show import as_json
+from controller.text import safe
 
 if TYPE_CHECKING:
     from flows.view import View
@@ -113,5 +114,5 @@ def check_config(arguments: Namespace) -> int:
         as_json({"ok": True, "mistakes": []})
     else:
         counts = f"{len(config.bridges)} bridges, {len(config.bindings)} bindings"
-        print(f"{arguments.file}: good ({counts})")
+        print(f"{safe(arguments.file)}: good ({counts})")
     return 0

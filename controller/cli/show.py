@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from controller.text import safe
+
 
 def as_json(value: object) -> None:
     print(json.dumps(value, indent=2))
@@ -25,11 +27,6 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return safe(str(value))
-
-
-def safe(text: str) -> str:
-    """Control characters, lone surrogates and the like as Python escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def ago(seconds: float | None) -> str:

@@ -29,6 +29,7 @@ from controller.events import (
     KernelLost,
     KernelSynced,
 )
+from controller.text import safe
 from flows.view import (
     NO_TUNNEL,
     Address,
@@ -120,7 +121,7 @@ class Netlink:
             if time.monotonic() > began + BACKOFF_MAX:
                 pause = BACKOFF
             if why != said:
-                log.warning("the netlink helper ended: %s", why)
+                log.warning("the netlink helper ended: %s", safe(why))
             said = why
             if failures == LOST_AFTER:
                 self._report(KernelLost(f"the netlink helper does not start: {why}"))
@@ -131,11 +132,11 @@ class Netlink:
         """What the helper says of itself."""
         if "note" in said and said["note"] not in self.notes:
             self.notes += (said["note"],)
-            log.info("%s", said["note"])
+            log.info("%s", safe(said["note"]))
         elif "audit" in said:
             self.corrections = said["audit"]
         elif "dirty" in said:
-            log.info("the netlink helper reads all again: %s", said["dirty"])
+            log.info("the netlink helper reads all again: %s", safe(said["dirty"]))
 
     def _live(self, session: Session) -> str:
         """One helper from its start to its end; why it ended."""

@@ -9,13 +9,15 @@ import sys
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.cli.parser import COMMANDS
 from controller.runtime import Runtime
 from flows.compile import compile_flows
-from flows.document import to_json
+from flows.document import from_json, to_json
+from flows.network import network
 from flows.openflow import texts
 from flows.view import Namespace, NamespaceKey, Neighbor, View
 from tests.cli.conftest import Isat
@@ -136,6 +138,50 @@ def test_odd_octets_in_a_name_do_not_reach_the_terminal(
 
     assert r"h0\x1b[31m\udcff\u202e" in isat("hosts").out
     assert isat("hosts", "--json").json[0]["host"] == odd.name
+
+
+ODD = "h0\x1b[31m\udcff\u202e\"'\\"
+
+
+def odd(view: View) -> View:
+    """The same view with every name odd."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: renamed(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return list(map(renamed, value))
+        is_name = isinstance(value, str) and re.match(r"(s1|h0)\b", value)
+        return value + ODD if is_name else value
+
+    return from_json(renamed(to_json(view)))
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("status",), 0),
+        (("hosts",), 0),
+        (("ports",), 0),
+        (("explain", f"s1{ODD}", "-"), 0),
+        (("explain", f"no{ODD}", "-"), 1),
+        (("adopt", f"no{ODD}"), 1),
+        (("flows", "--view", f"no{ODD}"), 4),
+        (("check-config", f"no{ODD}"), 4),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else str(value),
+)
+def test_whatever_is_called_oddly_no_output_is_odd(
+    isat: Isat, lab: Runtime, words: tuple[str, ...], status: int
+) -> None:
+    lab.core.view = odd(lab.core.view)
+    lab.core.network = network(lab.core.view)
+
+    said = isat(*words, stdin=dump(lab.core.view))
+
+    assert said.status == status
+    assert r"\x1b[31m\udcff\u202e" in said.out + said.err
+    assert all(c.isprintable() or c == "\n" for c in said.out + said.err)
 
 
 def test_no_controller_ends_with_3_and_what_to_type(isat: Isat) -> None:
