@@ -34,6 +34,9 @@ class Agenda:
     def drop(self, task: Hashable) -> None:
         self._due.pop(task, None)
 
+    def due(self, task: Hashable) -> float | None:
+        return self._due.get(task)
+
     def is_due(self, task: Hashable, now: float) -> bool:
         return self._due.get(task, float("inf")) <= now
 

@@ -150,6 +150,8 @@ class Mirror:
 
     def deadline(self) -> float | None:
         """When `turn` has something to do although nothing happens."""
+        if (sync := self._agenda.due("sync")) is not None:
+            return sync  # before it `turn` does nothing else
         if self._doubts or self._unread or self._unaudited:
             return float("-inf")
         times = [self._late[0][0]] if self._late else []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from socket import AF_INET
@@ -11,7 +13,7 @@ from socket import AF_INET
 import pytest
 
 from controller.netlink.kernel import Kernel
-from controller.netlink.mirror import AUDIT_INTERVAL, Mirror
+from controller.netlink.mirror import AUDIT_INTERVAL, HOLD_OFF, Mirror
 from controller.netlink.rtnl.addr import AddrKey
 from controller.netlink.rtnl.link import RTM_GETLINK, get_link
 from controller.netlink.rtnl.neigh import NeighKey
@@ -23,6 +25,7 @@ from tests.support.wait import wait_until
 pytestmark = pytest.mark.root
 
 LINKS = Scope("link", OWN)
+NETLINK_KOBJECT_UEVENT = 15  # linux/netlink.h; text, not messages
 
 
 class Ear:
@@ -152,6 +155,30 @@ def dad_is_over(namespace: str) -> bool:
     rows = ip_json("-n", namespace, "-6", "addr", "show", "up")
     addresses = [address for row in rows for address in row["addr_info"]]
     return bool(addresses) and not any(a.get("tentative") for a in addresses)
+
+
+def test_a_message_that_makes_no_sense_makes_everything_be_read_again(
+    lab: Lab, ear: Ear, mirror: Mirror
+) -> None:
+    """The kernel's own datagrams of another protocol, on the descriptor of ours."""
+    with inside(lab.own):
+        uevents = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_KOBJECT_UEVENT
+        )
+    with uevents:
+        uevents.bind((0, 1))
+        uevents.setblocking(False)
+        os.dup2(uevents.fileno(), mirror.fileno())
+    ip("-n", lab.own, "link", "add", "br7", "type", "bridge")
+
+    run(mirror, lambda: bool(ear.losses), until=0.0)
+    due = mirror.deadline()
+    assert due is not None and due >= HOLD_OFF  # until then there is nothing to do
+    run(mirror, lambda: ear.syncs == [1, 2], until=due)
+
+    assert len(ear.losses) == 1
+    links = mirror.tables.rows(*LINKS).values()
+    assert "br7" in {row.link.ifname for row in links if isinstance(row, Interface)}
 
 
 def test_neighbors_of_other_namespaces_are_heard(
