@@ -18,7 +18,8 @@ import pytest
 from controller.netlink import rights
 from controller.netlink.helper import main
 from tests.conftest import cannot_run
-from tests.netlink.lab import ROOT, Lab, differences, ip, new_lab, reader
+from tests.netlink.lab import ROOT, Lab, Reader, differences, ip, new_lab, reader
+from tests.support.wait import wait_until
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
@@ -228,6 +229,52 @@ def test_events_that_were_missed_are_made_up_for(lab: Lab) -> None:
         assert mirror.addresses(mirror.nsid(lab.h1)) >= {
             f"10.3.0.{number}" for number in range(40)
         }
+
+
+@pytest.mark.root
+def test_a_reader_who_slept_is_told_everything_anew(lab: Lab) -> None:
+    """Each line about a link with so many names has 60 KB."""
+    for number in range(496):
+        name = f"{number:03}".ljust(117, "x")
+        words = ("link", "property", "add", "dev", "a1", "altname", name)
+        ip("-n", lab.own, *words)
+    with reader(lab.own) as mirror:
+        mirror.synced()
+        for number in range(700):
+            ip("-n", lab.own, "link", "set", "a1", "alias", str(number))
+        wait_until(lambda: has_read_all(mirror.pid), within=30, why="it is idle")
+
+        mirror.wait(lambda: mirror.said("reset"), "a reset", 30)
+        mirror.wait(lambda: "sync" in mirror.lines[-1], "and a sync")
+        assert alias_of(mirror, "a1") == "699"
+        ip("-n", lab.own, "link", "set", "a1", "alias", "later")
+        mirror.wait(lambda: alias_of(mirror, "a1") == "later", "it goes on")
+
+
+def alias_of(mirror: Reader, ifname: str) -> str | None:
+    row = mirror.link(-1, ifname)
+    return row["ifalias"] if row else None
+
+
+def has_read_all(pid: int) -> bool:
+    """It sleeps, and no message waits for it (proc(5), /proc/net/netlink)."""
+    table = Path(f"/proc/{pid}/net/netlink").read_text().splitlines()[1:]
+    waiting = sum(int(line.split()[4]) for line in table)
+    return waiting == 0 and status_of(pid)["State"].startswith("S")
+
+
+# The kernel refuses no more than NUL, "/", ":", white space, "." and "..".
+ODD_NAMES = (b"\x1b[31m", b"\xff\xfe\x01\x7f", b"\"'\\", b'{"op"}', b"-x", b"\xc3\xa9")
+
+
+@pytest.mark.root
+def test_an_interface_may_have_any_name(lab: Lab) -> None:
+    names = [os.fsdecode(name) for name in ODD_NAMES]
+    for name in names:
+        ip("-n", lab.own, "link", "add", "name", name, "type", "bridge")
+    with reader(lab.own, "--once", "--table", "link") as mirror:
+        mirror.finish()
+    assert all(mirror.link(-1, name) for name in names)
 
 
 @pytest.mark.root

@@ -245,13 +245,16 @@ def script(path: Path, text: str, shell: str = "/bin/sh") -> str:
     return str(path)
 
 
-def test_a_helper_that_does_not_start_is_reported_once(tmp_path: Path) -> None:
+def test_a_helper_that_does_not_start_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     python = script(tmp_path / "python", "echo started >> $0.log; echo no way >&2")
     told = Told()
     with running(told, python):
         log = tmp_path / "python.log"
         wait_until(lambda: log.exists() and log.read_text().count("started") > 4)
     assert told.events == [KernelLost("the netlink helper does not start: no way")]
+    assert caplog.messages == ["the netlink helper ended: no way"]
 
 
 def test_a_python_that_does_not_exist_is_reported() -> None:
@@ -323,9 +326,10 @@ def test_a_killed_helper_is_replaced_and_nobody_sees_an_empty_picture(
     told = Told()
     with running(told, in_lab(lab, tmp_path)):
         wait_until(lambda: told.of(KernelSynced))
-        before = dict(told.facts)
+        before, count = dict(told.facts), len(told.events)
         os.kill(helper_pid(lab), signal.SIGKILL)
         wait_until(lambda: len(told.of(KernelSynced)) == 2)
+    assert {type(event) for event in told.events[count:]} == {KernelSynced}
     assert told.facts == before
     assert min(told.sizes) == len(before)
     assert told.of(KernelLost) == []
