@@ -8,7 +8,8 @@ from typing import Any
 from controller.cli.client import ask
 from controller.cli.failure import FAILED, Failure
 from controller.cli.files import load
-from controller.cli.show import as_json, safe, table
+from controller.cli.show import as_json, table
+from controller.text import safe
 
 
 def path(arguments: Namespace) -> int:
