@@ -1,0 +1,34 @@
+"""The table of benches: a name to type, a sentence, and what measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.bench import fuzz, many, namespaces, ratios
+from tests.bench.figures import Figure, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """measure  yields its figures one by one, and leaves nothing behind"""
+
+    name: str
+    title: str
+    measure: Callable[[Run], Iterator[Figure]]
+
+
+BENCHES = (
+    Bench("ratios", "Our own parts beside what they replace.", ratios.measure),
+    Bench("many", "A host of ten thousand interfaces.", many.measure),
+    Bench("namespaces", "A thousand namespaces, a veth in each.", namespaces.measure),
+    Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
+)
+
+
+def named(names: Sequence[str]) -> list[Bench]:
+    """In the order of the table; KeyError for a name that is not in it."""
+    by_name = {bench.name: bench for bench in BENCHES}
+    for name in names:
+        by_name[name]
+    return [bench for bench in BENCHES if not names or bench.name in names]

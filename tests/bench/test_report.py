@@ -1,0 +1,104 @@
+"""What is said of figures, whatever they are."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.bench import report
+from tests.bench.figures import Figure, Run, number, percentile, spread
+from tests.bench.plot import distributions
+
+FAST = Figure("a change", 0.5, "ms", at_most=1.0, note="of 30", samples=(0.4, 0.5, 9.0))
+SLOW = Figure("decoded", 10.0, "events/s", at_least=20_000.0)
+PEER = Figure("the peer's", 2.0, "ms")
+FOUND = {"view": [FAST, PEER], "events": [SLOW]}
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict", "target"),
+    [
+        (FAST, "met", "<= 1.00 ms"),
+        (SLOW, "missed", ">= 20,000 events/s"),
+        (PEER, "", ""),
+        (Figure("", 1.0, "", at_most=1.0), "met", "<= 1.00"),
+        (Figure("", math.nan, "", at_most=1.0), "missed", "<= 1.00"),
+    ],
+)
+def test_the_verdict_follows_from_the_figure(
+    figure: Figure, verdict: str, target: str
+) -> None:
+    assert (figure.verdict, figure.target) == (verdict, target)
+
+
+@pytest.mark.parametrize(
+    ("percent", "value"), [(0, 1), (50, 2), (51, 3), (75, 3), (99, 4), (100, 4)]
+)
+def test_a_percentile_is_one_of_the_values(percent: float, value: float) -> None:
+    assert percentile([3, 1, 2, 4], percent) == value
+
+
+def test_a_spread_is_p50_p99_and_max() -> None:
+    figures = spread("it", [float(n) for n in range(1, 101)], "ms", p50=49.0)
+    assert [figure.measured for figure in figures] == [50, 99, 100]
+    assert [figure.verdict for figure in figures] == ["missed", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.00123, "0.00123"),
+        (1.0, "1.00"),
+        (21.345, "21.3"),
+        (1234567.0, "1,234,567"),
+        (math.inf, "inf"),
+    ],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_line_has_all_that_is_known_of_a_figure() -> None:
+    assert report.line(FAST).split() == (
+        ["0.500", "ms", "<=", "1.00", "ms", "met", "a", "change", "(of", "30)"]
+    )
+    assert report.summary(FOUND) == "1 met, 1 missed"
+
+
+def test_programs_read_numbers_without_format() -> None:
+    said = report.to_json(FOUND)
+    assert said["benches"]["events"] == [
+        {
+            "what": "decoded",
+            "measured": 10.0,
+            "unit": "events/s",
+            "at_least": 20_000.0,
+            "verdict": "missed",
+        }
+    ]
+    assert "verdict" not in said["benches"]["view"][1]
+
+
+def test_the_page_names_the_machine_and_shows_every_figure() -> None:
+    titles = {"view": "To the view.", "events": "Events."}
+    files = dict(report.files(FOUND, titles, "2030-01-01"))
+    page = files["benchmarks.md"]
+    assert report.machine() in page and "2030-01-01" in page
+    assert "| a change (of 30) | 0.500 ms | <= 1.00 ms | met |" in page
+    assert "(pictures/bench-view.svg)" in page
+    assert files.keys() == {"benchmarks.md", "pictures/bench-view.svg"}
+
+
+def test_a_plot_has_a_line_and_a_name_for_each_series() -> None:
+    svg = ET.fromstring(distributions({"a < b": [0.1, 5.0], "c": [0.0]}))
+    texts = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a < b", "c", "50 %", "0.001", "10"} <= {*texts}
+
+
+def test_a_run_can_be_small_but_not_empty() -> None:
+    assert Run(share=0.5).of(1000) == 500
+    assert Run(share=0.0).of(1000, least=30) == 30
+    assert Run(share=0.0).of(1, least=30) == 1
