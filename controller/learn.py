@@ -50,6 +50,8 @@ from flows.view import (
     crowds_of,
 )
 
+ECHO = 5.0  # seconds in which what was heard is not taken down again
+
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
@@ -61,8 +63,7 @@ def learn(view: View, event: Event, now: float) -> View:
         case ArpSeen():
             return from_arp(view, event, now)
         case FrameSeen():
-            key = StationKey(event.datapath_id, event.vlan, event.eth_src)
-            return without_echoes(place(view, key, event.in_port, now), [key])
+            return from_frame(view, event, now)
         case SwitchReady():
             return from_switch(view, event)
         case SwitchGone():
@@ -84,6 +85,13 @@ def learn(view: View, event: Event, now: float) -> View:
 # --- packets ------------------------------------------------------------------------
 
 
+def from_frame(view: View, seen: FrameSeen, now: float) -> View:
+    key = StationKey(seen.datapath_id, seen.vlan, seen.eth_src)
+    if is_no_news(view, key, seen.in_port, None, now):
+        return view
+    return without_echoes(place(view, key, seen.in_port, now), [key])
+
+
 def from_arp(view: View, heard: ArpSeen, now: float) -> View:
     """RFC 826 merges the sender of every ARP packet, request or reply alike.
 
@@ -91,10 +99,41 @@ def from_arp(view: View, heard: ArpSeen, now: float) -> View:
     nothing about who holds an address.
     """
     key = StationKey(heard.datapath_id, heard.vlan, heard.sha)
+    ip = heard.spa if is_unicast(heard.spa) else None
+    if is_no_news(view, key, heard.in_port, ip, now):
+        return view
     view = place(view, key, heard.in_port, now)
-    if is_unicast(heard.spa):
-        view = claim(view, key, heard.spa, now)
+    if ip is not None:
+        view = claim(view, key, ip, now)
     return without_echoes(view, [key])
+
+
+def is_no_news(
+    view: View, key: StationKey, port_no: int, ip: IPAddress | None, now: float
+) -> bool:
+    """The same was heard a moment ago, or the kernel states it.  Then the view stays
+    the same object, and nothing is computed from it again."""
+    if is_stated(view, key, port_no, ip):
+        return True
+    known = view.stations.get(key)
+    if known is None or known.port_no != port_no or now >= known.heard_at + ECHO:
+        return False
+    return ip is None or any(
+        claim.ip == ip and now < claim.confirmed_at + ECHO for claim in known.claims
+    )
+
+
+def is_stated(view: View, key: StationKey, port_no: int, ip: IPAddress | None) -> bool:
+    """The kernel shows this station at this port, with this address."""
+    shown = kernel_hosts(view).get((domain_of(view, key), key.lladdr))
+    if shown is None or shown.located.port != PortKey(key.datapath_id, port_no):
+        return False
+    return ip is None or ip in {address.ip for address in shown.addresses}
+
+
+def domain_of(view: View, key: StationKey) -> Domain:
+    islands = fabric(view.ports, view.interfaces, view.links).islands
+    return Domain(islands.get(key.datapath_id, key.datapath_id), key.vlan)
 
 
 def place(view: View, key: StationKey, port_no: int, now: float) -> View:

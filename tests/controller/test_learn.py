@@ -14,7 +14,7 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
-from controller.learn import learn
+from controller.learn import ECHO, learn
 from flows.view import (
     NEIGHBORS_MAX,
     OWN_NAMESPACE,
@@ -72,6 +72,18 @@ LAB = view_of(ports(S1, 1, 2, 3))
 def test_the_sender_of_a_request_is_learned() -> None:
     view = learn(LAB, arp("10.0.0.1"), now=5.0)
     assert station(view) == Station(S1, 0, H1, 1, 5.0, (Claim(IP("10.0.0.1"), 5.0),))
+
+
+def test_what_is_heard_again_at_once_leaves_the_view_as_it_was() -> None:
+    view = learn(LAB, arp("10.0.0.1"), now=5.0)
+    soon = 5.0 + ECHO - 0.1
+    assert learn(view, arp("10.0.0.1"), soon) is view
+    assert learn(view, arp("0.0.0.0"), soon) is view
+    assert learn(view, FrameSeen(S1, 1, 0, H1), soon) is view
+    assert learn(view, arp("10.0.0.2"), soon) is not view
+    assert learn(view, arp("10.0.0.1", at=(S1, 2)), soon) is not view
+    later = learn(view, arp("10.0.0.1"), 5.0 + ECHO)
+    assert station(later).claims == (Claim(IP("10.0.0.1"), 5.0 + ECHO),)
 
 
 def test_an_rfc_5227_probe_places_the_station_and_claims_no_address() -> None:
@@ -136,7 +148,8 @@ def test_the_kernel_shows_a_station_elsewhere_so_its_packet_is_not_believed() ->
 
 def test_what_the_kernel_states_is_not_kept_as_hearsay() -> None:
     view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
-    assert learn(view, arp("10.0.0.1"), now=5.0).stations == view.stations
+    assert learn(view, arp("10.0.0.1"), now=5.0) is view
+    assert learn(view, FrameSeen(S1, 1, 0, H1), now=5.0) is view
     view = learn(view, arp("10.0.0.99"), now=5.0)
     assert claims(view) == {"10.0.0.99"}
 
