@@ -51,7 +51,7 @@ from controller.learn import learn, recover
 from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import plan
 from flows.arp import answer
-from flows.compile import compile_flows, ingredients
+from flows.compile import compile_flows, inputs
 from flows.forward import CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, said, tellers_of
 from flows.memo import same
@@ -92,7 +92,7 @@ class Channel:
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
     was_empty  it held none when it connected
-    compiled   what its flows were last compiled from (flows.compile.ingredients)
+    compiled   the parts of the view that its flows were last compiled from
     is_settled nothing was listed or refused since then
     audit_at   when to count its flows again
     expected   how many flows there were when they were last counted
@@ -253,7 +253,7 @@ class Core:
 
     def _checks(self, now: float) -> Iterator[Command]:
         wanted: dict[int, list[int]] = {}
-        for datapath_id, cookie in self.expiry.due(self.view, now, self._contested()):
+        for datapath_id, cookie in self.expiry.due(self.view, now, self._contested):
             if self._is_ready(datapath_id):
                 wanted.setdefault(datapath_id, []).append(cookie)
         for datapath_id, cookies in wanted.items():
@@ -322,18 +322,18 @@ class Core:
     # --- flows ----------------------------------------------------------------------
 
     def _changes(self, now: float) -> Iterator[Command]:
-        facts = ingredients(self.view, self.network)
+        compiled = inputs(self.view, self.network)
         for datapath_id, channel in sorted(self.channels.items()):
             if channel.retry_at is not None and now >= channel.retry_at:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
             if channel.installed is None or self._is_waiting(channel, now):
                 continue
-            if same(channel.compiled, facts) and channel.is_settled:
+            if channel.is_settled and same(channel.compiled, compiled):
                 continue
             desired = compile_flows(self.view, datapath_id, self.network)
             change = plan(desired, channel.installed)
-            channel.compiled, channel.is_settled = facts, True
+            channel.compiled, channel.is_settled = compiled, True
             if change:
                 channel.installed = frozenset(desired)
                 self.counters["flows added"] += len(change.add)

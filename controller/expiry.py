@@ -15,7 +15,7 @@ A station without claims is forgotten when its source flow counted nothing in `m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
@@ -76,15 +76,19 @@ class Expiry:
         return self._swept_at + SWEEP if view.stations else None
 
     def due(
-        self, view: View, now: float, hurry: frozenset[Subject] = frozenset()
+        self,
+        view: View,
+        now: float,
+        contested: Callable[[], frozenset[Subject]] = frozenset,
     ) -> list[tuple[int, int]]:
         """(datapath_id, cookie) of the flows whose packet_count is wanted now.
 
-        hurry  subjects to check although they are not old: somebody contradicts them
+        contested  subjects to check although they are not old: somebody contradicts
+                   them; asked for only if it is time to look
         """
         if now < self._swept_at + SWEEP:
             return []
-        self._swept_at = now
+        self._swept_at, hurry = now, contested()
         self.checks = {c: k for c, k in self.checks.items() if exists(view, k.subject)}
         for station in view.stations.values():
             for subject, since in subjects(station):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from flows.network import Network, network
 from flows.openflow import Flow
@@ -40,17 +41,10 @@ def compile_flows(
     return {entry.cookie: entry for entry in entries.values()}
 
 
-def ingredients(view: View, conclusions: Network) -> tuple[object, ...]:
-    """All that flows are computed from: if each is the same object as before, so would
-    the flows be.  Facts that no table reads (neighbors) are not among them."""
-    return (
-        view.ports,
-        view.limits,
-        conclusions.fabric,
-        conclusions.located,
-        conclusions.holders,
-        conclusions.full,
-    )
+def inputs(view: View, conclusions: Network) -> tuple[object, ...]:
+    """All that `compile_flows` reads: the same objects compile to the same flows."""
+    parts = (getattr(conclusions, field.name) for field in fields(conclusions))
+    return (view.ports, view.limits, *parts)
 
 
 def check(entry: Flow, table_id: int, table: Table) -> None:

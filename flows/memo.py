@@ -2,7 +2,8 @@
 
 Parts of the view are persistent maps: what did not change is the same object.  So
 "same arguments" is a comparison of identities, and a stage of the computation runs
-only if one of the facts that it reads has changed.
+only if one of the facts that it reads has changed.  A stage that comes to the same
+conclusion again returns the same object, so that what depends on it does not run.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def remember_last(function: Callable[P, R]) -> Callable[P, R]:
         if last and same(last[0][0], given):
             return last[0][1]
         result = function(*args, **kwargs)
+        if last and result == last[0][1]:
+            result = last[0][1]
         last[:] = [(given, result)]
         return result
 
