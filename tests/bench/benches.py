@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.bench import fuzz, many, namespaces, ratios
+from tests.bench import fuzz, many, namespaces, ratios, view
 from tests.bench.figures import Figure, Run
 
 
@@ -22,6 +22,7 @@ BENCHES = (
     Bench("ratios", "Our own parts beside what they replace.", ratios.measure),
     Bench("many", "A host of ten thousand interfaces.", many.measure),
     Bench("namespaces", "A thousand namespaces, a veth in each.", namespaces.measure),
+    Bench("view", "From the kernel to the controller's view.", view.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
 )
 
