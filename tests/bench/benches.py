@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.bench import fuzz, many, namespaces, ratios, view
+from tests.bench import events, fuzz, many, namespaces, ratios, responder, view
 from tests.bench.figures import Figure, Run
 
 
@@ -22,7 +22,9 @@ BENCHES = (
     Bench("ratios", "Our own parts beside what they replace.", ratios.measure),
     Bench("many", "A host of ten thousand interfaces.", many.measure),
     Bench("namespaces", "A thousand namespaces, a veth in each.", namespaces.measure),
+    Bench("events", "Link events that a core takes in.", events.measure),
     Bench("view", "From the kernel to the controller's view.", view.measure),
+    Bench("responder", "Answers in the switch, end to end.", responder.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
 )
 

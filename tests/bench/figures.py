@@ -69,17 +69,16 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def spread(
     what: str, values: Sequence[float], unit: str, p50: float | None = None
 ) -> list[Figure]:
-    """The median with its samples, then p99 and the greatest.
+    """The median with its samples, then p99 and, in its note, the greatest.
 
     p50  the target of the median, at most
     """
-    note = f"of {len(values)}"
+    half, most = percentile(values, 50), percentile(values, 99)
+    count, top = f"of {len(values)}", f"max {number(max(values))} {unit}"
     return [
-        Figure(f"{what}: p50", percentile(values, 50), unit, p50, note=note,
-               samples=tuple(values)),
-        Figure(f"{what}: p99", percentile(values, 99), unit),
-        Figure(f"{what}: max", max(values), unit),
-    ]  # fmt: skip
+        Figure(f"{what}: p50", half, unit, p50, note=count, samples=tuple(values)),
+        Figure(f"{what}: p99", most, unit, note=top),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,17 @@ milliseconds, which would be measured instead of what follows from the change.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
 import struct
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
+from pathlib import Path
 
-from tests.netlink.lab import inside
-
+CLONE_NEWNET = 0x40000000  # linux/sched.h
 BATCH_LIMIT = 120.0  # seconds
 HEADER = struct.Struct("=IHHII")
 NLMSG_ERROR, NLM_F_REQUEST_ACK = 2, 0x5
@@ -33,10 +36,27 @@ def ip_batch(namespace: str, lines: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def named(namespace: str) -> Path:
+    """A namespace that `ip netns` has named."""
+    return Path("/run/netns", namespace)
+
+
+@contextmanager
+def inside(namespace: Path) -> Iterator[None]:
+    """This thread's new sockets and taps belong to the namespace (setns(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as here, namespace.open() as there:
+        assert libc.setns(there.fileno(), CLONE_NEWNET) == 0
+        try:
+            yield
+        finally:
+            assert libc.setns(here.fileno(), CLONE_NEWNET) == 0
+
+
 class Kernel:
     """Changes in one namespace, each done when the call returns."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: Path) -> None:
         with inside(namespace):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
             self.indexes = {name: index for index, name in socket.if_nameindex()}

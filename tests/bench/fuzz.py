@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from controller.netlink import rtnl
 from tests.bench.figures import Figure, Run
-from tests.bench.fixture import ip_batch
-from tests.netlink.lab import Lab, inside, ip, new_lab
+from tests.bench.fixture import inside, ip_batch, named
+from tests.netlink.lab import Lab, ip, new_lab
 
 MESSAGES = 1_000_000
 PIECE = 20_000  # messages between two words about how far it is
@@ -92,7 +92,7 @@ def captured(lab: Lab) -> list[tuple[int, bytes]]:
     ip_batch(lab.own, SOMETHING_OF_EVERYTHING)
     lab.veth("f1", lab.own, "f2", lab.h1)
     found = []
-    with inside(lab.own):
+    with inside(named(lab.own)):
         for kind in sorted(rtnl.DECODERS):
             for family in (0, AF_BRIDGE):
                 found += [(kind, body) for body in dumped(kind, family)]

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,15 @@ class Record:
                 return line
         return None
 
+    def before(self, moment: float) -> float:
+        """When the core last took in a change of the network until a moment."""
+        changes = [
+            line.at
+            for line in self.read()
+            if line.stage == "decided" and line.kind != "ChangeDone"
+        ]
+        return changes[bisect_right(changes, moment) - 1]
+
     def wait(self, stage: str, kind: str, words: str, since: float) -> Told:
         found = wait_until(
             lambda: self.find(stage, kind, words, since),
@@ -80,15 +89,19 @@ def told(fields: list[Any]) -> Told:
 
 @contextmanager
 def controller(
-    directory: Path, config: str, inside: Sequence[str] = ()
+    directory: Path,
+    config: str,
+    inside: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Record]:
     """`ryu-manager tests/bench/observed.py`, until the end of the `with` statement.
 
-    inside  command before the command, as ("ip", "netns", "exec", "X")
+    inside       command before the command, as ("ip", "netns", "exec", "X")
+    environment  variables besides those of this process
     """
     (directory / "isat.yaml").write_text(config)
     record = Record(directory / "record")
-    process = ryu_manager(directory, inside)
+    process = ryu_manager(directory, inside, environment or {})
     try:
         wait_until((directory / "isat.sock").exists, within=STARTED, why="isat")
         yield record
@@ -97,7 +110,9 @@ def controller(
         record.close()
 
 
-def ryu_manager(directory: Path, inside: Sequence[str]) -> subprocess.Popen[bytes]:
+def ryu_manager(
+    directory: Path, inside: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     program = str(Path(sys.executable).parent / "ryu-manager")
     with (directory / "isat.log").open("ab") as log:
         return subprocess.Popen(
@@ -105,7 +120,7 @@ def ryu_manager(directory: Path, inside: Sequence[str]) -> subprocess.Popen[byte
              "--isat-config", str(directory / "isat.yaml"),
              "--isat-socket", str(directory / "isat.sock"),
              str(ROOT / "tests/bench/observed.py")),
-            env={**os.environ, "ISAT_BENCH": str(directory / "record")},
+            env={**os.environ, **environment, "ISAT_BENCH": str(directory / "record")},
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.figures import Figure, Run, spread
-from tests.bench.fixture import Kernel
+from tests.bench.fixture import Kernel, named
 from tests.bench.stage import PORT, ROOT, Record, controller, end
 from tests.netlink.lab import Lab, ip, new_lab
 
@@ -79,7 +79,7 @@ def observed(rate: float, number: int) -> list[Change]:
         with (
             controller(Path(place), CONFIG, inside) as record,
             switch(lab, rate),
-            closing(Kernel(lab.h1)) as kernel,
+            closing(Kernel(named(lab.h1))) as kernel,
         ):
             return [change(kernel, record, n) for n in range(number)]
 
