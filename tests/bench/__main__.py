@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error(
             f"no bench {error}: there are {', '.join(b.name for b in BENCHES)}"
         )
+    if arguments.write and arguments.names:
+        parser().error("the page is of all benches: --write goes without names")
     run = Run(arguments.share)
     if not arguments.json:
         print(report.machine())

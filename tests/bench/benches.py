@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.bench import events, fuzz, many, namespaces, ratios, responder, view
+from tests.bench import events, fuzz, many, namespaces, ratios, responder, signals, view
 from tests.bench.figures import Figure, Run
 
 
@@ -24,6 +24,7 @@ BENCHES = (
     Bench("namespaces", "A thousand namespaces, a veth in each.", namespaces.measure),
     Bench("events", "Link events that a core takes in.", events.measure),
     Bench("view", "From the kernel to the controller's view.", view.measure),
+    Bench("signals", "Netlink beside PORT_STATUS and OVSDB.", signals.measure),
     Bench("responder", "Answers in the switch, end to end.", responder.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
 )

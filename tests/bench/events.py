@@ -17,15 +17,13 @@ from pathlib import Path
 
 from controller.netlink import rtnl
 from tests.bench.figures import Figure, Run, percentile
-from tests.bench.fixture import Kernel, inside, ip_batch, named
-from tests.netlink.lab import Lab, Reader, new_lab, reader
+from tests.bench.fixture import Kernel, ip_batch, link_events, named
+from tests.netlink.lab import Reader, new_lab, reader
 
 CHANGES = 15_000
 PAIRS = 50
 FASTER_THAN = 20_000  # events a second
 RECEIVE_BUFFER = 64 << 20  # octets: nothing may be lost
-SO_RCVBUFFORCE, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 33, 270, 1
-RTNLGRP_LINK, RTM_NEWLINK = 1, 16
 ROUNDS = 5
 TICKS = os.sysconf("SC_CLK_TCK")  # a second
 
@@ -35,7 +33,10 @@ def measure(run: Run) -> Iterator[Figure]:
     with new_lab() as lab:
         ip_batch(lab.own, "".join(pair(n) for n in range(PAIRS)))
         options = ("--table", "link", "--receive-buffer", str(RECEIVE_BUFFER))
-        with listener(lab) as heard, reader(lab.own, *options) as mirror:
+        with (
+            link_events(named(lab.own), RECEIVE_BUFFER) as heard,
+            reader(lab.own, *options) as mirror,
+        ):
             mirror.synced()
             before = cpu_seconds(mirror.pid)
             run.tell(f"{changes:,} changes of interfaces")
@@ -44,6 +45,7 @@ def measure(run: Run) -> Iterator[Figure]:
             seen = mirror.wait(lambda: has_ended(mirror), "the last change", 60)
             spent = max(cpu_seconds(mirror.pid) - before, 1 / TICKS)
             assert seen and not mirror.said("dirty"), "events were lost"
+            heard.setblocking(False)
             datagrams = heard_by(heard)
     yield from decoding(datagrams, run)
     yield Figure(
@@ -84,16 +86,6 @@ def cpu_seconds(pid: int) -> float:
 
 
 # --- the same events, decoded here --------------------------------------------------
-
-
-def listener(lab: Lab) -> socket.socket:
-    with inside(named(lab.own)):
-        heard = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-    heard.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    heard.bind((0, 0))
-    heard.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK)
-    heard.setblocking(False)
-    return heard
 
 
 def heard_by(heard: socket.socket) -> list[bytes]:

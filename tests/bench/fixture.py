@@ -25,6 +25,8 @@ RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR = 16, 17, 20, 21
 IFLA_IFNAME, IFLA_MTU, IFLA_IFALIAS = 3, 4, 20
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFF_UP = 1
+SO_RCVBUFFORCE, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 33, 270, 1
+RTNLGRP_LINK = 1
 
 
 def ip_batch(namespace: str, lines: str) -> None:
@@ -114,3 +116,13 @@ def attribute(kind: int, payload: bytes) -> bytes:
     """struct nlattr: padded to four octets."""
     octets = struct.pack("=HH", 4 + len(payload), kind) + payload
     return octets + bytes(-len(octets) % 4)
+
+
+def link_events(namespace: Path, receive_buffer: int = 1 << 20) -> socket.socket:
+    """A socket that is sent what happens to the links of a namespace."""
+    with inside(namespace):
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
+    sock.bind((0, 0))
+    sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, RTNLGRP_LINK)
+    return sock

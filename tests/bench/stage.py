@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from bisect import bisect_left, bisect_right
@@ -51,12 +52,14 @@ class Record:
         self.lines += [told(json.loads(line)) for line in lines]
         return self.lines
 
-    def find(self, stage: str, kind: str, words: str, since: float) -> Told | None:
-        """The first line after a moment that tells of something."""
+    def find(self, stage: str, kind: str, pattern: str, since: float) -> Told | None:
+        """The first line after a moment whose words match a regular expression."""
         lines = self.read()
         start = bisect_left(lines, since, key=lambda line: line.at)
         for line in lines[start:]:
-            if (line.stage, line.kind) == (stage, kind) and words in line.words:
+            if (line.stage, line.kind) == (stage, kind) and re.search(
+                pattern, line.words
+            ):
                 return line
         return None
 
@@ -69,11 +72,11 @@ class Record:
         ]
         return changes[bisect_right(changes, moment) - 1]
 
-    def wait(self, stage: str, kind: str, words: str, since: float) -> Told:
+    def wait(self, stage: str, kind: str, pattern: str, since: float) -> Told:
         found = wait_until(
-            lambda: self.find(stage, kind, words, since),
+            lambda: self.find(stage, kind, pattern, since),
             within=PATIENCE,
-            why=f"{words} to be {stage}",
+            why=f"{kind} with {pattern} to be {stage}",
         )
         assert found is not None
         return found
@@ -125,7 +128,7 @@ def ryu_manager(
         )  # fmt: skip
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     process.terminate()
     try:
         process.wait(END_LIMIT)

@@ -18,6 +18,7 @@ SMALL = Run(share=0.0, quiet=True)
 
 @pytest.mark.root
 @pytest.mark.ovs
+@pytest.mark.mininet
 @pytest.mark.parametrize("bench", BENCHES, ids=lambda bench: bench.name)
 def test_a_small_run_finds_figures(bench: Bench) -> None:
     if missing := why_not():
@@ -49,5 +50,11 @@ def test_the_page_is_written_with_its_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "DOCS", tmp_path)
-    assert program.main(["ratios", "--write", "--share", "0.01"]) == 0
+    monkeypatch.setattr(program, "named", lambda _: named(["ratios"]))
+    assert program.main(["--write", "--share", "0.01"]) == 0
     assert "## ratios" in (tmp_path / "benchmarks.md").read_text()
+
+
+def test_a_page_of_some_benches_is_not_written() -> None:
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["ratios", "--write"])
