@@ -4,7 +4,7 @@ Started by ryu-manager in its place; ISAT_BENCH names the file that is written t
 line is a JSON array: seconds on CLOCK_MONOTONIC, the stage, the kind of the event, and
 what it tells.  Stages: "seen", when a source reports it; "known", when the view that
 holds it has replaced the one before; "decided", when the core has computed what
-follows.
+follows, and "ordered", which flows are to be deleted, by cookie.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from controller import core
-from controller.commands import Command
+from controller.commands import ChangeFlows, Command
 from controller.events import (
     ArpSeen,
     ChangeDone,
@@ -61,6 +61,10 @@ class Observer:
         commands = self._handle(events, now)
         self.packets += sum(isinstance(event, PACKETS) for event in events)
         self._tell("decided", events)
+        for command in commands:
+            if isinstance(command, ChangeFlows):
+                cookies = [f"{cookie:#x}" for cookie in command.plan.delete]
+                self._write(("ordered", "ChangeFlows", cookies))
         return commands
 
     def learn(self, view: View, event: Event, now: float) -> View:
@@ -69,15 +73,14 @@ class Observer:
         return view
 
     def _tell(self, stage: str, events: Sequence[Event]) -> None:
-        if not any(isinstance(event, TOLD) for event in events):
-            return
+        told = [event for event in events if isinstance(event, TOLD)]
+        if told:
+            self._write(*((stage, type(e).__name__, words_of(e)) for e in told))
+
+    def _write(self, *lines: tuple[str, str, list[str]]) -> None:
         at = time.monotonic()
-        lines = [
-            json.dumps([at, stage, type(event).__name__, words_of(event), self.packets])
-            for event in events
-            if isinstance(event, TOLD)
-        ]
-        os.write(self._fd, ("\n".join(lines) + "\n").encode())
+        texts = [json.dumps([at, *line, self.packets]) + "\n" for line in lines]
+        os.write(self._fd, "".join(texts).encode())
 
 
 def words_of(event: Event) -> list[str]:

@@ -31,7 +31,7 @@ from tests.support.wait import wait_until
 from topologies import single
 from topologies.emulation import Emulation
 
-RUNS = 40  # of each trigger
+RUNS = 100  # of each trigger
 ASKER = ("10.0.0.1", "02:00:00:00:00:01")
 
 
@@ -161,7 +161,9 @@ def removal(here: Scene, ip: str, act: Callable[[], object]) -> Removal:
     began = time.monotonic()
     act()
     gone = here.monitor.wait("DELETED", ip, began).at
-    seen = here.record.wait("seen", "ChangeDone", "", here.record.before(gone)).at
+    cookie = here.monitor.cookies[ip]
+    ordered = here.record.wait("ordered", "ChangeFlows", cookie, began).at
+    seen = here.record.wait("seen", "ChangeDone", "", ordered).at
     here.asker.wait_for_silence(ip, max(gone, seen))
     here.asker.ask_for("")
     answers = here.asker.answers(ip, began)

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,15 +62,6 @@ class Record:
             ):
                 return line
         return None
-
-    def before(self, moment: float) -> float:
-        """When the core last took in a change of the network until a moment."""
-        changes = [
-            line.at
-            for line in self.read()
-            if line.stage == "decided" and line.kind != "ChangeDone"
-        ]
-        return changes[bisect_right(changes, moment) - 1]
 
     def wait(self, stage: str, kind: str, pattern: str, since: float) -> Told:
         found = wait_until(

@@ -132,9 +132,12 @@ class FlowMonitor(Witness):
     line was read here.
     """
 
-    EVENT = re.compile(r"event=(ADDED|DELETED) .*arp_tpa=([\d.]+),arp_op=1\b")
+    EVENT = re.compile(
+        r"event=(ADDED|DELETED) .*cookie=(0x\w+) .*arp_tpa=([\d.]+),arp_op=1\b"
+    )
 
     def __init__(self, ovs: PrivateOvs, bridge: str) -> None:
+        self.cookies: dict[str, str] = {}  # of the last flow told of, by address
         inside = ("ip", "netns", "exec", ovs.namespace)
         bound = ("setpriv", "--pdeathsig", "KILL")
         watch = ("monitor", bridge, f"watch:table={TABLE_IDS['arp']},!initial")
@@ -145,7 +148,8 @@ class FlowMonitor(Witness):
     def hear(self, line: str, now: float) -> None:
         event = self.EVENT.search(line)
         if event and "in_port" not in line:
-            self.said.append(Said(now, event[1], event[2]))
+            self.cookies[event[3]] = event[2]
+            self.said.append(Said(now, event[1], event[3]))
 
 
 class Listener(Heard):
