@@ -14,17 +14,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 from controller.netlink import rtnl
+from controller.netlink.sockets import open_route_socket
 from tests.bench.figures import Figure, Run
 from tests.bench.fixture import inside, ip_batch, named
-from tests.netlink.lab import Lab, ip, new_lab
+from tests.netlink.lab import Lab, new_lab
 
 MESSAGES = 1_000_000
 PIECE = 20_000  # messages between two words about how far it is
 LONGEST = 65_535  # octets of a body
 HEADER, SIZE = struct.Struct("=IHHII"), 1 << 18
 NLM_F_REQUEST_DUMP, NLMSG_DONE, NLMSG_ERROR = 0x301, 3, 2
-AF_BRIDGE = 7
-HEADER_SIZES = {18: 16, 22: 8, 26: 12, 30: 12, 34: 12, 82: 4, 90: 4, 106: 8}  # RTM_GET*
 
 SOMETHING_OF_EVERYTHING = """\
 link set lo up
@@ -88,34 +87,33 @@ def census(seeds: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
 
 
 def captured(lab: Lab) -> list[tuple[int, bytes]]:
-    """Type and body of messages; deletions look like what they delete."""
+    """Type and body of messages: what dumps say, and its deletions."""
     ip_batch(lab.own, SOMETHING_OF_EVERYTHING)
     lab.veth("f1", lab.own, "f2", lab.h1)
-    found = []
     with inside(named(lab.own)):
-        for kind in sorted(rtnl.DECODERS):
-            for family in (0, AF_BRIDGE):
-                found += [(kind, body) for body in dumped(kind, family)]
-    ip("-n", lab.own, "link", "del", "t1")
-    return found
+        requests = [r for table in rtnl.TABLES.values() for r in table.dumps(None)]
+        found = [message for request in requests for message in dumped(*request)]
+    return [(kind, message.body) for message in found for kind in kinds(message.type)]
 
 
-def dumped(kind: int, family: int) -> list[bytes]:
-    """RTM_NEWx, DELx, GETx and SETx follow each other: linux/rtnetlink.h."""
-    get = kind // 4 * 4 + 2
-    body = bytes([family]) + bytes(HEADER_SIZES.get(get, 16) - 1)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+def kinds(new: int) -> list[int]:
+    """RTM_NEW* and RTM_DEL* follow each other: linux/rtnetlink.h."""
+    return [kind for kind in (new, new + 1) if kind in rtnl.DECODERS]
+
+
+def dumped(kind: int, body: bytes) -> list[rtnl.Message]:
+    with open_route_socket() as sock:
         sock.settimeout(5)
-        sock.send(HEADER.pack(16 + len(body), get, NLM_F_REQUEST_DUMP, 1, 0) + body)
+        sock.send(HEADER.pack(16 + len(body), kind, NLM_F_REQUEST_DUMP, 1, 0) + body)
         return list(answers(sock))
 
 
-def answers(sock: socket.socket) -> Iterator[bytes]:
+def answers(sock: socket.socket) -> Iterator[rtnl.Message]:
     while True:
         for message in rtnl.messages(sock.recv(SIZE)):
             if message.type in (NLMSG_DONE, NLMSG_ERROR):
                 return
-            yield message.body
+            yield message
 
 
 # --- damage -------------------------------------------------------------------------

@@ -23,6 +23,7 @@ PER_INTERFACE = 3072  # octets
 ROUNDS = 5
 LIMIT = 120.0  # seconds
 TABLES = ("--table", "link,addr,neigh")
+FOLLOWED: dict[str, tuple[str, ...]] = {"these tables": TABLES, "all tables": ()}
 THEIRS = (("link",), ("addr",), ("neigh",))
 PIECE = 2000  # lines of one batch
 
@@ -30,16 +31,18 @@ PIECE = 2000  # lines of one batch
 def measure(run: Run) -> Iterator[Figure]:
     interfaces = run.of(INTERFACES, least=30)
     with new_lab() as lab:
-        before = rss_of_follower(lab.own)
+        before = [rss_of_follower(lab.own, *tables) for tables in FOLLOWED.values()]
         run.tell(f"making {interfaces:,} interfaces, addresses and neighbors")
         fill(lab.own, interfaces)
         yield from dumps(lab, run.of(ROUNDS, least=1), interfaces, run)
-        growth = rss_of_follower(lab.own) - before
-    yield Figure(
-        "memory of a following mirror, all tables, for each interface",
-        growth / interfaces, "octets", at_most=PER_INTERFACE,
-        note=f"{growth >> 20} MiB more than in an empty namespace",
-    )  # fmt: skip
+        run.tell("following them")
+        after = [rss_of_follower(lab.own, *tables) for tables in FOLLOWED.values()]
+    for what, empty, full in zip(FOLLOWED, before, after, strict=True):
+        yield Figure(
+            f"memory of a mirror that follows {what}, for each interface",
+            (full - empty) / interfaces, "octets", at_most=PER_INTERFACE,
+            note=f"{full - empty >> 20} MiB more than in an empty namespace",
+        )  # fmt: skip
 
 
 def dumps(lab: Lab, rounds: int, interfaces: int, run: Run) -> Iterator[Figure]:
@@ -74,9 +77,9 @@ def seconds(command: Sequence[str]) -> float:
     return time.perf_counter() - began
 
 
-def rss_of_follower(namespace: str) -> int:
+def rss_of_follower(namespace: str, *options: str) -> int:
     """Octets, once its first picture has been read."""
-    with reader(namespace) as following:
+    with reader(namespace, *options) as following:
         following.synced()
         return rss(following.pid)
 

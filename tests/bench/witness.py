@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from controller.netlink import rtnl
+from controller.netlink.rtnl.link import IFF_LOWER_UP, IFF_UP, RTM_DELLINK
 from flows.pipeline import TABLE_IDS
 from tests.bench.fixture import link_events, named
 from tests.bench.stage import PATIENCE, ROOT, end
@@ -188,13 +189,17 @@ class Links(Listener):
     def hear(self, octets: bytes, now: float) -> None:
         for message in rtnl.messages(octets):
             value = rtnl.decode(message)
-            if isinstance(value, rtnl.LinkMessage):
-                flags, name = value.row.ifi_flags, value.row.ifname
-                admin = "admin up" if flags & rtnl.IFF_UP else "admin down"
-                link = "link up" if flags & rtnl.IFF_LOWER_UP else "link down"
-                is_gone = message.type == rtnl.RTM_DELLINK
-                news = ("deleted",) if is_gone else (admin, link)
-                self.said += (Said(now, what, name) for what in news)
+            if isinstance(value, rtnl.Record) and value.table == "link":
+                name = value.row.ifname
+                self.said += (Said(now, what, name) for what in news(message, value))
+
+
+def news(message: rtnl.Message, link: rtnl.Record) -> tuple[str, ...]:
+    if message.type == RTM_DELLINK:
+        return ("deleted",)
+    flags = link.row.ifi_flags
+    admin = "admin up" if flags & IFF_UP else "admin down"
+    return admin, "link up" if flags & IFF_LOWER_UP else "link down"
 
 
 class Database(Listener):
