@@ -55,6 +55,7 @@ ECHO = 5.0  # seconds in which what was heard is not taken down again
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
+KernelChange = tuple[KernelKey, KernelFact | None]
 
 
 def learn(view: View, event: Event, now: float) -> View:
@@ -338,7 +339,6 @@ def without_strays(before: View, after: View) -> View:
 
 
 def from_kernel_picture(view: View, picture: KernelSynced) -> View:
-    shown = kernel_hosts(view), deserted(view)
     links = {f.key: f for f in picture.facts if isinstance(f, Link)}
     addresses = {f.key: f for f in picture.facts if isinstance(f, Address)}
     namespaces = {f.key: f for f in picture.facts if isinstance(f, Namespace)}
@@ -353,9 +353,7 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
         namespaces=same_or(view.namespaces, Map(namespaces.items())),
         neighbors=same_or(view.neighbors, Map(neighbors.items())),
     )
-    after = without_dead_carriers(without_strays(view, after), changes)
-    after = without_departed(after, *shown)
-    return without_echoes(after, after.stations)
+    return settled(view, after, changes)
 
 
 def same_or(old: T, new: T) -> T:
@@ -364,7 +362,6 @@ def same_or(old: T, new: T) -> T:
 
 
 def from_kernel_changes(view: View, event: KernelChanged) -> View:
-    shown = kernel_hosts(view), deserted(view)
     links, addresses, namespaces = view.links, view.addresses, view.namespaces
     neighbors = view.neighbors
     for key, fact in event.changes:
@@ -385,8 +382,17 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
         namespaces=namespaces,
         neighbors=neighbors,
     )
-    after = without_dead_carriers(without_strays(view, after), event.changes)
-    after = without_departed(after, *shown)
+    return settled(view, after, event.changes)
+
+
+def settled(before: View, after: View, changes: Iterable[KernelChange]) -> View:
+    """What was heard, now that the kernel says something else; neighbor tables and
+    names of namespaces are no reason to look."""
+    if before.links is after.links and before.addresses is after.addresses:
+        return after
+    hosts, empty = kernel_hosts(before), deserted(before)
+    after = without_dead_carriers(without_strays(before, after), changes)
+    after = without_departed(after, hosts, empty)
     return without_echoes(after, after.stations)
 
 
@@ -398,9 +404,7 @@ def changed(table: Map[K, V], key: K, fact: KernelFact | None) -> Map[K, V]:
     return table.set(key, cast(V, fact))
 
 
-def without_dead_carriers(
-    view: View, changes: Iterable[tuple[KernelKey, KernelFact | None]]
-) -> View:
+def without_dead_carriers(view: View, changes: Iterable[KernelChange]) -> View:
     """netlink tells of a lost carrier some milliseconds before PORT_STATUS does."""
     ports = ports_by_ifindex(view.interfaces)
     dead: set[PortKey] = set()

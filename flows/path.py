@@ -21,7 +21,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from typing import NamedTuple
 
-from flows.chains import far_end, is_live
+from flows.chains import OWN_INTERFACES, far_end, is_live
 from flows.view import (
     LOCAL_PORT,
     NO_TUNNEL,
@@ -293,7 +293,7 @@ def link_stop(view: View, link: Link, key: PortKey | None) -> Stop:
         link.ifname,
         namespace_name(view, link.nsid),
         (*spaces_of(view, link.nsid), *([switch] if switch else [])),
-        what_is(link),
+        what_is(link, view.interfaces.get(key) if key else None),
         why_down(link) or (port_down(view, key) if key else ""),
         key,
         switch,
@@ -328,7 +328,9 @@ def spaces_of(view: View, nsid: int) -> tuple[str, ...]:
     return namespace_name(view, nsid), f"nsid {nsid}", str(nsid)
 
 
-def what_is(link: Link) -> str:
+def what_is(link: Link, row: Interface | None) -> str:
+    if row is not None and row.type in OWN_INTERFACES:
+        return "OVS internal"
     if link.kind == "bridge":
         return "linux bridge"
     if link.kind == "tun":

@@ -18,7 +18,7 @@ from controller.config import Config
 from controller.core import Channel, Core
 from controller.events import BridgeRefused, Event
 from controller.northbound.server import Json, Refused
-from flows.chains import NOWHERE, Chain, chains, far_end
+from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
 from flows.document import to_json
 from flows.hearsay import Hearsay, gathered, tellers_of
 from flows.network import (
@@ -334,7 +334,8 @@ def leads_to(core: Core, port: Port, near: Link | None) -> str:
         far = core.network.fabric.uplinks[port.key]
         end = attachment(view, far)
         return f"{end['switch'] or end['datapath_id']} {end['port']}"
-    if port.port_no == LOCAL_PORT:
+    row = view.interfaces.get(port.key)
+    if port.port_no == LOCAL_PORT or (row and row.type in OWN_INTERFACES):
         return "this host"
     if near is None:
         return ""

@@ -110,6 +110,14 @@ def test_the_bridges_own_interface_is_the_bridge() -> None:
     assert names(path(view, "mv0", "h0-eth0")) == ["mv0", "s1", "s1-eth1", "h0-eth0"]
 
 
+def test_an_internal_port_is_no_machine() -> None:
+    """In the userspace datapath it is a tap that ovs-vswitchd holds."""
+    row = Interface(S1, 5, "in5", 500, "internal")
+    tap = Link(OWN_NAMESPACE, 500, "in5", "tun", H2, holder="ovs-vswitchd[9]")
+    [hop] = path(view_of(Bridge(S1, "s1"), row, tap), "in5", "in5").hops
+    assert (hop.stop.what, hop.stop.port) == ("OVS internal", (S1, 5))
+
+
 def test_a_switch_of_another_host_has_a_way_through_it_too() -> None:
     view = view_of(ports(7, 1, 2))
     assert names(path(view, "s7-eth1", "s7-eth2")) == ["s7-eth1", "7", "s7-eth2"]

@@ -194,6 +194,9 @@ def test_a_port_tells_what_it_leads_to(tmp_path: Path) -> None:
         Interface(S1, 3, tap, ifindex(S1, 3)),
         Link(OWN_NAMESPACE, ifindex(S1, 3), tap, "tun", H2, holder="qemu[42]"),
         Port(S1, LOCAL_PORT, "s1", H3, False),
+        Port(S1, 5, "in5", H3, True),
+        Interface(S1, 5, "in5", ifindex(S1, 5), "internal"),
+        Link(OWN_NAMESPACE, ifindex(S1, 5), "in5", "tun", H3, holder="ovs-vswitchd[9]"),
     )
     rows = {row["port"]: row for row in ask(lab, "ports")}
 
@@ -202,6 +205,7 @@ def test_a_port_tells_what_it_leads_to(tmp_path: Path) -> None:
         "s1-eth2": "h0 h0-eth0",
         tap: "qemu[42]",
         "s1": "this host",
+        "in5": "this host",
         "s2-eth1": "s1 s1-eth1",
     }
     assert rows["s1-eth1"]["role"] == "fabric"
