@@ -163,6 +163,8 @@ def odd(view: View) -> View:
         (("status",), 0),
         (("hosts",), 0),
         (("ports",), 0),
+        (("path", f"h0-eth0{ODD}", f"s1-eth2{ODD}"), 0),
+        (("path", f"no{ODD}", f"s1-eth2{ODD}"), 1),
         (("explain", f"s1{ODD}", "-"), 0),
         (("explain", f"no{ODD}", "-"), 1),
         (("adopt", f"no{ODD}"), 1),
