@@ -61,6 +61,11 @@ class Runtime:
         self.netlink = Netlink(self.report) if config.sources.netlink else None
         self.server = Server(socket_path, lambda request: answer(self, request))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the sources cannot see, and which right it would take."""
+        return self.netlink.notes if self.netlink is not None else ()
+
     def start(self) -> None:
         """Begin to listen to this host, and to those who ask."""
         self.server.start()

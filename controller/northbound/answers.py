@@ -60,6 +60,9 @@ class Running(Protocol):
     started_at: float
     dropped: int
 
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
     def adopt(self, name: str, answer: Tell | None = None) -> None: ...
     def release(self, name: str, answer: Tell | None = None) -> None: ...
 
@@ -117,6 +120,7 @@ def warnings(runtime: Running) -> Iterator[str]:
     for name, state in core.sources.items():
         if state not in ("ok", "starting"):
             yield f"without {name}: {state}"
+    yield from runtime.notes
     for datapath_id in sorted(core.channels):
         bridge = core.view.bridges.get(datapath_id)
         if bridge is None:

@@ -91,6 +91,7 @@ class Netlink:
     ) -> None:
         self.notes: tuple[str, ...] = ()
         self.corrections: dict[str, int] = {}
+        self._noted: set[str] = set()
         self._report = report
         self._command = (python, "-I", "-S", "-c", START, HERE, "--table", TABLES)
         self._options = tuple(options)
@@ -130,13 +131,20 @@ class Netlink:
 
     def _learn(self, said: Json) -> None:
         """What the helper says of itself."""
-        if "note" in said and said["note"] not in self.notes:
-            self.notes += (said["note"],)
-            log.info("%s", safe(said["note"]))
+        if "hello" in said:
+            self.notes = ()  # another helper may have other rights
+        elif "note" in said:
+            self._note(said["note"])
         elif "audit" in said:
             self.corrections = said["audit"]
         elif "dirty" in said:
             log.info("the netlink helper reads all again: %s", safe(said["dirty"]))
+
+    def _note(self, text: str) -> None:
+        self.notes += (text,)
+        if text not in self._noted:
+            self._noted.add(text)
+            log.info("%s", safe(text))
 
     def _live(self, session: Session) -> str:
         """One helper from its start to its end; why it ended."""

@@ -13,6 +13,7 @@ import pytest
 from controller.northbound.answers import QUESTIONS, answer
 from controller.northbound.server import Refused
 from controller.runtime import Runtime
+from controller.sources.netlink import Netlink
 from flows.document import from_json
 from flows.view import (
     LOCAL_PORT,
@@ -327,6 +328,13 @@ def test_a_source_that_is_lost_is_told_with_the_reason(lab: Runtime) -> None:
         "ovsdb": "off",
     }
     assert "without netlink: the helper does not start" in told["warnings"]
+
+
+def test_a_right_that_is_missing_is_a_warning(lab: Runtime) -> None:
+    lab.netlink = Netlink(lab.report)
+    lab.netlink.notes = ("the processes behind some taps cannot be seen",)
+
+    assert {*lab.netlink.notes} <= {*ask(lab, "status")["warnings"]}
 
 
 def test_a_controller_that_no_switch_has_found_says_what_to_type(lab: Runtime) -> None:

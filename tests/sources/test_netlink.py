@@ -74,6 +74,7 @@ LINK = (
     b'"link_netnsid":0,"master":7,"kind":"veth"}}\n'
 )
 NSID = b'{"op":"new","table":"nsid","key":{"nsid":0},"value":{"name":"h1","kind":""}}\n'
+NOTE = b'{"note":"no rights"}\n'
 SYNC = b'{"sync":1}\n'
 
 
@@ -273,6 +274,20 @@ def test_a_helper_that_talks_nonsense_is_started_again(tmp_path: Path) -> None:
         wait_until(lambda: told.events)
     [lost] = told.of(KernelLost)
     assert "not a line of ours" in lost.why
+
+
+def test_what_a_helper_cannot_see_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands in the notes as long as a helper says so, however often one starts."""
+    speech = "import os, sys; a = sys.argv; fd = a[a.index('--fd') + 1]\n"
+    speech += f"os.write(int(fd), {HELLO + NOTE + SYNC!r})"
+    told = Told()
+    python = script(tmp_path / "python", speech, sys.executable)
+    with caplog.at_level("INFO", "isat.netlink"), running(told, python) as it:
+        wait_until(lambda: len(told.of(KernelSynced)) > 2)
+        wait_until(lambda: it.notes == ("no rights",))
+    assert caplog.messages.count("no rights") == 1
 
 
 def in_lab(lab: Lab, path: Path) -> str:
