@@ -26,6 +26,7 @@ class Held(NamedTuple):
     pid: int
     ifname: str
     fds: tuple[int, ...]
+    alone: bool  # it holds no other
 
 
 class Search:
@@ -90,7 +91,8 @@ def taps_of(pid: int) -> list[Held]:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM):
                 raise
-    return [Held(pid, ifname, fds) for ifname, fds in found.items()]
+    alone = len(found) == 1
+    return [Held(pid, ifname, fds, alone) for ifname, fds in found.items()]
 
 
 def attached(fdinfo: bytes) -> list[str]:
@@ -100,5 +102,5 @@ def attached(fdinfo: bytes) -> list[str]:
 
 
 def holder(held: Held) -> Holder:
-    pid, ifname, fds = held
-    return Holder(pid, command(pid), len(fds), guest_mac(argv(pid), ifname, fds))
+    mac = guest_mac(argv(held.pid), held.ifname, held.fds, held.alone)
+    return Holder(held.pid, command(held.pid), len(held.fds), mac)

@@ -14,24 +14,28 @@ from itertools import pairwise
 
 OCTETS = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}", re.ASCII)
 FIRST = {"netdev": "type", "nic": "type", "net": "type", "device": "driver"}
+BACKENDS = {"tap", "bridge"}  # "bridge" is a tap that a helper program makes
+NAMES = {"ifname", "fd", "fds"}  # which tap it is
 HUB = "0"  # the `vlan` of -net without one
 
 Options = dict[str, str]
 
 
-def guest_mac(argv: Sequence[str], ifname: str, fds: Sequence[int]) -> str | None:
+def guest_mac(
+    argv: Sequence[str], ifname: str, fds: Sequence[int], alone: bool = False
+) -> str | None:
     """The guest's address behind tap `ifname`, open in QEMU as descriptors `fds`.
 
-    libvirt opens the tap itself and tells QEMU only the descriptors.  None unless the
-    command line names exactly one address for it.
+    libvirt opens the tap itself and tells QEMU only the descriptors; and where the
+    kernel chose the name, the command line does not have it: then it must be the only
+    tap (`alone`).  None unless there is exactly one address for it.
     """
     given = list(options_of(argv))
-    found = {
-        mac
-        for option, backend in given
-        if option != "device" and holds(backend, ifname, fds)
-        for mac in addresses(option, backend, given)
-    }
+    backends = [item for item in given if item[1].get("type") in BACKENDS]
+    ours = [item for item in backends if holds(item[1], ifname, fds)]
+    if alone and not ours:
+        ours = [item for item in backends if NAMES.isdisjoint(item[1])]
+    found = {mac for item in ours for mac in addresses(*item, given)}
     return octets(found.pop()) if len(found) == 1 else None
 
 
@@ -70,8 +74,6 @@ def split(text: str) -> list[str]:
 
 def holds(backend: Options, ifname: str, fds: Sequence[int]) -> bool:
     """It opens the tap by its name, or has been given it open."""
-    if backend.get("type") != "tap":
-        return False
     if "ifname" in backend:
         return backend["ifname"] == ifname
     given = {backend.get("fd", ""), *backend.get("fds", "").split(":")}

@@ -69,6 +69,23 @@ def test_no_address_is_better_than_a_wrong_one(line: str) -> None:
     assert guest_mac(["qemu", *line.split()], "tap9", (31,)) is None
 
 
+UNNAMED = (
+    f"-netdev tap,id=n0 -device e1000,netdev=n0,mac={MAC}",
+    f"-netdev bridge,id=n0,br=br0 -device e1000,netdev=n0,mac={MAC}",
+    f"-nic bridge,br=br0,mac={MAC}",
+    f"-net nic,macaddr={MAC} -net tap",
+    f"-netdev user,id=u -device e1000,netdev=u,mac={OTHER} -nic tap,mac={MAC}",
+)
+
+
+@pytest.mark.parametrize("line", UNNAMED)
+def test_a_tap_that_the_kernel_named_is_known_if_it_is_the_only_one(line: str) -> None:
+    argv = ["qemu", *line.split()]
+    assert guest_mac(argv, "tap9", (31,), alone=True) == MAC
+    assert guest_mac(argv, "tap9", (31,), alone=False) is None
+    assert guest_mac([*argv, "-nic", f"tap,mac={OTHER}"], "tap9", (31,), True) is None
+
+
 ARGUMENTS = st.one_of(
     st.sampled_from(("-netdev", "-device", "-nic", "-net", "--netdev")),
     st.from_regex(r'[{\[,]*("?(type|id|ifname|mac|netdev|fd)"?[:=,]"?(tap|nic)?.?)*'),
@@ -77,13 +94,15 @@ ARGUMENTS = st.one_of(
 )
 
 
-@given(st.lists(ARGUMENTS), st.text(), st.lists(st.integers(), max_size=3))
-@example(["-netdev", "[" * 100_000], "tap9", [])
-@example(["-netdev", '{"a":' * 100_000], "tap9", [])
-@example(["-netdev", '{"id":' + "9" * 5000 + "}"], "tap9", [])
-@example(["-netdev", ""], "tap9", [])
+@given(
+    st.lists(ARGUMENTS), st.text(), st.lists(st.integers(), max_size=3), st.booleans()
+)
+@example(["-netdev", "[" * 100_000], "tap9", [], False)
+@example(["-netdev", '{"a":' * 100_000], "tap9", [], False)
+@example(["-netdev", '{"id":' + "9" * 5000 + "}"], "tap9", [], False)
+@example(["-netdev", ""], "tap9", [], True)
 def test_any_command_line_has_an_answer(
-    argv: list[str], ifname: str, fds: list[int]
+    argv: list[str], ifname: str, fds: list[int], alone: bool
 ) -> None:
-    answer = guest_mac(argv, ifname, fds)
+    answer = guest_mac(argv, ifname, fds, alone)
     assert answer is None or len(answer) == 17
