@@ -55,12 +55,20 @@ class Ageing:
 class Sources:
     """Where facts come from besides the switches.
 
-    netlink  the kernel of this host is read, by a helper process
+    netlink  the kernel of this host is read: by a helper process of ours (True), by a
+             mirror that listens at "unix:PATH", or not at all (False)
     ovsdb    Open vSwitch's database, as "unix:PATH" or "tcp:IP:PORT"; "" is off
     """
 
-    netlink: bool = True
+    netlink: bool | str = True
     ovsdb: str = OVSDB
+
+    @property
+    def mirror(self) -> str:
+        """Path of the socket of a mirror that others have started, or ""."""
+        return (
+            str(self.netlink).removeprefix("unix:") if self.netlink is not True else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +201,22 @@ def remote(node: Node) -> str:
     return text
 
 
+def mirror(node: Node) -> object:
+    if node.tag == "str" and re.fullmatch(r"unix:/.+", node.text):
+        return node.text
+    return flag().parse(node)
+
+
 # --- the schema -----------------------------------------------------------------------
 
 REMOTE = Scalar(
     '"unix:PATH", "tcp:IP:PORT", or false to do without',
     remote,
+    {"type": ["string", "boolean"]},
+)
+MIRROR = Scalar(
+    'true, false, or "unix:PATH" where `isat mirror --listen PATH` runs',
+    mirror,
     {"type": ["string", "boolean"]},
 )
 IP = Scalar("an IPv4 or IPv6 address", ip, {"type": "string"})
@@ -268,7 +287,7 @@ AGEING = Section(
 SOURCES = Section(
     Sources,
     (
-        Key("netlink", flag(), "read the kernel of this host", "true"),
+        Key("netlink", MIRROR, "read the kernel of this host", "true"),
         Key(
             "ovsdb", REMOTE, "read Open vSwitch's database, adopt bridges", USUAL_OVSDB
         ),

@@ -58,13 +58,23 @@ class Runtime:
             if config.sources.ovsdb
             else None
         )
-        self.netlink = Netlink(self.report) if config.sources.netlink else None
+        self.netlink = (
+            Netlink(self.report, at=config.sources.mirror)
+            if config.sources.netlink
+            else None
+        )
         self.server = Server(socket_path, lambda request: answer(self, request))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the sources cannot see, and which right it would take."""
         return self.netlink.notes if self.netlink is not None else ()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the sources count, beside the core."""
+        counts = self.netlink.counters if self.netlink is not None else {}
+        return {**counts, "packets dropped": self.dropped}
 
     def start(self) -> None:
         """Begin to listen to this host, and to those who ask."""

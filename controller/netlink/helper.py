@@ -9,12 +9,14 @@ import argparse
 import contextlib
 import gc
 import math
+import os
 import select
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from controller.netlink import rights
+from controller.netlink import rights, service
 from controller.netlink.doors import Doorkeeper, Doors
 from controller.netlink.mirror import Mirror, is_read_from_here
 from controller.netlink.output import Output
@@ -76,6 +78,18 @@ def parser() -> argparse.ArgumentParser:
         help="for events that wait to be read (default: %(default)s)",
     )
     parser.add_argument(
+        "--listen",
+        metavar="PATH",
+        help="offer all this at a unix socket instead, a mirror for each who connects",
+    )
+    parser.add_argument(
+        "--owner",
+        type=user,
+        default=os.geteuid(),
+        metavar="USER",
+        help="who may connect to it besides root (default: who starts it)",
+    )
+    parser.add_argument(
         "--fd",
         type=int,
         metavar="N",
@@ -94,11 +108,22 @@ def tables(text: str) -> frozenset[str]:
     return names
 
 
+def user(text: str) -> int:
+    try:
+        return service.uid_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0 at the end of the reader or of --once, 1 if there is no rtnetlink, 2 if asked
     for what there is not, 130 at Ctrl-C."""
     options = parser().parse_args(argv)
     try:
+        if options.listen is not None:
+            return service.listen(
+                options.listen, options.owner, partial(serve, options)
+            )
         return run(options)
     except (BrokenPipeError, ConnectionResetError):
         return 0
@@ -107,6 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"isat mirror: {error}", file=sys.stderr)
         return 1
+
+
+def serve(options: argparse.Namespace, fd: int) -> int:
+    """One reader of `--listen`, in a process of its own."""
+    options.fd = fd
+    try:
+        return run(options)
+    except (BrokenPipeError, ConnectionResetError):
+        return 0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -172,7 +206,7 @@ class Silence:
     def sync(self, generation: int) -> None:
         self.synced = True
 
-    def dirty(self, why: str) -> None:
+    def dirty(self, why: str, losses: dict[str, int]) -> None:
         self.synced = False
 
     def note(self, text: str) -> None:

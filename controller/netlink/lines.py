@@ -5,7 +5,8 @@
     {"op": "change", ...}             `value` is the whole row, not the difference
     {"op": "del", "table": "link", "key": {...}}
     {"sync": 1}                       what was said so far is a complete picture
-    {"dirty": "ENOBUFS"}              something was missed; a sync follows
+    {"dirty": "ENOBUFS", "losses": {"overrun": 1, "malformed": 0, ...}}
+                                      something was missed; a sync follows
     {"reset": true}                   forget everything; a snapshot and a sync follow
     {"audit": {"link": 1, ...}}       rows corrected so far that no event announced
     {"note": "..."}                   what cannot be seen, and which right it needs

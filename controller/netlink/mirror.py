@@ -68,7 +68,13 @@ IMPLIED = {
     "nexthop": ("nexthop", "route"),
     "netconf": ("netconf",),
 }
-UNCERTAIN = (Lost, Refused, Interrupted, rtnl.Malformed)  # after these, read all again
+CAUSES = {
+    Lost: "overrun",
+    Refused: "refused",
+    Interrupted: "interrupted",
+    rtnl.Malformed: "malformed",
+}
+UNCERTAIN = tuple(CAUSES)  # after these, read all again
 NOT_OURS = (errno.EACCES, errno.EPERM)
 CANNOT_READ = (
     "some network namespaces cannot be read: IFLA_TARGET_NETNSID needs CAP_NET_ADMIN "
@@ -91,7 +97,8 @@ class Sink(Protocol):
 
     def sync(self, generation: int) -> None: ...
 
-    def dirty(self, why: str) -> None: ...
+    def dirty(self, why: str, losses: dict[str, int]) -> None:
+        """Something was missed; `losses` counts how often so far, by cause."""
 
     def note(self, text: str) -> None: ...
 
@@ -139,6 +146,7 @@ class Mirror:
             "labels again": self._label_late,
             "audit": self._begin_audit,
         }
+        self._losses = dict.fromkeys(CAUSES.values(), 0)
         self._hold_off = HOLD_OFF
         self._synced_at = float("-inf")
         if not self._events.all_nsid:
@@ -184,13 +192,14 @@ class Mirror:
         self._events.drain()
         self._log = None
         self._interpreter.forget()
+        self._losses[CAUSES[type(error)]] += 1
         if "sync" in self._agenda and not self._agenda.is_due("sync", now):
             return  # one of the losses for which it will be
         recurs = now < self._synced_at + HOLD_OFF_MAX
         if "sync" in self._agenda:  # to read all again has failed, too
             recurs = True
         else:
-            self._sink.dirty(str(error))
+            self._sink.dirty(str(error), dict(self._losses))
         self._hold_off = min(2 * self._hold_off, HOLD_OFF_MAX) if recurs else HOLD_OFF
         self._agenda.drop("sync")
         self._agenda.put("sync", now + self._hold_off)
@@ -381,7 +390,7 @@ class Mirror:
                 fresh.load(scope, {})
                 if error.errno in NOT_OURS:
                     self._sink.note(CANNOT_READ)
-            elif error.errno in NOT_OURS:
+            elif error.errno in NOT_OURS and self._events.all_nsid:
                 self._sink.note(CANNOT_ENTER)
 
     def _replay(self, fresh: Tables, events: Iterable[Event]) -> None:

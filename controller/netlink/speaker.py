@@ -99,8 +99,8 @@ class Speaker:
         self._generation = generation
         self._say({"sync": generation})
 
-    def dirty(self, why: str) -> None:
-        self._say({"dirty": why})
+    def dirty(self, why: str, losses: dict[str, int]) -> None:
+        self._say({"dirty": why, "losses": losses})
 
     def note(self, text: str) -> None:
         """Said once."""

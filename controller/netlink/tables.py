@@ -101,9 +101,9 @@ class Tables:
         self._rows: dict[Scope, Rows] = {}
         # How many addresses and neighbors an interface has, so that its end need not
         # look through those of all others.
-        self._dependents: dict[Place, int] = {}
+        self._dependents: dict[int, dict[int, int]] = {}  # by nsid and ifi_index
         # Which interfaces name one as their `link`: a veth's other end, a macvlan.
-        self._leading: dict[Place, set[Place]] = {}
+        self._leading: dict[Place, tuple[Place, ...]] = {}
 
     def scopes(self) -> tuple[Scope, ...]:
         return tuple(self._rows)
@@ -130,7 +130,7 @@ class Tables:
 
     def leading_to(self, place: Place) -> tuple[Place, ...]:
         """The interfaces whose `link` is this one."""
-        return tuple(self._leading.get(place, ()))
+        return self._leading.get(place, ())
 
     def everything(self) -> Iterator[Change]:
         """Each row as if it were new: nsid first, then the links, then the rest."""
@@ -215,7 +215,7 @@ class Tables:
         """The kernel announces these before the interface's own end; if we missed it,
         an address must not outlive its interface."""
         for table in DEPENDENT:
-            if not self._dependents.get((nsid, ifi_index)):
+            if not self._dependents.get(nsid, {}).get(ifi_index):
                 return
             for key in tuple(self.rows(table, nsid)):
                 if owner_of(key) == ifi_index:
@@ -229,23 +229,27 @@ class Tables:
                 self._lead(here, before, after)
         elif (owner := owner_of(key)) > 0:
             step = (new is not None) - (old is not None)
-            self._count((scope.nsid, owner), step)
+            self._count(scope.nsid, owner, step)
 
     def _lead(self, here: Place, before: Place | None, after: Place | None) -> None:
         if before is not None:
-            leading = self._leading[before]
-            leading.discard(here)
-            if not leading:
+            rest = tuple(p for p in self._leading[before] if p != here)
+            if rest:
+                self._leading[before] = rest
+            else:
                 del self._leading[before]
         if after is not None:
-            self._leading.setdefault(after, set()).add(here)
+            self._leading[after] = (*self._leading.get(after, ()), here)
 
-    def _count(self, owner: Place, step: int) -> None:
-        count = self._dependents.get(owner, 0) + step
+    def _count(self, nsid: int, owner: int, step: int) -> None:
+        counts = self._dependents.setdefault(nsid, {})
+        count = counts.get(owner, 0) + step
         if count:
-            self._dependents[owner] = count
+            counts[owner] = count
         else:
-            self._dependents.pop(owner, None)
+            counts.pop(owner, None)
+            if not counts:
+                del self._dependents[nsid]
 
 
 def place_of_link(row: Row | None) -> Place | None:

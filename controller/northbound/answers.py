@@ -58,7 +58,9 @@ class Running(Protocol):
     core: Core
     listening: int
     started_at: float
-    dropped: int
+
+    @property
+    def counters(self) -> dict[str, int]: ...
 
     @property
     def notes(self) -> tuple[str, ...]: ...
@@ -92,7 +94,7 @@ def status(runtime: Running, _: Json) -> Json:
         "listening": runtime.listening,
         "sources": {"netlink": OFF, "ovsdb": OFF, **core.sources},
         "switches": [switch(core, *item) for item in sorted(core.channels.items())],
-        "counters": {**core.counters, "packets dropped": runtime.dropped},
+        "counters": {**core.counters, **runtime.counters},
         "warnings": list(warnings(runtime)),
     }
 

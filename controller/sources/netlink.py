@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -78,19 +79,23 @@ class Garbled(Exception):
 class Netlink:
     """Keeps a helper running and reports what it says, from a thread of its own.
 
-    notes        what the helper cannot see, and which right it would need
-    corrections  rows by table that its audits had to correct since it started
+    at     where a mirror listens that somebody else has started (`isat mirror
+           --listen`); "" to start one, with the rights that this process has
+    notes  what the helper cannot see, and which right it would need
     """
 
     def __init__(
         self,
         report: Callable[[Event], None],
         *,
+        at: str = "",
         python: str = sys.executable,
         options: Sequence[str] = (),
     ) -> None:
         self.notes: tuple[str, ...] = ()
-        self.corrections: dict[str, int] = {}
+        self._ended: Counter[str] = Counter()  # what helpers counted that have ended
+        self._counts: dict[str, int] = {}  # what this one counts
+        self._at = at
         self._noted: set[str] = set()
         self._report = report
         self._command = (python, "-I", "-S", "-c", START, HERE, "--table", TABLES)
@@ -98,6 +103,13 @@ class Netlink:
         self._stopping = threading.Event()
         self._ours: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name="netlink", daemon=True)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Rows that audits had to correct, by table (a rising count is a mistake of
+        ours), and messages that were missed, by cause; helpers that had to be started
+        again."""
+        return dict(self._ended + Counter(self._counts))
 
     def start(self) -> None:
         self._thread.start()
@@ -118,6 +130,8 @@ class Netlink:
             why = self._live(session)
             if self._stopping.is_set():
                 return
+            self._ended += Counter({**self._counts, "netlink helpers ended": 1})
+            self._counts = {}
             failures = 1 if session.synced else failures + 1
             if time.monotonic() > began + BACKOFF_MAX:
                 pause = BACKOFF
@@ -136,8 +150,9 @@ class Netlink:
         elif "note" in said:
             self._note(said["note"])
         elif "audit" in said:
-            self.corrections = said["audit"]
+            self._count("netlink rows corrected", said["audit"])
         elif "dirty" in said:
+            self._count("netlink losses", said["losses"])
             log.info("the netlink helper reads all again: %s", safe(said["dirty"]))
 
     def _note(self, text: str) -> None:
@@ -146,8 +161,26 @@ class Netlink:
             self._noted.add(text)
             log.info("%s", safe(text))
 
+    def _count(self, what: str, counts: dict[str, int]) -> None:
+        self._counts |= {f"{what}: {name}": n for name, n in counts.items()}
+
     def _live(self, session: Session) -> str:
-        """One helper from its start to its end; why it ended."""
+        """One helper from its beginning to its end; why it ended."""
+        return self._join(session) if self._at else self._beget(session)
+
+    def _join(self, session: Session) -> str:
+        """A mirror that somebody else has started."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ours:
+            try:
+                ours.connect(self._at)
+            except OSError as error:
+                return f"{self._at!a}: {error.strerror}"
+            self._ours = ours
+            why = self._listen(ours, session)
+            self._ours = None
+        return why or f"{self._at!a}: it has ended"
+
+    def _beget(self, session: Session) -> str:
         with tempfile.TemporaryFile() as stderr:
             ours, theirs = socket.socketpair()
             with ours:

@@ -44,7 +44,7 @@ class Ear:
     def sync(self, generation: int) -> None:
         self.syncs.append(generation)
 
-    def dirty(self, why: str) -> None:
+    def dirty(self, why: str, losses: dict[str, int]) -> None:
         self.losses.append(why)
 
     def note(self, text: str) -> None:
