@@ -222,4 +222,4 @@ def test_a_mirror_that_believes_torn_dumps_says_so(filled: Lab, tmp_path: Path) 
     """The test before this one can see."""
     with reader(filled.own, "--table", "fdb", without=BELIEVE_TORN_DUMPS) as mirror:
         mirror.synced()
-        assert any(churn(filled, mirror, tmp_path) for _ in range(10))
+        assert any(churn(filled, mirror, tmp_path) for _ in range(60))
