@@ -153,7 +153,7 @@ def place(view: View, key: StationKey, port_no: int, now: float) -> View:
 
 def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
     port = view.ports.get(at)
-    if port is None or not port.up:
+    if port is None or not port.up or has_lost_carrier(view, at):
         return False
     shape = fabric(view.ports, view.interfaces, view.links)
     if at in shape.uplinks:
@@ -163,6 +163,13 @@ def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
     if shown is None:
         return at not in deserted(view)
     return shown.located.port == at
+
+
+def has_lost_carrier(view: View, at: PortKey) -> bool:
+    """The kernel has told it, and PORT_STATUS not yet: a packet from before."""
+    row = view.interfaces.get(at)
+    link = view.links.get(LinkKey(OWN_NAMESPACE, row.ifindex)) if row else None
+    return link is not None and is_dead(link)
 
 
 def known_as(view: View, key: StationKey) -> list[Station]:

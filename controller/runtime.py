@@ -10,25 +10,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from queue import Empty, Full, Queue
 
 from controller import eventlog
 from controller.commands import AdoptBridge, Command, HealPort
 from controller.config import Config
 from controller.core import Core, Policy
-from controller.events import (
-    ArpSeen,
-    BridgeRefused,
-    Event,
-    FrameIgnored,
-    FrameSeen,
-)
+from controller.events import BridgeRefused, Event
+from controller.inbox import Inbox
 from controller.northbound.answers import answer
 from controller.northbound.server import Server
 from controller.sources.netlink import Netlink
 from controller.sources.ovsdb import Ovsdb
 
-INBOX = 10_000  # events waiting; then packets are dropped and other sources wait
 BATCH = 256  # events taken together: as many share one compilation
 LONGEST_WAIT = 60.0  # seconds
 
@@ -50,9 +43,8 @@ class Runtime:
         self.listening = listening
         self.started_at = time.monotonic()
         self.core = Core(policy_of(config, listening), self.started_at)
-        self.dropped = 0  # packets that found the inbox full
         self._perform = perform
-        self._inbox: Queue[Event] = Queue(INBOX)
+        self._inbox = Inbox()
         self.ovsdb = (
             Ovsdb(self.report, remote=config.sources.ovsdb)
             if config.sources.ovsdb
@@ -74,7 +66,7 @@ class Runtime:
     def counters(self) -> dict[str, int]:
         """What the sources count, beside the core."""
         counts = self.netlink.counters if self.netlink is not None else {}
-        return {**counts, "packets dropped": self.dropped}
+        return {**counts, "packets dropped": self._inbox.dropped}
 
     def start(self) -> None:
         """Begin to listen to this host, and to those who ask."""
@@ -92,18 +84,11 @@ class Runtime:
             self.ovsdb.stop()
 
     def report(self, event: Event) -> None:
-        """Take in a fact.  If there are too many, packets go first: what they could
-        have taught is said again by the next packet."""
-        if not isinstance(event, ArpSeen | FrameSeen | FrameIgnored):
-            self._inbox.put(event)
-            return
-        try:
-            self._inbox.put_nowait(event)
-        except Full:
-            self.dropped += 1
+        """Take in a fact, or a packet.  May wait, if there are too many facts."""
+        self._inbox.put(event)
 
     def run(self) -> None:
-        """One consumer: the core sees events in order of arrival.  Never returns."""
+        """One consumer: the core sees all events in one order.  Never returns."""
         while True:
             events = self._next_events()
             try:
@@ -111,6 +96,7 @@ class Runtime:
             except Exception:
                 # A mistake of ours must not end the controller; the next event goes on.
                 log.exception("a mistake in dealing with %s", events)
+            time.sleep(0)  # however much waits, those who bring facts have their turn
 
     def _turn(self, events: list[Event]) -> None:
         commands = self.core.handle(events, time.monotonic())
@@ -122,14 +108,7 @@ class Runtime:
     def _next_events(self) -> list[Event]:
         deadline = self.core.deadline()
         wait = LONGEST_WAIT if deadline is None else deadline - time.monotonic()
-        events: list[Event] = []
-        try:
-            events.append(self._inbox.get(timeout=max(0.001, min(wait, LONGEST_WAIT))))
-            while len(events) < BATCH:
-                events.append(self._inbox.get_nowait())
-        except Empty:
-            return events
-        return events
+        return self._inbox.take(BATCH, max(0.001, min(wait, LONGEST_WAIT)))
 
     def perform(self, command: Command) -> None:
         match command:

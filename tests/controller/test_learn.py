@@ -174,6 +174,14 @@ def test_a_carrier_that_the_kernel_saw_go_takes_the_stations_along() -> None:
     assert not learn(view, KernelChanged(((key, None),)), now=6.0).stations
 
 
+def test_a_packet_that_is_older_than_the_loss_of_its_carrier_teaches_nothing() -> None:
+    view = view_of(kernel_host(S1, 1, H2))
+    key = LinkKey(OWN_NAMESPACE, ifindex(S1, 1))
+    down = replace(view.links[key], lower_up=False)
+    view = learn(view, KernelChanged(((key, down),)), now=6.0)
+    assert learn(view, arp("10.0.0.1"), now=6.0) is view
+
+
 def test_a_complete_picture_of_the_kernel_replaces_the_former() -> None:
     view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
     after = learn(view, KernelSynced(()), now=6.0)
