@@ -1,11 +1,12 @@
 """A switch that asks the controller for nothing but to listen: PACKET_INs at a rate.
 
-    python -m tests.bench.load 6653 3000    packet-ins a second, until its input ends
+    python -m tests.bench.load 6653 3000 200    port; packet-ins a second; of how many
+                                                hosts; until its input ends
 
 It speaks as much OpenFlow 1.3 as the controller needs to take it for a switch: the
 handshake, its ports, empty lists of flows, barriers.  Whatever flows it is told it
-forgets.  The packets are ARP requests of hosts that ask each other; each host speaks at
-its own port, so after the first round nobody of them is new.
+forgets.  The packets are ARP requests of hosts that ask each other, in turn; each host
+speaks at one port, so after the first round nobody of them is new.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 
 from tests.support.wait import wait_until
 
-PORTS, HOSTS = 8, 200
+PORTS = 8
 DATAPATH_ID = 0xB1
 OURS = 0x15A7 << 48  # flows.openflow.OWNER: a flow of the controller's sent the packet
 TICK = 0.001  # seconds between two looks at the clock
@@ -116,10 +117,10 @@ class Switch:
             yield kind, xid, body
 
 
-def speak(switch: Switch, rate: float) -> None:
+def speak(switch: Switch, rate: float, hosts: int) -> None:
     """As many packet-ins as are due by the clock, in ticks; a blocked send is waited
     for, so that a slow controller gets less, and the count tells."""
-    packets = [packet_in(n) for n in range(1, HOSTS + 1)]
+    packets = [packet_in(n) for n in range(1, hosts + 1)]
     began, sent, told = 0.0, 0, False
     while True:
         wait = TICK if rate and switch.is_known else None
@@ -131,10 +132,10 @@ def speak(switch: Switch, rate: float) -> None:
             print("known", flush=True)
         if rate and told:
             due = int((time.monotonic() - began) * rate)
-            octets = b"".join(packets[n % HOSTS] for n in range(sent, due))
+            octets = b"".join(packets[n % hosts] for n in range(sent, due))
             switch.socket.sendall(octets)
             sent = due
 
 
 if __name__ == "__main__":
-    speak(Switch(int(sys.argv[1])), float(sys.argv[2]))
+    speak(Switch(int(sys.argv[1])), float(sys.argv[2]), int(sys.argv[3]))
