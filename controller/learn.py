@@ -153,7 +153,7 @@ def place(view: View, key: StationKey, port_no: int, now: float) -> View:
 
 def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
     port = view.ports.get(at)
-    if port is None or not port.up or has_lost_carrier(view, at):
+    if port is None or not has_carrier(view, port):
         return False
     shape = fabric(view.ports, view.interfaces, view.links)
     if at in shape.uplinks:
@@ -165,11 +165,13 @@ def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
     return shown.located.port == at
 
 
-def has_lost_carrier(view: View, at: PortKey) -> bool:
-    """The kernel has told it, and PORT_STATUS not yet: a packet from before."""
-    row = view.interfaces.get(at)
+def has_carrier(view: View, port: Port) -> bool:
+    """The kernel tells of it before PORT_STATUS does, and before or after the packet: a
+    host announces itself as soon as it can (RFC 5227, 2.3), and its last words may
+    arrive when it is dead.  What is learned early counts when the port is up."""
+    row = view.interfaces.get(port.key)
     link = view.links.get(LinkKey(OWN_NAMESPACE, row.ifindex)) if row else None
-    return link is not None and is_dead(link)
+    return port.up if link is None else not is_dead(link)
 
 
 def known_as(view: View, key: StationKey) -> list[Station]:

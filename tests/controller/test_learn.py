@@ -15,6 +15,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.learn import ECHO, learn
+from flows.network import network
 from flows.view import (
     NEIGHBORS_MAX,
     OWN_NAMESPACE,
@@ -180,6 +181,16 @@ def test_a_packet_that_is_older_than_the_loss_of_its_carrier_teaches_nothing() -
     down = replace(view.links[key], lower_up=False)
     view = learn(view, KernelChanged(((key, down),)), now=6.0)
     assert learn(view, arp("10.0.0.1"), now=6.0) is view
+
+
+def test_a_packet_that_is_faster_than_port_status_teaches() -> None:
+    view = view_of(kernel_host(S1, 1, H2))
+    view = learn(view, PortChanged(port(S1, 1, up=False)), now=6.0)
+    early = learn(view, arp("10.0.0.1"), now=6.0)
+    assert claims(early) == {"10.0.0.1"}
+    assert not network(early).holders
+    up = learn(early, PortChanged(port(S1, 1)), now=6.0)
+    assert {str(ip) for _, ip in network(up).holders} == {"10.0.0.1"}
 
 
 def test_a_complete_picture_of_the_kernel_replaces_the_former() -> None:
