@@ -13,6 +13,7 @@ later are counted, and there must be none.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -20,16 +21,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.bench.figures import Figure, Run, spread
-from tests.bench.fixture import Kernel, named
-from tests.bench.stage import ROOT, STARTED, Record, controller
-from tests.bench.witness import Asker, FlowMonitor
+from tests.bench.fixture import Kernel, inside, named
+from tests.bench.stage import PATIENCE, ROOT, STARTED, Record, controller
+from tests.bench.witness import Asker, FlowMonitor, Said
 from tests.support.ovs import Host, PrivateOvs
 from tests.support.wait import wait_until
 from topologies import single
 from topologies.emulation import Emulation
+from topologies.taphost import ANNOUNCE_INTERVAL, Me, announcement, open_tap
 
 RUNS = 100  # of each trigger
 ASKER = ("10.0.0.1", "02:00:00:00:00:01")
@@ -63,6 +66,7 @@ def measure(run: Run) -> Iterator[Figure]:
         yield from in_mininet(ovs, run)
     with PrivateOvs() as ovs, scene(ovs) as here:
         yield from addresses(ovs, here, run)
+        yield from taps(ovs, here, run)
         for what, remove in REMOVALS.items():
             run.tell(f"{what}: {runs(run)} times")
             yield from told_of(what, [remove(ovs, here, n) for n in range(runs(run))])
@@ -210,11 +214,16 @@ def kernel_of(ovs: PrivateOvs) -> Kernel:
     return Kernel(named(ovs.namespace))
 
 
+def taps(ovs: PrivateOvs, here: Scene, run: Run) -> Iterator[Figure]:
+    ovs.run("ip", "tuntap", "add", "t0", "mode", "tap")
+    ovs.vsctl("add-port", "br0", "t0")
+    run.tell(f"a tap's user opens: {runs(run)} times")
+    times = [tap_user_opens(ovs, here, n) for n in range(runs(run))]
+    yield from spread("a tap's user opens: flow in the switch", times, "ms")
+
+
 def tap_user_dies(ovs: PrivateOvs, here: Scene, number: int) -> Removal:
     """A process that is a host, until SIGKILL; the tap stays, without a carrier."""
-    if not number:
-        ovs.run("ip", "tuntap", "add", "t0", "mode", "tap")
-        ovs.vsctl("add-port", "br0", "t0")
     ip, began = f"10.0.0.{100 + number}", time.monotonic()
     lladdr = f"02:00:00:00:02:{number:02x}"
     holder = (sys.executable, "-m", "tests.bench.holder", "t0", ip, lladdr)
@@ -223,6 +232,29 @@ def tap_user_dies(ovs: PrivateOvs, here: Scene, number: int) -> Removal:
     gone = removal(here, ip, process.kill)
     process.wait()
     return gone
+
+
+def tap_user_opens(ovs: PrivateOvs, here: Scene, number: int) -> float:
+    """Milliseconds from the opening to the flow; the host announces itself at once,
+    and again as RFC 5227 asks."""
+    ip, began = f"10.0.0.{100 + number}", time.monotonic()
+    me = Me(IPv4Address(ip), bytes((2, 0, 0, 0, 3, number)))
+    with inside(named(ovs.namespace)):
+        tap = open_tap("t0", persist=True)
+    due = began
+
+    def is_answered() -> Said | None:
+        nonlocal due
+        if time.monotonic() >= due:
+            os.write(tap, announcement(me))
+            due += ANNOUNCE_INTERVAL
+        return here.monitor.find("ADDED", ip, began)
+
+    added = wait_until(is_answered, within=PATIENCE, why=f"{ip} to be answered")
+    os.close(tap)
+    here.monitor.wait("DELETED", ip, began)
+    assert added is not None
+    return (added.at - began) * 1e3
 
 
 REMOVALS = {
