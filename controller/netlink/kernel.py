@@ -19,6 +19,7 @@ from controller.netlink.settings import ipv4_conf
 from controller.netlink.sockets import Interrupted, Lost, Refused, RequestSocket
 from controller.netlink.tables import (
     IPV4_CONF,
+    NSIDS,
     OWN,
     Interface,
     Namespace,
@@ -116,10 +117,26 @@ class Kernel:
             return dict(ipv4_conf(self._settings(scope.nsid, between)))
         for _ in range(DUMP_ATTEMPTS):
             try:
+                if scope == NSIDS:
+                    return self._namespaces(between)
                 return self._read(scope, between)
             except Interrupted:
                 between()
         raise Lost(f"table {scope.table} changed during {DUMP_ATTEMPTS} dumps")
+
+    def _namespaces(self, between: Between) -> Rows:
+        """All that have a number.  If we get one later, it is none of these: to ask once
+        for our own does for all of them."""
+        numbers: set[int] = set()
+        for kind, body in rtnl.TABLES["nsid"].dumps(None):
+            for messages in self._dumps.dump(kind, body):
+                for value in map(rtnl.decode, messages):
+                    if isinstance(value, rtnl.NsidMessage):
+                        numbers.add(value.nsid)
+                between()
+        self._own_nsid = nsid_of(self._asks, self._own_namespace)
+        self._others |= numbers - {self._own_nsid}
+        return {number: Namespace() for number in sorted(numbers - {self._own_nsid})}
 
     def leave(self) -> None:
         """Close the door to the namespace that was read last."""
@@ -143,10 +160,7 @@ class Kernel:
     def _keep(self, rows: Rows, scope: Scope, value: rtnl.Value | None) -> None:
         if value is None:
             return
-        if isinstance(value, rtnl.NsidMessage):
-            if (ours := self.ours(value.nsid)) != OWN:
-                rows[ours] = Namespace()
-            return
+        assert isinstance(value, rtnl.Record)
         table, key, row = value
         if table == "link":
             rows[key] = Interface(self._placed(scope.nsid, row))
