@@ -220,6 +220,11 @@ def taps(ovs: PrivateOvs, here: Scene, run: Run) -> Iterator[Figure]:
     run.tell(f"a tap's user opens: {runs(run)} times")
     times = [tap_user_opens(ovs, here, n) for n in range(runs(run))]
     yield from spread("a tap's user opens: flow in the switch", times, "ms")
+    yield Figure(
+        "a tap's user opens: announcements that taught nothing",
+        sum(time >= ANNOUNCE_INTERVAL * 1e3 for time in times), "",
+        note="faster than netlink and PORT_STATUS; the next one taught",
+    )  # fmt: skip
 
 
 def tap_user_dies(ovs: PrivateOvs, here: Scene, number: int) -> Removal:
