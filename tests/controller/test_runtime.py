@@ -1,0 +1,43 @@
+"""One consumer among green threads, as under ryu-manager."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# Another green thread notes how much of a backlog has been dealt with at each turn.
+PROGRAM = """
+import sys
+import eventlet
+eventlet.monkey_patch()
+from controller.config import Config, Sources
+from controller.events import FrameIgnored
+from controller.runtime import BATCH, Runtime
+
+config = Config(sources=Sources(netlink=False, ovsdb=""))
+runtime = Runtime(config, listening=1, socket_path="", perform=print)
+for _ in range(4 * BATCH):
+    runtime.report(FrameIgnored(1, 1, "nothing"))
+consumer = eventlet.spawn(runtime.run)
+noted = []
+while 4 * BATCH not in noted:
+    eventlet.sleep(0)
+    noted.append(runtime.core.counters["FrameIgnored"])
+consumer.kill()
+print(sorted({count // BATCH for count in noted} - {0}))
+"""
+
+
+def test_however_much_waits_other_threads_have_their_turn() -> None:
+    done = subprocess.run(
+        (sys.executable, "-c", PROGRAM),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == "[1, 2, 3, 4]\n", done.stderr
