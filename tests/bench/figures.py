@@ -53,7 +53,9 @@ class Figure:
 
 
 def number(value: float) -> str:
-    """Three digits that count; whole from a hundred on, with commas."""
+    """Three digits that count; whole from a hundred on, as counts are; with commas."""
+    if isinstance(value, int):
+        return f"{value:,}"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))

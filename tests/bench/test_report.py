@@ -51,6 +51,7 @@ def test_a_spread_is_p50_and_p99_with_the_greatest() -> None:
     ("value", "text"),
     [
         (0, "0"),
+        (4, "4"),
         (0.00123, "0.00123"),
         (1.0, "1.00"),
         (21.345, "21.3"),
