@@ -34,8 +34,8 @@ ANSWER_TIMEOUT = 10.0  # seconds that the doorkeeper may search
 LOOK = 2  # milliseconds between two looks at events while it does
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
-REQUEST = struct.Struct("=i")  # nsid
-ANSWER = struct.Struct("=i")  # errno, 0 with two descriptors
+REQUEST = struct.Struct("=Ii")  # its number, nsid
+ANSWER = struct.Struct("=Ii")  # number of the request, errno or 0 with two descriptors
 
 Between = Callable[[], object]
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -202,6 +202,7 @@ class Doorkeeper:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._number = 0
         self._pid = os.fork()
         if self._pid == 0:
             keep_doors(theirs)
@@ -215,15 +216,26 @@ class Doorkeeper:
     def open(self, nsid: int, between: Between) -> Door:
         """Raises KeeperGone, too: then we had better end."""
         try:
-            self._socket.send(REQUEST.pack(nsid))
-            self._wait(between)
-            data, fds, _, _ = socket.recv_fds(self._socket, ANSWER.size, 2)
-            (code,) = ANSWER.unpack(data)
+            code, fds = self._ask(nsid, between)
         except (ConnectionError, TimeoutError, struct.error) as error:
             raise KeeperGone("isat-doors, which opens namespaces, is gone") from error
         if code:
             raise Closed(code, os.strerror(code))
         return Door(socket.socket(fileno=fds[0]), fds[1])
+
+    def _ask(self, nsid: int, between: Between) -> tuple[int, list[int]]:
+        """errno and descriptors.  What answers a request that was given up, because
+        `between` raised, leads elsewhere."""
+        self._number = (self._number + 1) & 0xFFFFFFFF
+        self._socket.send(REQUEST.pack(self._number, nsid))
+        while True:
+            self._wait(between)
+            data, fds, _, _ = socket.recv_fds(self._socket, ANSWER.size, 2)
+            number, code = ANSWER.unpack(data)
+            if number == self._number:
+                return code, fds
+            for fd in fds:
+                os.close(fd)
 
     def _wait(self, between: Between) -> None:
         poll, deadline = select.poll(), time.monotonic() + ANSWER_TIMEOUT
@@ -251,13 +263,15 @@ def keep_doors(asked: socket.socket) -> None:
 
 
 def serve(doors: Doors, asked: socket.socket, request: bytes) -> None:
+    number, nsid = REQUEST.unpack(request)
     try:
-        door = doors.open(REQUEST.unpack(request)[0], lambda: None)
+        door = doors.open(nsid, lambda: None)
     except Closed as error:
-        asked.send(ANSWER.pack(error.errno or errno.EPERM))
+        asked.send(ANSWER.pack(number, error.errno or errno.EPERM))
         return
+    answer = ANSWER.pack(number, 0)
     try:
-        socket.send_fds(asked, [ANSWER.pack(0)], [door.sock.fileno(), door.settings])
+        socket.send_fds(asked, [answer], [door.sock.fileno(), door.settings])
     finally:
         door.close()
 

@@ -17,7 +17,7 @@ import pytest
 from controller.netlink.doors import Closed, Doorkeeper, Doors, OwnDoors, nsid_of
 from controller.netlink.rtnl import link
 from controller.netlink.settings import ipv4_conf
-from controller.netlink.sockets import RequestSocket
+from controller.netlink.sockets import Lost, RequestSocket
 from tests.netlink.lab import ROOT, Lab, inside, ip, ip_json, new_lab, reader
 from tests.support.wait import wait_until
 
@@ -98,6 +98,29 @@ def test_a_number_that_is_used_again_leads_to_the_new_namespace(
             return None
 
     assert "eth7" in (wait_until(opened, why="it is found") or set())
+
+
+def test_a_request_that_was_given_up_is_not_answered_by_the_next_door(
+    lab: Lab,
+) -> None:
+    """What has to be done meanwhile may fail: events were lost, for instance."""
+    lab.veth("a2", lab.own, "eth7", lab.h2)
+    given_up, wanted = nsid_in(lab, lab.h1), nsid_in(lab, lab.h2)
+    before = children(os.getpid())
+    with inside(lab.own):
+        doors = Doorkeeper()
+    [keeper] = set(children(os.getpid())) - set(before)
+
+    def lost() -> None:
+        os.kill(keeper, signal.SIGCONT)
+        raise Lost("ENOBUFS")
+
+    with contextlib.closing(doors):
+        os.kill(keeper, signal.SIGSTOP)
+        with pytest.raises(Lost):
+            doors.open(given_up, lost)
+        with contextlib.closing(doors.open(wanted, nothing)) as door:
+            assert "eth7" in {key.ifname for key, _ in ipv4_conf(door.settings)}
 
 
 def test_a_closed_door_does_not_keep_a_namespace_alive(lab: Lab) -> None:
