@@ -111,7 +111,8 @@ class Kernel:
     def rows(self, scope: Scope, between: Between) -> Rows:
         """All rows of one table of one namespace; `between` runs now and then.
 
-        Raises Refused if they are not ours to read, Lost if they never stand still.
+        Of a family that this kernel has not (`ipv6.disable=1`) there are none.  Raises
+        Refused if they are not ours to read, Lost if they never stand still.
         """
         if scope.table == IPV4_CONF:
             return dict(ipv4_conf(self._settings(scope.nsid, between)))
@@ -150,11 +151,19 @@ class Kernel:
         if scope.nsid != OWN and not table.by_nsid:
             asked = self._enter(scope.nsid, between).asked
         rows: Rows = {}
-        for kind, body in table.dumps(target(scope.nsid)):
-            for messages in asked.dump(kind, body):
-                for message in messages:
-                    self._keep(rows, scope, rtnl.decode(message))
-                between()
+        requests, lacking = table.dumps(target(scope.nsid)), []
+        for kind, body in requests:
+            try:
+                for messages in asked.dump(kind, body):
+                    for message in messages:
+                        self._keep(rows, scope, rtnl.decode(message))
+                    between()
+            except Refused as error:
+                if not error.is_lack:
+                    raise
+                lacking.append(error)
+        if len(lacking) == len(requests):
+            raise lacking[0]
         return rows
 
     def _keep(self, rows: Rows, scope: Scope, value: rtnl.Value | None) -> None:

@@ -382,7 +382,7 @@ class Mirror:
         try:
             fresh.load(scope, self._kernel.rows(scope, between))
         except Refused as error:
-            if error.errno == errno.EOPNOTSUPP:
+            if error.is_lack:
                 self._sink.note(f"this kernel has no table {scope.table}")
             elif scope.nsid == OWN or not error.is_final:
                 raise

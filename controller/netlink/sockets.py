@@ -31,6 +31,7 @@ FINAL = {
     *(errno.ENODEV, errno.EINVAL, errno.ENOENT, errno.ESRCH),  # gone
     *(errno.EACCES, errno.EPERM),  # not ours to read
 }
+LACK = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT}
 INT = struct.Struct("=i")
 
 
@@ -45,6 +46,11 @@ class Refused(OSError):
     def is_final(self) -> bool:
         """Asking again would not help: it is not there, or not for us to see."""
         return self.errno in FINAL
+
+    @property
+    def is_lack(self) -> bool:
+        """This kernel has no such table, or not of this family."""
+        return self.errno in LACK
 
 
 class Interrupted(Exception):

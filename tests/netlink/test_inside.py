@@ -27,6 +27,16 @@ from controller.netlink import mirror
 mirror.is_torn = lambda fresh, scope: False
 """
 
+# A family that is not in this kernel, as IPv6 is not where it booted with
+# ipv6.disable=1: rules of DECnet, which has gone from Linux.
+WITHOUT_A_FAMILY = """
+from controller.netlink import rtnl
+from controller.netlink.rtnl.rule import FIB_RULE_HDR, RTM_GETRULE
+bodies = [FIB_RULE_HDR.pack(family, 0, 0, 0, 0, 0, 0) for family in (2, 12)]
+dumps = lambda target: tuple((RTM_GETRULE, body) for body in bodies)
+rtnl.TABLES["rule"] = rtnl.TABLES["rule"]._replace(dumps=dumps)
+"""
+
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
@@ -93,6 +103,14 @@ def test_rules_and_next_hops_of_a_namespace_come_and_go(lab: Lab) -> None:
         ip("-n", lab.h1, "nexthop", "del", "id", "4")
         mirror.wait(lambda: not has(mirror, "rule", h1, "10.3.0.0", 77), "no rule")
         mirror.wait(lambda: not has(mirror, "nexthop", h1, 4), "no next hop")
+
+
+def test_a_family_that_the_kernel_has_not_has_no_rows(lab: Lab) -> None:
+    with reader(lab.own, without=WITHOUT_A_FAMILY) as mirror:
+        mirror.synced()
+        for nsid in (-1, mirror.nsid(lab.h1)):
+            assert {key[0] for key in keys(mirror, "rule", nsid)} == {2}
+        assert not mirror.said("dirty") and not mirror.said("note")
 
 
 def test_what_the_kernel_is_a_proxy_for_is_told(lab: Lab) -> None:
