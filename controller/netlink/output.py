@@ -81,7 +81,8 @@ class Output:
             if written < len(piece):
                 self._queue.appendleft(piece[written:])
                 return
-        self._limit = self._most
+        if self._limit < math.inf:
+            self._limit = self._most
 
     def _take(self) -> bytes:
         """Whole lines together, up to SEND_SIZE; a long line alone."""

@@ -83,10 +83,10 @@ class Speaker:
 
     def hello(self, capabilities: frozenset[str]) -> None:
         """The first line.  Notes of what happened before follow."""
+        self._output.begin_snapshot()
         self._say(lines.hello(sorted(self._only.tables), sorted(capabilities)))
         self._greeted = True
-        for text in self._notes:
-            self._say({"note": text})
+        self._say_notes()
 
     def change(self, change: Change) -> None:
         if self._partial:
@@ -95,9 +95,11 @@ class Speaker:
             self._say(lines.change(change))
 
     def sync(self, generation: int) -> None:
-        self.synced = True
         self._generation = generation
         self._say({"sync": generation})
+        if not self.synced:
+            self._output.end_snapshot()
+        self.synced = True
 
     def dirty(self, why: str, losses: dict[str, int]) -> None:
         self._say({"dirty": why, "losses": losses})
@@ -123,10 +125,15 @@ class Speaker:
         self._said.clear()
         self._output.begin_snapshot()
         self._say({"reset": True})
+        self._say_notes()  # those may have been dropped, too
         for change in self.tables.everything():
             self.change(change)
         self._say({"sync": self._generation})
         self._output.end_snapshot()
+
+    def _say_notes(self) -> None:
+        for text in self._notes:
+            self._say({"note": text})
 
     def _say(self, said: lines.Object) -> None:
         """Nothing while the reader is too far behind: a snapshot will follow."""

@@ -156,7 +156,8 @@ class Netlink:
             log.info("the netlink helper reads all again: %s", safe(said["dirty"]))
 
     def _note(self, text: str) -> None:
-        self.notes += (text,)
+        if text not in self.notes:  # each once, and again after a reset
+            self.notes += (text,)
         if text not in self._noted:
             self._noted.add(text)
             log.info("%s", safe(text))

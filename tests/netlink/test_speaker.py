@@ -99,6 +99,41 @@ def test_a_snapshot_may_be_larger_than_the_bound(
     assert sum(len(json.dumps(line)) for line in after) > LIMIT
 
 
+def test_the_first_picture_may_be_larger_than_the_bound(
+    pair: tuple[Output, socket.socket],
+) -> None:
+    output, theirs = pair
+    speaker = Speaker(output, Filter())
+    speaker.hello(frozenset())
+    output.flush()
+    for index in range(500):
+        put(speaker, index, 1500)
+    speaker.sync(1)
+    assert output.waiting > LIMIT
+
+    hello, *rows, sync = read_all(speaker, output, theirs)
+
+    assert "hello" in hello and sync == {"sync": 1}
+    assert [row["op"] for row in rows] == ["new"] * 500
+
+
+def test_what_cannot_be_seen_is_said_to_a_reader_that_begins_anew(
+    pair: tuple[Output, socket.socket],
+) -> None:
+    output, theirs = pair
+    speaker = Speaker(output, Filter())
+    speaker.hello(frozenset())
+    speaker.sync(1)
+    read_all(speaker, output, theirs)
+    for mtu in range(1000, 1500):
+        put(speaker, mtu % 7, mtu)
+    speaker.note("less than before")
+
+    said = read_all(speaker, output, theirs)
+
+    assert said.index({"reset": True}) < said.index({"note": "less than before"})
+
+
 def test_a_line_is_never_cut(pair: tuple[Output, socket.socket]) -> None:
     output, theirs = pair
     lines = [os.urandom(n % 300).hex().encode() + b"\n" for n in range(200)]
