@@ -35,7 +35,7 @@ LOOK = 2  # milliseconds between two looks at events while it does
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 REQUEST = struct.Struct("=Ii")  # its number, nsid
-ANSWER = struct.Struct("=Ii")  # number of the request, errno or 0 with two descriptors
+ANSWER = struct.Struct("=Ii")  # number of the request, errno or 0 with descriptors
 
 Between = Callable[[], object]
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -54,15 +54,17 @@ class KeeperGone(OSError):
 
 class Door(NamedTuple):
     """sock      NETLINK_ROUTE, made inside
-    settings  descriptor of the directory SETTINGS as it is inside
+    settings  descriptor of the directory SETTINGS as it is inside; None where no
+              /proc/sys is mounted
     """
 
     sock: socket.socket
-    settings: int
+    settings: int | None
 
     def close(self) -> None:
         self.sock.close()
-        os.close(self.settings)
+        if self.settings is not None:
+            os.close(self.settings)
 
 
 class Doors(Protocol):
@@ -156,12 +158,13 @@ def setns(namespace: int) -> None:
 
 
 def door_here() -> Door:
-    sock = raw_route_socket()
-    try:
-        return Door(sock, os.open(SETTINGS, os.O_RDONLY | os.O_CLOEXEC))
-    except OSError:
-        sock.close()
-        raise
+    return Door(raw_route_socket(), settings_here())
+
+
+def settings_here() -> int | None:
+    with suppress(OSError):
+        return os.open(SETTINGS, os.O_RDONLY | os.O_CLOEXEC)
+    return None
 
 
 def nsid_of(asks: RequestSocket, fd: int) -> int:
@@ -221,7 +224,8 @@ class Doorkeeper:
             raise KeeperGone("isat-doors, which opens namespaces, is gone") from error
         if code:
             raise Closed(code, os.strerror(code))
-        return Door(socket.socket(fileno=fds[0]), fds[1])
+        sock, *settings = fds
+        return Door(socket.socket(fileno=sock), settings[0] if settings else None)
 
     def _ask(self, nsid: int, between: Between) -> tuple[int, list[int]]:
         """errno and descriptors.  What answers a request that was given up, because
@@ -269,9 +273,9 @@ def serve(doors: Doors, asked: socket.socket, request: bytes) -> None:
     except Closed as error:
         asked.send(ANSWER.pack(number, error.errno or errno.EPERM))
         return
-    answer = ANSWER.pack(number, 0)
+    fds = [door.sock.fileno(), *([] if door.settings is None else [door.settings])]
     try:
-        socket.send_fds(asked, [answer], [door.sock.fileno(), door.settings])
+        socket.send_fds(asked, [ANSWER.pack(number, 0)], fds)
     finally:
         door.close()
 

@@ -8,10 +8,18 @@ it a number of its own because a link elsewhere leads to it.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from controller.netlink import rtnl
-from controller.netlink.doors import SETTINGS, Between, Door, Doors, OwnDoors, nsid_of
+from controller.netlink.doors import (
+    Between,
+    Door,
+    Doors,
+    OwnDoors,
+    nsid_of,
+    settings_here,
+)
 from controller.netlink.rtnl import link as links
 from controller.netlink.rtnl import nsid as nsids
 from controller.netlink.rtnl.link import Link
@@ -43,7 +51,7 @@ class Kernel:
         self._doors = doors or OwnDoors()
         self._inside: Inside | None = None
         self._own_namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        self._own_settings = os.open(SETTINGS, os.O_RDONLY)
+        self._own_settings = settings_here()
         self._own_nsid = OWN
         self._others: set[int] = set()  # known not to be our own
 
@@ -53,7 +61,8 @@ class Kernel:
         self._asks.close()
         self._doors.close()
         os.close(self._own_namespace)
-        os.close(self._own_settings)
+        if self._own_settings is not None:
+            os.close(self._own_settings)
 
     def ours(self, nsid: int) -> int:
         """An nsid of our numbering, -1 if it turns out to be our own namespace."""
@@ -182,9 +191,11 @@ class Kernel:
         return placed(link, nsid if told is None else self.ours(told))
 
     def _settings(self, nsid: int, between: Between) -> int:
-        if nsid == OWN:
-            return self._own_settings
-        return self._enter(nsid, between).door.settings
+        own = nsid == OWN
+        found = self._own_settings if own else self._enter(nsid, between).door.settings
+        if found is None:
+            raise Refused(errno.EOPNOTSUPP, "no /proc/sys/net/ipv4/conf is mounted")
+        return found
 
     def _enter(self, nsid: int, between: Between) -> Inside:
         if self._inside is None or self._inside.nsid != nsid:

@@ -383,7 +383,7 @@ class Mirror:
             fresh.load(scope, self._kernel.rows(scope, between))
         except Refused as error:
             if error.is_lack:
-                self._sink.note(f"this kernel has no table {scope.table}")
+                self._sink.note(f"there is no table {scope.table}: {error.strerror}")
             elif scope.nsid == OWN or not error.is_final:
                 raise
             elif is_read_from_here(scope.table):

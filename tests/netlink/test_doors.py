@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.netlink.doors import Closed, Doorkeeper, Doors, OwnDoors, nsid_of
+from controller.netlink.doors import Closed, Door, Doorkeeper, Doors, OwnDoors, nsid_of
 from controller.netlink.rtnl import link
 from controller.netlink.settings import ipv4_conf
 from controller.netlink.sockets import Lost, RequestSocket
@@ -51,6 +51,11 @@ def nothing() -> None:
     """Nothing has to be done meanwhile."""
 
 
+def settings_of(door: Door) -> int:
+    assert door.settings is not None
+    return door.settings
+
+
 def here() -> int:
     return os.stat("/proc/thread-self/ns/net").st_ino
 
@@ -65,7 +70,7 @@ def test_a_door_shows_the_namespace_it_leads_to(lab: Lab, doors: Doors) -> None:
             for value in map(link.decode, (row.body for row in rows))
             if value is not None
         }
-        conf = {key.ifname for key, _ in ipv4_conf(door.settings)}
+        conf = {key.ifname for key, _ in ipv4_conf(settings_of(door))}
     assert names == {"lo", "eth0"}
     assert conf == {"all", "default", "lo", "eth0"}
     assert here() == before
@@ -93,7 +98,7 @@ def test_a_number_that_is_used_again_leads_to_the_new_namespace(
     def opened() -> set[str] | None:
         try:  # one search in a second
             with contextlib.closing(doors.open(first, nothing)) as door:
-                return {key.ifname for key, _ in ipv4_conf(door.settings)}
+                return {key.ifname for key, _ in ipv4_conf(settings_of(door))}
         except Closed:
             return None
 
@@ -120,7 +125,7 @@ def test_a_request_that_was_given_up_is_not_answered_by_the_next_door(
         with pytest.raises(Lost):
             doors.open(given_up, lost)
         with contextlib.closing(doors.open(wanted, nothing)) as door:
-            assert "eth7" in {key.ifname for key, _ in ipv4_conf(door.settings)}
+            assert "eth7" in {key.ifname for key, _ in ipv4_conf(settings_of(door))}
 
 
 def test_a_closed_door_does_not_keep_a_namespace_alive(lab: Lab) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from controller.netlink import tables
 from tests.netlink.lab import Lab, Reader, ip, new_lab, reader
 
 pytestmark = pytest.mark.root
@@ -150,6 +151,20 @@ def test_nobody_is_told_how_arp_is_answered_unasked(lab: Lab) -> None:
     with reader(lab.own, "--once") as mirror:
         mirror.finish()
     assert "ipv4_conf" not in mirror.tables
+
+
+def test_without_proc_sys_all_but_that_is_read(lab: Lab) -> None:
+    """A systemd unit with ProcSubset=pid has none."""
+    hide = 'mount -t tmpfs none /proc/sys && exec "$@"'
+    without = ("unshare", "--mount", "sh", "-c", hide, "sh")
+    everything = ",".join(tables.TABLES)
+    with reader(lab.own, "--once", "--table", everything, before=without) as mirror:
+        assert mirror.finish() == 0
+    for nsid in (-1, mirror.nsid(lab.h1)):
+        assert keys(mirror, "rule", nsid) and keys(mirror, "netconf", nsid)
+    assert "ipv4_conf" not in mirror.tables
+    [note] = mirror.said("note")
+    assert "ipv4_conf" in note
 
 
 def test_where_a_bridge_has_learned_a_station_is_told(lab: Lab) -> None:
