@@ -167,11 +167,15 @@ class Netlink:
 
     def _live(self, session: Session) -> str:
         """One helper from its beginning to its end; why it ended."""
-        return self._join(session) if self._at else self._beget(session)
+        try:
+            return self._join(session) if self._at else self._beget(session)
+        except OSError as error:  # no room for a file, no descriptor left
+            return str(error)
 
     def _join(self, session: Session) -> str:
         """A mirror that somebody else has started."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ours:
+            ours.setblocking(False)  # or we wait until there is room for us
             try:
                 ours.connect(self._at)
             except OSError as error:
@@ -187,8 +191,6 @@ class Netlink:
             with ours:
                 try:
                     helper = self._spawn(theirs, stderr.fileno())
-                except OSError as error:
-                    return str(error)
                 finally:
                     theirs.close()
                 self._ours = ours

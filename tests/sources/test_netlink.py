@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -264,6 +266,33 @@ def test_a_python_that_does_not_exist_is_reported() -> None:
         wait_until(lambda: told.events)
     [lost] = told.of(KernelLost)
     assert "No such file or directory: '/nonexistent/python'" in lost.why
+
+
+def test_no_room_for_a_file_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    told = Told()
+    with running(told):
+        wait_until(lambda: told.events)
+    [lost] = told.of(KernelLost)
+    assert "No such file or directory" in lost.why
+
+
+def test_a_mirror_that_has_no_room_for_us_does_not_keep_us_from_ending(
+    tmp_path: Path,
+) -> None:
+    path, told = str(tmp_path / "mirror.sock"), Told()
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as first:
+        busy.bind(path)
+        busy.listen(0)
+        first.connect(path)
+        source = Netlink(told, at=path)
+        source.start()
+        wait_until(lambda: told.events)
+        source.stop()
+    [lost] = told.of(KernelLost)
+    assert "temporarily unavailable" in lost.why
 
 
 def test_a_helper_that_talks_nonsense_is_started_again(tmp_path: Path) -> None:
