@@ -135,8 +135,8 @@ class Kernel:
         raise Lost(f"table {scope.table} changed during {DUMP_ATTEMPTS} dumps")
 
     def _namespaces(self, between: Between) -> Rows:
-        """All that have a number.  If we get one later, it is none of these: to ask once
-        for our own does for all of them."""
+        """All that have a number.  If we get one later, it is none of these: so to ask
+        once for our own does for all of them."""
         numbers: set[int] = set()
         for kind, body in rtnl.TABLES["nsid"].dumps(None):
             for messages in self._dumps.dump(kind, body):
