@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from controller import eventlog
 from controller.commands import AdoptBridge, Command, HealPort
@@ -34,6 +34,7 @@ class Runtime:
     """Everything of a controller but its OpenFlow channel.
 
     perform  carries out the commands that concern a switch
+    refused  how often peers of the OpenFlow port were turned away, by reason
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Runtime:
         self.config = config
         self.listening = listening
         self.started_at = time.monotonic()
+        self.refused: Mapping[str, int] = {}
         self.core = Core(policy_of(config, listening), self.started_at)
         self._perform = perform
         self._inbox = Inbox()
@@ -66,7 +68,8 @@ class Runtime:
     def counters(self) -> dict[str, int]:
         """What the sources count, beside the core."""
         counts = self.netlink.counters if self.netlink is not None else {}
-        return {**counts, "packets dropped": self._inbox.dropped}
+        closed = {f"closed: {reason}": n for reason, n in self.refused.items()}
+        return {**counts, **closed, "packets dropped": self._inbox.dropped}
 
     def start(self) -> None:
         """Begin to listen to this host, and to those who ask."""

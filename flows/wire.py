@@ -347,3 +347,24 @@ def read_tlv(tlv: bytes) -> tuple[str, str]:
     number = int.from_bytes(value[: field.width], "big")
     mask = int.from_bytes(value[field.width :], "big") if has_mask else field.ones
     return field.name, field.show(number, mask)
+
+
+# --- what a switch sends by itself ----------------------------------------------------
+
+PACKET_IN_COOKIE, PACKET_IN_MATCH = 16, 24  # octets before them (7.4.1)
+IN_PORT = b"\x80\x00\x00"  # OFPXMC_OPENFLOW_BASIC, OFPXMT_OFB_IN_PORT << 1
+
+
+def packet_in(message: bytes) -> tuple[int, int, bytes]:
+    """cookie, in_port and data of an OFPT_PACKET_IN; in_port is 0 if it names none."""
+    cookie = int.from_bytes(message[PACKET_IN_COOKIE:PACKET_IN_MATCH])
+    size = int.from_bytes(message[PACKET_IN_MATCH + 2 : PACKET_IN_MATCH + 4])
+    fields = message[PACKET_IN_MATCH + 4 : PACKET_IN_MATCH + size]
+    ports = (tlv[TLV.size :] for tlv in tlvs(fields) if tlv[:3] == IN_PORT)
+    in_port = int.from_bytes(next(ports, b""))
+    return cookie, in_port, message[PACKET_IN_MATCH + -(-size // 8) * 8 + 2 :]
+
+
+def multipart_header(message: bytes) -> tuple[int, int]:
+    """xid, and flags of an OFPT_MULTIPART_REPLY (7.3.5)."""
+    return int.from_bytes(message[4:8]), int.from_bytes(message[10:12])

@@ -15,6 +15,7 @@ STDLIB = set(sys.stdlib_module_names) | {"__future__"}
 
 LIBRARIES_OF = {  # each library is known to one module
     "controller/sources/openflow.py": {"ryu"},
+    "controller/sources/openflow_channel.py": {"ryu"},  # Ryu's own, in better
     "controller/options.py": {"ryu", "oslo_config"},  # flags are Ryu's configuration
     "controller/sources/ovsdb.py": {"ovs"},
     "controller/config.py": {"yaml"},

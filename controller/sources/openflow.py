@@ -48,6 +48,7 @@ from controller.events import (
 from controller.packets import parse
 from controller.reconcile import Plan
 from controller.runtime import Runtime
+from controller.sources import openflow_channel, openflow_check
 from flows import wire
 from flows.openflow import OWNER, OWNER_MASK, Output
 from flows.pipeline import TABLE_IDS
@@ -138,12 +139,22 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         self.switches: dict[int, Switch] = {}
         self._xid = random.randrange(1 << 31)
         self._consumer: Any = None
+        openflow_channel.install(
+            {
+                (openflow_check.PACKET_IN, 0): self.on_packet_in,
+                (
+                    openflow_check.MULTIPART_REPLY,
+                    openflow_check.FLOW,
+                ): self.on_flow_stats,
+            }
+        )
         self.runtime = Runtime(
             configuration(conf.isat_config),
             listening=port,
             socket_path=conf.isat_socket,
             perform=self.perform,
         )
+        self.runtime.refused = openflow_channel.refused
 
     def start(self) -> Any:
         thread = super().start()
@@ -184,30 +195,27 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         else:
             self.runtime.report(PortChanged(port_of(datapath_id, port)))
 
-    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    def on_packet_in(self, ev: Any) -> None:
+    def on_packet_in(self, datapath: Any, message: bytes) -> None:
         """Only what our own flows sent: other applications may ask for packets, too."""
-        msg = ev.msg
-        if msg.cookie >> 48 == OWNER:
-            in_port = msg.match["in_port"]
-            self.runtime.report(parse(msg.datapath.id, in_port, bytes(msg.data)))
+        cookie, in_port, data = wire.packet_in(message)
+        if cookie >> 48 == OWNER:
+            self.runtime.report(parse(datapath.id, in_port, data))
 
-    @set_ev_cls(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    def on_flow_stats(self, ev: Any) -> None:
-        msg = ev.msg
-        switch = self.switches.get(msg.datapath.id)
-        if switch is None or msg.xid not in switch.listings:
+    def on_flow_stats(self, datapath: Any, message: bytes) -> None:
+        xid, flags = wire.multipart_header(message)
+        switch = self.switches.get(datapath.id)
+        if switch is None or xid not in switch.listings:
             return
         try:
-            entries = wire.flow_stats(bytes(msg.buf)[MULTIPART_HEADER:])
+            entries = wire.flow_stats(message[MULTIPART_HEADER:])
         except wire.Malformed as error:
-            switch.forget(msg.xid)
+            switch.forget(xid)
             why = f"a malformed list of flows: {error}"
-            self.runtime.report(ChangeFailed(msg.datapath.id, why))
+            self.runtime.report(ChangeFailed(datapath.id, why))
             return
-        switch.listings[msg.xid] += entries
-        if not msg.flags & ofp.OFPMPF_REPLY_MORE:
-            self._listed(switch, msg.xid, switch.listings.pop(msg.xid))
+        switch.listings[xid] += entries
+        if not flags & ofp.OFPMPF_REPLY_MORE:
+            self._listed(switch, xid, switch.listings.pop(xid))
 
     def _listed(self, switch: Switch, xid: int, flows: list[wire.Installed]) -> None:
         datapath_id = switch.datapath.id

@@ -1,0 +1,281 @@
+"""The channel to a switch, in Ryu's place: what a peer sends cannot stop us.
+
+Ryu reads eight octets at a time, parses whatever comes and lets one slow switch delay
+all others.  This reads what there is, looks at each message's structure before any
+parser does (`openflow_check`), gives Ryu only what somebody listens for, and queues
+what a switch does not take, within bounds.  `install` puts it in the place of Ryu's.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any, ClassVar
+
+from ryu.controller import controller as ryu_controller
+from ryu.controller import ofp_event
+from ryu.controller.handler import (
+    DEAD_DISPATCHER,
+    HANDSHAKE_DISPATCHER,
+    MAIN_DISPATCHER,
+)
+from ryu.lib import hub
+from ryu.ofproto import ofproto_parser, ofproto_v1_3_parser
+
+from controller.sources.openflow_check import (
+    ERROR,
+    HEADER,
+    HELLO,
+    MULTIPART_REPLY,
+    VERSION,
+    Unacceptable,
+    check,
+    check_header,
+)
+
+READ_SIZE = 64 * 1024  # octets
+WAITING_MAX = 256 * 1024 * 1024  # octets that a switch may leave unread
+PIECE = 64 * 1024  # octets in one write
+HANDSHAKE = 10.0  # seconds from the connection to the list of ports
+HANDSHAKES_MAX = 128  # connections that are not that far yet
+QUIET = 10.0  # seconds between two lines in the log for one reason
+
+log = logging.getLogger("isat.openflow")
+
+Taker = Callable[[Any, bytes], None]
+refused: Counter[str] = Counter()  # how often peers were turned away, by reason
+_said: dict[str, float] = {}  # when the log was told, by reason
+
+
+def refuse(address: Any, reason: str) -> None:
+    """Count it, and say so now and then."""
+    refused[reason] += 1
+    now = time.monotonic()
+    if now >= _said.get(reason, float("-inf")) + QUIET:
+        _said[reason] = now
+        log.warning("closed %s: %s (%d so far)", address, reason, refused[reason])
+
+
+class Channel(ryu_controller.Datapath):  # type: ignore[misc]
+    """One connection.
+
+    takers   message type (and multipart type) -> who takes its octets, without a parser
+    """
+
+    send_q: Any  # Ryu's word for "still open": anything but None
+    takers: ClassVar[dict[tuple[int, int], Taker]] = {}
+    _greeting: ClassVar[set[int]] = set()
+
+    def __init__(self, sock: Any, address: Any) -> None:
+        self._waiting: deque[bytes] = deque()
+        self._size = 0  # octets that wait
+        self._bell = hub.Event()
+        self._began = time.monotonic()
+        super().__init__(sock, address)
+
+    def serve(self) -> None:
+        """Until the connection ends.  What a peer does wrong is said here, once."""
+        if len(self._greeting) >= HANDSHAKES_MAX:
+            self._refuse("too many connections without a handshake")
+            self.socket.close()
+            return
+        self._greeting.add(id(self))
+        try:
+            super().serve()
+        except Unacceptable as error:
+            self._refuse(str(error))
+        except Exception:
+            self._refuse("a message that a parser could not read")
+            log.debug("from %s", self.address, exc_info=True)
+        finally:
+            self._greeting.discard(id(self))
+
+    def _refuse(self, reason: str) -> None:
+        refuse(self.address, reason)
+
+    # --- reading ----------------------------------------------------------------------
+
+    def _recv_loop(self) -> None:
+        rest = b""
+        try:
+            while self.state != DEAD_DISPATCHER:
+                data = self._read()
+                if data is None:
+                    continue
+                if not data:
+                    return
+                rest = self._take(rest + data)
+                hub.sleep(0)  # the other switches, and whoever else waits
+        finally:
+            self.socket.close()
+
+    def _read(self) -> bytes | None:
+        """None if nothing has come for a while, b"" at the end."""
+        if self.state != MAIN_DISPATCHER and time.monotonic() > self._began + HANDSHAKE:
+            raise Unacceptable("no handshake in time")
+        try:
+            data: bytes = self.socket.recv(READ_SIZE)
+        except TimeoutError:  # of a TLS socket, too
+            return None
+        except OSError:
+            return b""
+        return data
+
+    def _take(self, data: bytes) -> bytes:
+        """Deal with all whole messages; what is left of the last one."""
+        at = 0
+        while len(data) - at >= HEADER.size and self.state != DEAD_DISPATCHER:
+            check_header(data[at : at + HEADER.size], self._is_greeted)
+            _, _, length, _ = HEADER.unpack_from(data, at)
+            if len(data) - at < length:
+                break
+            self._message(data[at : at + length])
+            at += length
+        return data[at:]
+
+    @property
+    def _is_greeted(self) -> bool:
+        return bool(self.state != HANDSHAKE_DISPATCHER)
+
+    def _message(self, message: bytes) -> None:
+        check(message, self._is_greeted)
+        version, kind, length, xid = HEADER.unpack_from(message)
+        if version != VERSION and kind == ERROR:
+            raise Unacceptable("no version of OpenFlow in common")
+        part = int.from_bytes(message[8:10]) if kind == MULTIPART_REPLY else 0
+        taker = self.takers.get((kind, part))
+        if taker is not None and self.state == MAIN_DISPATCHER:
+            taker(self, message)
+        if kind == HELLO or self._is_listened_for(kind, part):
+            self._deliver(version, kind, length, xid, message)
+        if kind == MULTIPART_REPLY:  # the last one of the handshake is a list of ports
+            self._settle()
+
+    def _settle(self) -> None:
+        if self.state == MAIN_DISPATCHER:
+            self._greeting.discard(id(self))
+
+    def _is_listened_for(self, kind: int, part: int) -> bool:
+        event = event_of(kind, part)
+        brick = self.ofp_brick
+        return bool(brick.observers.get(event) or brick.event_handlers.get(event))
+
+    def _deliver(
+        self, version: int, kind: int, length: int, xid: int, message: bytes
+    ) -> None:
+        """As Ryu does: to the applications that observe, then to its own handlers."""
+        parsed = ofproto_parser.msg(self, version, kind, length, xid, message)
+        if not parsed:
+            return
+        event = ofp_event.ofp_msg_to_ev(parsed)
+        self.ofp_brick.send_event_to_observers(event, self.state)
+        for handler in self.ofp_brick.get_handlers(event, self.state):
+            handler(event)
+
+    # --- writing ----------------------------------------------------------------------
+
+    def send(self, buf: bytes, close_socket: bool = False) -> bool:
+        """Never waits for the switch; one that leaves too much unread is given up."""
+        if self.send_q is None:
+            return False
+        if self._size + len(buf) > WAITING_MAX:
+            self._refuse("a switch that does not read what it is sent")
+            self.close()
+            return False
+        self._waiting.append(bytes(buf))
+        self._size += len(buf)
+        if close_socket:
+            self._waiting.append(b"")
+        self._bell.set()
+        return True
+
+    def _send_loop(self) -> None:
+        try:
+            while self.state != DEAD_DISPATCHER or self._waiting:
+                self._bell.wait()
+                self._bell.clear()
+                while self._waiting:
+                    if not self._waiting[0]:
+                        return
+                    self.socket.sendall(self._piece())
+        except OSError as error:  # a time-out, too: it reads nothing any more
+            log.debug("sending to %s: %s", self.address, error)
+        finally:
+            self.send_q = None
+            self._waiting.clear()
+            self._size = 0
+            self._close_write()
+
+    def _piece(self) -> bytes:
+        """Messages that wait, together; up to PIECE, or one that is larger."""
+        piece = bytearray(self._waiting.popleft())
+        while self._waiting and self._waiting[0]:
+            if len(piece) + len(self._waiting[0]) > PIECE:
+                break
+            piece += self._waiting.popleft()
+        self._size -= len(piece)
+        return bytes(piece)
+
+
+def event_of(kind: int, part: int) -> Any:
+    """The class of Ryu's event for a message; None for one that it does not know."""
+    if kind == MULTIPART_REPLY:
+        known = ofproto_v1_3_parser.OFPMultipartReply._STATS_MSG_TYPES.get(part)
+    else:
+        parser = ofproto_v1_3_parser._MSG_PARSERS.get(kind)
+        known = parser.__self__ if parser else None
+    return ofp_event.ofp_msg_to_ev_cls(known) if known else None
+
+
+def install(takers: dict[tuple[int, int], Taker]) -> None:
+    """From now on Ryu's servers and clients leave each connection to us."""
+    Channel.takers = takers
+    ryu_controller.datapath_connection_factory = serve
+    ryu_controller.StreamServer = Listener
+
+
+def serve(sock: Any, address: Any) -> None:
+    with closing(Channel(sock, address)) as channel:
+        channel.serve()
+
+
+# --- TLS ------------------------------------------------------------------------------
+
+
+class Listener(hub.StreamServer):  # type: ignore[misc]
+    """Ryu's gives the keys to its first connection only, and none to a second."""
+
+    def __init__(self, address: Any, handle: Callable[..., None], **tls: Any) -> None:
+        super().__init__(address, handle)
+        if tls:
+            context = context_of(tls["certfile"], tls["keyfile"], tls.get("ca_certs"))
+            self.handle = partial(shake_hands, context)
+
+
+def context_of(certificate: str, key: str, authority: str | None) -> ssl.SSLContext:
+    """--ctl-cert, --ctl-privkey and --ca-certs; with the last, switches need one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    if authority:
+        context.load_verify_locations(authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def shake_hands(context: ssl.SSLContext, sock: Any, address: Any) -> None:
+    """In the connection's own thread: who stalls, stalls alone, and not for long."""
+    sock.settimeout(HANDSHAKE)
+    try:
+        wrapped = context.wrap_socket(sock, server_side=True)
+    except OSError as error:  # of ssl, too
+        refuse(address, "a TLS handshake that failed")
+        log.debug("from %s: %s", address, error)
+        sock.close()
+        return
+    serve(wrapped, address)

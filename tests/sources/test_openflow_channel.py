@@ -1,0 +1,282 @@
+"""A controller that runs, and peers that mean no good."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sources.test_openflow_check import BAD, message
+from tests.support.fake_switch import FakeSwitch
+from tests.support.wait import wait_until
+
+ISAT = (sys.executable, "-m", "controller.cli")
+OFF = "sources: {netlink: false, ovsdb: false}\n"
+ALIVE = 5.0  # seconds that an answer may take; a parser that hangs takes for ever
+GROWTH = 32 * 1024  # KiB
+HANDSHAKES_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    process: subprocess.Popen[bytes]
+    port: int
+    directory: Path
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=ALIVE)
+
+    def status(self) -> Any:
+        done = subprocess.run(
+            (*ISAT, "status", "--json", "--socket", str(self.directory / "isat.sock")),
+            capture_output=True, check=True, timeout=30,
+        )  # fmt: skip
+        return json.loads(done.stdout)
+
+    def memory(self) -> int:
+        """KiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmRSS")]
+        return int(line.split()[1])
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    directory = tmp_path_factory.mktemp("channel")
+    with started(directory, "--ofp-tcp-listen-port") as running:
+        yield running
+
+
+@contextmanager
+def started(directory: Path, port_flag: str, *flags: str) -> Iterator[Controller]:
+    (directory / "lab.yaml").write_text(OFF)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with (directory / "log").open("wb") as output:
+        process = subprocess.Popen(
+            (*ISAT, "run", "--socket", str(directory / "isat.sock"),
+             "--isat-config", str(directory / "lab.yaml"),
+             port_flag, str(port), *flags),
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    running = Controller(process, port, directory)
+    try:
+        wait_until(lambda: is_open(running), within=30, why="it listens")
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_open(controller: Controller) -> bool:
+    try:
+        controller.connect().close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def healthy(controller: Controller) -> Iterator[FakeSwitch]:
+    with FakeSwitch(controller.port, datapath_id=7) as switch:
+        yield switch
+
+
+def is_closed(peer: socket.socket) -> bool:
+    """It has nothing more to say to us."""
+    peer.settimeout(ALIVE)
+    try:
+        while peer.recv(65536):
+            continue
+    except ConnectionError:
+        return True
+    return True
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_who_sends_nonsense_is_closed_and_nobody_else_notices(
+    controller: Controller, healthy: FakeSwitch, name: str
+) -> None:
+    """At once, and after a HELLO."""
+    for before in (b"", message(0)):
+        with controller.connect() as peer:
+            peer.sendall(before + BAD[name])
+            assert is_closed(peer)
+        assert healthy.echo() < ALIVE
+
+
+def test_octets_that_are_no_openflow_are_closed(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    for octets in (b"GET / HTTP/1.1\r\n\r\n", bytes(64), b"\xff" * 64):
+        with controller.connect() as peer:
+            peer.sendall(octets)
+            assert is_closed(peer)
+    assert healthy.echo() < ALIVE
+
+
+def test_every_refusal_is_counted_by_its_reason(controller: Controller) -> None:
+    before = sum(refusals(controller).values())
+    with controller.connect() as peer:
+        peer.sendall(BAD["packet-out"])
+        assert is_closed(peer)
+    wait_until(lambda: sum(refusals(controller).values()) > before, why="a count")
+
+
+def refusals(controller: Controller) -> dict[str, int]:
+    counters = controller.status()["counters"]
+    return {name: n for name, n in counters.items() if name.startswith("closed:")}
+
+
+def test_a_thousand_of_them_are_a_few_lines_and_no_memory(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    before, lines = controller.memory(), controller.log().count("\n")
+    for _ in range(1000):
+        with controller.connect() as peer:
+            peer.sendall(BAD["flow-mod, instruction length 0"])
+            assert is_closed(peer)
+    assert healthy.echo() < ALIVE
+    assert controller.memory() - before < GROWTH
+    assert controller.log().count("\n") - lines < 20
+
+
+def test_a_message_may_come_octet_by_octet_or_many_at_once(
+    controller: Controller,
+) -> None:
+    with FakeSwitch(controller.port, datapath_id=9) as switch:
+        for octet in message(2, b"slow"):
+            switch.socket.sendall(bytes([octet]))
+        assert switch.until(3) == 7
+        switch.socket.sendall(message(2, b"many") * 5000)
+        for _ in range(5000):
+            assert switch.until(3) == 7
+
+
+def test_connections_that_say_nothing_are_bounded(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    peers = [controller.connect() for _ in range(HANDSHAKES_MAX)]
+    try:
+        with controller.connect() as one_more:
+            assert is_closed(one_more)
+        assert healthy.echo() < ALIVE
+    finally:
+        for peer in peers:
+            peer.close()
+
+    def is_served() -> bool:
+        try:
+            with FakeSwitch(controller.port, datapath_id=11) as switch:
+                return switch.echo() < ALIVE
+        except OSError:
+            return False
+
+    wait_until(is_served, within=20, why="a place is free again")
+
+
+def test_a_switch_that_does_not_read_delays_no_other(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    """Some 30 MB of answers wait for it."""
+    with FakeSwitch(controller.port, datapath_id=12) as lazy:
+        lazy.socket.settimeout(1)
+        sent = 0
+        echo = message(2, bytes(30_000))
+        try:
+            while sent < 1000:
+                lazy.socket.sendall(echo)
+                sent += 1
+        except OSError:
+            assert sent  # the controller reads no more than it can answer
+        assert healthy.echo() < ALIVE
+        assert healthy.echo() < ALIVE
+
+
+# --- TLS ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """An authority, and what it has signed for the controller and for a switch."""
+
+    directory: Path
+
+    def context(self, name: str = "switch") -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(self.directory / "ca.pem")
+        if name:
+            cert = self.directory / f"{name}.pem"
+            context.load_cert_chain(cert, cert.with_suffix(".key"))
+        return context
+
+
+def openssl(*words: str | Path) -> None:
+    subprocess.run(("openssl", *words), check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    place = tmp_path_factory.mktemp("keys")
+    new = ("req", "-newkey", "rsa:2048", "-nodes", "-subj")
+    days = ("-days", "2")
+    for name in ("ca", "stranger"):
+        out = ("-keyout", place / f"{name}.key", "-out", place / f"{name}.pem")
+        openssl(*new, f"/CN={name}", "-x509", *days, *out)
+    by_ca = ("-CA", place / "ca.pem", "-CAkey", place / "ca.key", "-CAcreateserial")
+    for name in ("controller", "switch"):
+        request, signed = place / f"{name}.csr", place / f"{name}.pem"
+        openssl(*new, f"/CN={name}", "-keyout", place / f"{name}.key", "-out", request)
+        openssl("x509", "-req", *days, *by_ca, "-in", request, "-out", signed)
+    return Keys(place)
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, keys: Keys
+) -> Iterator[Controller]:
+    """A controller that speaks TLS, and only with whom the authority knows."""
+    at = keys.directory
+    flags = ("--ctl-privkey", str(at / "controller.key"),
+             "--ctl-cert", str(at / "controller.pem"),
+             "--ca-certs", str(at / "ca.pem"))  # fmt: skip
+    with started(tmp_path_factory.mktemp("tls"), "--ofp-ssl-listen-port", *flags) as it:
+        yield it
+
+
+def test_a_hundred_reconnects_over_tls(guarded: Controller, keys: Keys) -> None:
+    """With garbage and stalled handshakes beside them."""
+    stalled = [guarded.connect() for _ in range(5)]
+    for number in range(100):
+        with guarded.connect() as garbage:
+            garbage.sendall(b"no TLS at all, whatever it says")
+        with FakeSwitch(guarded.port, number + 1, keys.context()) as switch:
+            assert switch.echo() < ALIVE
+    for peer in stalled:
+        peer.close()
+
+
+@pytest.mark.parametrize("name", ["", "stranger"])
+def test_who_has_no_key_of_the_authority_is_turned_away(
+    guarded: Controller, keys: Keys, name: str
+) -> None:
+    with (
+        pytest.raises(OSError),
+        FakeSwitch(guarded.port, 1, keys.context(name)) as switch,
+    ):
+        switch.echo()
+    with FakeSwitch(guarded.port, 1, keys.context()) as switch:
+        assert switch.echo() < ALIVE
