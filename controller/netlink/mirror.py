@@ -59,12 +59,14 @@ AUDIT_INTERVAL = 30.0  # seconds
 
 # What the kernel changes along with a table, and does not always tell: a link that goes
 # down takes IPv4 routes and neighbors along, an address those that lead through it, and
-# of a route that replaces others, or belongs to a next hop, only one may be told, and a
-# new default holds for every interface that was never given a value of its own.
+# of a route that replaces others, or belongs to a next hop, only one may be told, of
+# rules that are the same one may go and the other stay, and a new default holds for
+# every interface that was never given a value of its own.
 IMPLIED = {
     "link": ("neigh", "fdb", "route", "nexthop", "ipv4_conf"),
     "addr": ("neigh", "route"),
     "route": ("route",),
+    "rule": ("rule",),
     "nexthop": ("nexthop", "route"),
     "netconf": ("netconf",),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -11,12 +13,16 @@ from typing import Any
 import pytest
 
 from controller.netlink import tables
-from tests.netlink.lab import Lab, Reader, ip, new_lab, reader
+from controller.netlink.rtnl.framing import NLM_F_REQUEST, U32, attribute, encode
+from controller.netlink.rtnl.rule import FIB_RULE_HDR, RTM_NEWRULE
+from controller.netlink.sockets import RequestSocket
+from tests.netlink.lab import Lab, Reader, inside, ip, new_lab, reader
 
 pytestmark = pytest.mark.root
 
 STABLE = 3000  # entries that nobody touches while others come and go
 OTHERS, CHURNS = 50, 60
+NLM_F_CREATE, FR_ACT_TO_TBL, FRA_PRIORITY = 0x400, 1, 6
 # As many dumps as there can be, to have some torn.
 EAGER = """
 from controller.netlink import agenda
@@ -104,6 +110,24 @@ def test_rules_and_next_hops_of_a_namespace_come_and_go(lab: Lab) -> None:
         ip("-n", lab.h1, "nexthop", "del", "id", "4")
         mirror.wait(lambda: not has(mirror, "rule", h1, "10.3.0.0", 77), "no rule")
         mirror.wait(lambda: not has(mirror, "nexthop", h1, 4), "no next hop")
+
+
+def test_of_rules_that_are_the_same_one_may_stay(lab: Lab) -> None:
+    """The kernel takes a rule twice from whoever does not ask it not to."""
+    body = FIB_RULE_HDR.pack(socket.AF_INET, 0, 0, 0, 77, FR_ACT_TO_TBL, 0)
+    body += attribute(FRA_PRIORITY, U32.pack(500))
+    add = encode(RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE, 1, body)
+    with inside(lab.own), contextlib.closing(RequestSocket()) as asked:
+        asked.sock.send(add)
+        asked.sock.send(add)
+    with reader(lab.own) as mirror:
+        mirror.synced()
+        ip("-n", lab.own, "rule", "del", "table", "77")
+        ip("-n", lab.own, "rule", "add", "table", "78")
+        mirror.wait(lambda: has(mirror, "rule", -1, 78), "what comes later")
+        mirror.wait(lambda: has(mirror, "rule", -1, 77), "the other one", within=3)
+        ip("-n", lab.own, "rule", "del", "table", "77")
+        mirror.wait(lambda: lacks(mirror, "rule", -1, 77), "the end of both", within=3)
 
 
 def test_a_family_that_the_kernel_has_not_has_no_rows(lab: Lab) -> None:

@@ -233,6 +233,19 @@ def test_a_rule() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(11, b"\1\0\0\0"), (25, b"\1"), (26, bytes(4)), (27, bytes(4)),
+     (28, b"\1\0"), (29, b"\1\0"), (30, b"\1")],
+)  # fmt: skip
+def test_rules_that_differ_in_anything_have_different_keys(
+    kind: int, value: bytes
+) -> None:
+    """FRA_FLOW, FRA_DSCP to FRA_DSCP_MASK (Linux 6.11 to 6.15)."""
+    other = record(rule.RTM_NEWRULE, RULE + framing.attribute(kind, value))
+    assert other.key != record(rule.RTM_NEWRULE, RULE).key
+
+
 def test_a_next_hop_and_a_group_of_them() -> None:
     one = nexthop.Nexthop(2, 253, 0, 0, oif=2, gateway="10.1.0.4")
     assert record(104, NEXTHOP) == rtnl.Record("nexthop", nexthop.NexthopKey(4), one)

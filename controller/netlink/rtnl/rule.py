@@ -8,7 +8,16 @@ import struct
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
-from controller.netlink.rtnl.framing import Fields, attributes, be64, text, u8, u16, u32
+from controller.netlink.rtnl.framing import (
+    Fields,
+    attributes,
+    be32,
+    be64,
+    text,
+    u8,
+    u16,
+    u32,
+)
 from controller.netlink.rtnl.table import Record, Request, Table
 
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
@@ -24,6 +33,7 @@ class RuleKey(NamedTuple):
     """Two rules may differ in any of these: the whole rule is the key.
 
     action  FR_ACT_*: 1 look `table` up, 6 blackhole, 7 unreachable, 8 prohibit
+    flow    realms that a route gets by it, source and destination: `ip rule` "realms"
     """
 
     family: int
@@ -49,6 +59,13 @@ class RuleKey(NamedTuple):
     uid_range: tuple[int, int] | None = None
     suppress_prefixlen: int | None = None
     suppress_ifgroup: int | None = None
+    flow: int | None = None
+    dscp: int | None = None
+    dscp_mask: int | None = None
+    flowlabel: int | None = None
+    flowlabel_mask: int | None = None
+    sport_mask: int | None = None
+    dport_mask: int | None = None
 
 
 class Rule(NamedTuple):
@@ -78,6 +95,7 @@ FIELDS: Fields = {  # FRA_*
     4: ("goto", u32),
     6: ("priority", u32),
     10: ("fwmark", u32),
+    11: ("flow", u32),
     12: ("tun_id", be64),
     13: ("suppress_ifgroup", suppressed),
     14: ("suppress_prefixlen", suppressed),
@@ -89,6 +107,12 @@ FIELDS: Fields = {  # FRA_*
     22: ("ip_proto", u8),
     23: ("sport_range", ports),
     24: ("dport_range", ports),
+    25: ("dscp", u8),
+    26: ("flowlabel", be32),
+    27: ("flowlabel_mask", be32),
+    28: ("sport_mask", u16),
+    29: ("dport_mask", u16),
+    30: ("dscp_mask", u8),
 }
 FRA_PROTOCOL = 21
 
