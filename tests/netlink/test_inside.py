@@ -205,6 +205,22 @@ def test_where_a_bridge_has_learned_a_station_is_told(lab: Lab) -> None:
         mirror.wait(lambda: has(mirror, "fdb", -1, eth0["address"]), "its address")
 
 
+def test_a_tunnel_may_send_to_one_place_in_several_ways(lab: Lab) -> None:
+    ip("-n", lab.own, "link", "add", "vx0", "type", "vxlan", "id", "5", "dstport",
+       "4789", "local", "10.0.0.1")  # fmt: skip
+    for way in ((), ("port", "8472"), ("via", "a1")):
+        append = ("00:00:00:00:00:00", "dev", "vx0", "dst", "10.0.0.7", *way)
+        bridge = ("bridge", "-n", lab.own, "fdb", "append", *append)
+        subprocess.run(bridge, check=True, timeout=30)
+    with reader(lab.own, "--interface", "vx0", "--table", "fdb") as mirror:
+        mirror.synced()
+        assert len(keys(mirror, "fdb", -1)) == 3
+        delete = (*bridge[:4], "del", *append[:-2])
+        subprocess.run(delete, check=True, timeout=30)
+        mirror.wait(lambda: len(keys(mirror, "fdb", -1)) == 2, "one way fewer")
+        assert has(mirror, "fdb", -1, 8472)
+
+
 def test_only_what_an_interface_is_about_passes_its_filter(lab: Lab) -> None:
     ip("-n", lab.h1, "addr", "add", "10.1.0.1/24", "dev", "eth0")
     ip("-n", lab.h1, "rule", "add", "iif", "eth0", "table", "77")

@@ -9,14 +9,22 @@ import struct
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
-from controller.netlink.rtnl.framing import Malformed, attributes, ip, lladdr, u16, u32
+from controller.netlink.rtnl.framing import (
+    Malformed,
+    attributes,
+    be16,
+    ip,
+    lladdr,
+    u16,
+    u32,
+)
 from controller.netlink.rtnl.table import Record, Request, Table
 
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTNLGRP_NEIGH = 3
 AF_BRIDGE = 7  # linux/socket.h
 
-NDA_DST, NDA_LLADDR, NDA_VLAN, NDA_VNI, NDA_IFINDEX = 1, 2, 5, 7, 8
+NDA_DST, NDA_LLADDR, NDA_VLAN, NDA_PORT, NDA_VNI, NDA_IFINDEX = 1, 2, 5, 6, 7, 8
 NDA_MASTER, NDA_SRC_VNI, NDA_NH_ID = 9, 11, 13
 NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE = 0x02, 0x04, 0x08, 0x10
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
@@ -59,6 +67,8 @@ class FdbKey(NamedTuple):
     ndm_ifindex  the port of the bridge, or the device
     vlan         None if the entry is for all or for untagged frames
     dst, vni     where a VXLAN device sends to
+    port, via    the UDP port and the ifi_index that it is told to use, if not its own
+    src_vni      the VNI that it is for, on a device for many
     ndm_flags    NTF_SELF or NTF_MASTER: of the device itself or of its bridge
     """
 
@@ -68,6 +78,9 @@ class FdbKey(NamedTuple):
     dst: str | None
     vni: int | None
     ndm_flags: int
+    port: int | None = None
+    via: int | None = None
+    src_vni: int | None = None
 
 
 class Fdb(NamedTuple):
@@ -76,15 +89,12 @@ class Fdb(NamedTuple):
     ndm_state  NUD_PERMANENT (the device's own address, or set by hand), NUD_NOARP
                (static), NUD_REACHABLE (learned, ages)
     master     ifi_index of the bridge
-    via        ifi_index that a tunnel is told to use
     nh_id      a nexthop of table `nexthop`
     flags      of NTF_EXT_LEARNED and NTF_STICKY
     """
 
     ndm_state: int
     master: int | None = None
-    via: int | None = None
-    src_vni: int | None = None
     nh_id: int | None = None
     flags: int = 0
 
@@ -128,27 +138,29 @@ def fdb_record(
     address = found.get(NDA_LLADDR, b"")
     if address[:1] and address[0] & 1 and flags & NTF_SELF and NDA_DST not in found:
         return None
+
+    def number(kind: int) -> int | None:
+        return u32(found[kind]) if kind in found else None
+
     key = FdbKey(
         ndm_ifindex=index,
         lladdr=lladdr(address),
         vlan=u16(found[NDA_VLAN]) if NDA_VLAN in found else None,
         dst=ip(found[NDA_DST]) if NDA_DST in found else None,
-        vni=u32(found[NDA_VNI]) if NDA_VNI in found else None,
+        vni=number(NDA_VNI),
         ndm_flags=flags & (NTF_SELF | NTF_MASTER),
+        port=be16(found[NDA_PORT]) if NDA_PORT in found else None,
+        via=number(NDA_IFINDEX),
+        src_vni=number(NDA_SRC_VNI),
     )
     return Record("fdb", key, fdb_row(state, flags, found))
 
 
 def fdb_row(state: int, flags: int, found: dict[int, bytes]) -> Fdb:
-    def number(kind: int) -> int | None:
-        return u32(found[kind]) if kind in found else None
-
     return Fdb(
         ndm_state=NUD_REACHABLE if state == NUD_STALE else state,
-        master=number(NDA_MASTER),
-        via=number(NDA_IFINDEX),
-        src_vni=number(NDA_SRC_VNI),
-        nh_id=number(NDA_NH_ID),
+        master=u32(found[NDA_MASTER]) if NDA_MASTER in found else None,
+        nh_id=u32(found[NDA_NH_ID]) if NDA_NH_ID in found else None,
         flags=flags & (NTF_EXT_LEARNED | NTF_STICKY),
     )
 
