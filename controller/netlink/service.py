@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 READERS_MAX = 16  # at once; further ones wait
+TIDY = 1.0  # seconds until the end of a reader's process is noticed
+UID_MAX = 0xFFFF_FFFE  # one more is -1, "nobody" to chown(2)
 UCRED = struct.Struct("=3i")  # struct ucred, unix(7): pid, uid, gid
 
 
@@ -26,7 +28,7 @@ class Unusable(OSError):
 
 def uid_of(user: str) -> int:
     """A name or a number.  Raises ValueError for somebody that there is not."""
-    if user.isdigit():
+    if user.isdecimal() and int(user) <= UID_MAX:
         return int(user)
     try:
         return pwd.getpwnam(user).pw_uid
@@ -46,7 +48,11 @@ def listen(path: str, owner: int, serve: Callable[[int], int]) -> int:
     try:
         while True:
             readers -= finished(readers, wait=len(readers) >= READERS_MAX)
-            connection, _ = listener.accept()
+            listener.settimeout(TIDY if readers else None)
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
             with connection:
                 if uid_behind(connection) in (0, owner):
                     readers.add(begin(listener, connection, serve))

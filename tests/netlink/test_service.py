@@ -121,6 +121,16 @@ def is_over(pid: int) -> bool:
         return True
 
 
+def test_a_reader_that_has_gone_leaves_no_process(
+    service: subprocess.Popen[bytes], path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as reader:
+        reader.connect(str(path))
+        assert reader.recv(100) and children(service.pid)
+    wait_until(lambda: not children(service.pid), within=5, why="it has ended")
+    assert read(path, NOBODY)
+
+
 def test_the_end_of_who_listens_is_the_end_of_all(
     service: subprocess.Popen[bytes], path: Path
 ) -> None:
@@ -160,9 +170,10 @@ def test_a_place_where_others_could_put_another_is_refused(
         assert refused.stderr and b"others could replace" in refused.stderr.read()
 
 
-def test_a_user_that_there_is_not_is_named() -> None:
-    with pytest.raises(ValueError, match="no user 'nosuchuser'"):
-        uid_of("nosuchuser")
+@pytest.mark.parametrize("user", ["nosuchuser", "4294967295", "99999999999"])
+def test_a_user_that_there_is_not_is_named(user: str) -> None:
+    with pytest.raises(ValueError, match=f"no user '{user}'"):
+        uid_of(user)
 
 
 # --- the controller's side ----------------------------------------------------------
