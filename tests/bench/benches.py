@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.bench import events, fuzz, many, namespaces, ratios, responder, signals, view
+from tests.bench import (
+    events,
+    fuzz,
+    hostile,
+    many,
+    namespaces,
+    ratios,
+    responder,
+    signals,
+    view,
+)
 from tests.bench.figures import Figure, Run
 
 
@@ -27,6 +37,7 @@ BENCHES = (
     Bench("signals", "Netlink beside PORT_STATUS and OVSDB.", signals.measure),
     Bench("responder", "Answers in the switch, end to end.", responder.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
+    Bench("hostile", "A million damaged messages of a switch.", hostile.measure),
 )
 
 
