@@ -485,7 +485,7 @@ def fdb_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
             bool(flags & NTF_SELF),
             FDB_STATES[row["ndm_state"]],
         )
-        for (where, index, lladdr, vlan, dst, _, flags), row in mirror.tables.get(
+        for (where, index, lladdr, vlan, dst, _, flags, *_), row in mirror.tables.get(
             "fdb", {}
         ).items()
         if where == nsid
