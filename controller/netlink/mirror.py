@@ -422,6 +422,7 @@ class Mirror:
             else:
                 changes += self.tables.replace_scope(scope, fresh.rows(*scope))
         self._publish_together(changes, now)
+        self._sink.flush()
         return changes
 
     def _read_namespaces(self, now: float) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.netlink.lab import Lab, differences, ip, new_lab, reader
+from controller.netlink.helper import Silence
+from controller.netlink.mirror import Mirror
+from controller.netlink.tables import Change
+from tests.netlink.lab import Lab, differences, inside, ip, new_lab, reader
 
 pytestmark = pytest.mark.root
+BEHIND = "10.9.0.0"  # by way of a gateway: no event tells that such a route goes
 
 
 @pytest.fixture
@@ -161,6 +167,47 @@ def test_an_ifindex_that_is_used_again_is_another_interface(lab: Lab) -> None:
         said = [line["op"] for line in links if line["key"]["ifi_index"] == 77]
         assert said[:3] == ["new", "del", "new"]
         assert mirror.addresses(-1) & {"10.7.7.1"} == set()
+
+
+class Noted(Silence):
+    """A sink that notes which routes go, and when they may be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[int | str] = []
+
+    def change(self, change: Change) -> None:
+        if change.op == "del" and getattr(change.key, "dst", "") == BEHIND:
+            self.said.append(change.scope.nsid)
+
+    def flush(self) -> None:
+        self.said.append("flush")
+
+
+def test_what_one_namespace_lost_in_silence_does_not_wait_for_the_next(
+    lab: Lab,
+) -> None:
+    for port, namespace in (("a1", lab.h1), ("a2", lab.h2)):
+        lab.veth(port, lab.own, "eth0", namespace)
+        ip("-n", namespace, "addr", "add", "10.8.0.1/24", "dev", "eth0")
+        ip("-n", namespace, "route", "add", f"{BEHIND}/16", "via", "10.8.0.9")
+    sink = Noted()
+    with inside(lab.own), contextlib.closing(Mirror(sink)) as mirror:
+        turn_until(mirror, lambda: sink.synced)
+        for namespace in (lab.h1, lab.h2):  # both are due when the mirror looks
+            ip("-n", namespace, "link", "set", "eth0", "down")
+        turn_until(mirror, lambda: {*mirror.tables.nsids()} <= {*sink.said})
+    namespaces = dict.fromkeys(said for said in sink.said if said != "flush")
+    first, second = (sink.said.index(nsid) for nsid in namespaces)
+    assert "flush" in sink.said[first:second]
+
+
+def turn_until(mirror: Mirror, condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+        mirror.turn(time.monotonic())
 
 
 def test_any_octets_in_a_name_survive(lab: Lab) -> None:
