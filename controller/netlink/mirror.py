@@ -70,7 +70,7 @@ IMPLIED = {
     "nexthop": ("nexthop", "route"),
     "netconf": ("netconf",),
 }
-CAUSES = {
+CAUSES: dict[type[Exception], str] = {
     Lost: "overrun",
     Refused: "refused",
     Interrupted: "interrupted",
@@ -194,7 +194,7 @@ class Mirror:
         self._events.drain()
         self._log = None
         self._interpreter.forget()
-        self._losses[CAUSES[type(error)]] += 1
+        self._losses[cause_of(error)] += 1
         if "sync" in self._agenda and not self._agenda.is_due("sync", now):
             return  # one of the losses for which it will be
         recurs = now < self._synced_at + HOLD_OFF_MAX
@@ -489,6 +489,10 @@ class Mirror:
             holder = holders.get((nsid, ifi_index)) if row.link.carrier else None
             held = row._replace(holder=holder)
             yield from tables.put(Scope("link", nsid), ifi_index, held)
+
+
+def cause_of(error: Exception) -> str:
+    return next(cause for kind, cause in CAUSES.items() if isinstance(error, kind))
 
 
 def taps_in(tables: Tables, carrier: bool = False) -> Iterator[tuple[Place, Interface]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from controller.netlink.doors import Between, Closed, Door, OwnDoors
 from controller.netlink.helper import Silence
 from controller.netlink.mirror import Mirror
 from controller.netlink.tables import Change
@@ -167,6 +169,27 @@ def test_an_ifindex_that_is_used_again_is_another_interface(lab: Lab) -> None:
         said = [line["op"] for line in links if line["key"]["ifi_index"] == 77]
         assert said[:3] == ["new", "del", "new"]
         assert mirror.addresses(-1) & {"10.7.7.1"} == set()
+
+
+class Short(OwnDoors):
+    """Doors of a machine that has no file to spare, once."""
+
+    spared = False
+
+    def open(self, nsid: int, between: Between) -> Door:
+        if not self.spared:
+            self.spared = True
+            raise Closed(errno.ENFILE, os.strerror(errno.ENFILE))
+        return super().open(nsid, between)
+
+
+def test_a_namespace_that_cannot_be_entered_just_now_is_read_later(lab: Lab) -> None:
+    lab.veth("a1", lab.own, "eth0", lab.h1)
+    sink = Silence()
+    with inside(lab.own), contextlib.closing(Mirror(sink, doors=Short())) as mirror:
+        turn_until(mirror, lambda: sink.synced)
+        [h1] = mirror.tables.nsids()
+        assert mirror.tables.rows("rule", h1)
 
 
 class Noted(Silence):
