@@ -49,7 +49,7 @@ from controller.netlink.tables import (
 )
 
 HOLD_OFF, HOLD_OFF_MAX = 0.05, 2.0  # seconds between a loss and reading all again
-ROUNDS = 10  # of reading namespaces that were found while reading namespaces
+ROUNDS = 10  # of reading what was found, or was torn, while everything was read
 EVENTS_PER_TURN = 256  # datagrams; then the clients get their lines
 LOG_MAX = 20_000  # events kept while a dump runs; more is a loss
 LATE_LOOK = 0.1  # seconds until a new tun device is complete
@@ -368,12 +368,31 @@ class Mirror:
                 exhaust(known(fresh, nsid))
                 for scope in self._scopes_of(nsid):
                     self._load(fresh, scope, lambda: None)
-            while (events := self._read()) is not None:
-                self._replay(fresh, events)
-                told.update(event.scope for event in events)
+            told |= self._catch_up(fresh)
             if not unread(fresh):
                 break
-        return fresh, [scope for scope in told if is_torn(fresh, scope)]
+        torn = [scope for scope in told if is_torn(fresh, scope)]
+        if self._generation == 0:
+            self._complete(fresh, torn)
+        return fresh, torn
+
+    def _catch_up(self, fresh: Tables) -> set[Scope]:
+        """Apply the events that wait; which tables they were about."""
+        told = set[Scope]()
+        while (events := self._read()) is not None:
+            self._replay(fresh, events)
+            told.update(event.scope for event in events)
+        return told
+
+    def _complete(self, fresh: Tables, torn: Iterable[Scope]) -> None:
+        """Of the first picture no rows are known from before: what one dump missed,
+        another one has."""
+        for _ in range(ROUNDS):
+            for scope in torn:
+                rows = self._kernel.rows(scope, lambda: None)
+                exhaust(fresh.add_to_scope(scope, rows))
+            if not (torn := self._catch_up(fresh).intersection(torn)):
+                return
 
     def _scopes_of(self, nsid: int) -> tuple[Scope, ...]:
         return tuple(Scope(table, nsid) for table in self._watched if table != "nsid")
