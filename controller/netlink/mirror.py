@@ -87,8 +87,8 @@ CANNOT_ENTER = (
     "the other tables needs CAP_SYS_ADMIN"
 )
 CANNOT_HEAR = (
-    "only this network namespace is seen: NETLINK_LISTEN_ALL_NSID needs "
-    "CAP_NET_BROADCAST"
+    "changes in other network namespaces are not heard, but found by the audit every "
+    "30 s: NETLINK_LISTEN_ALL_NSID needs CAP_NET_BROADCAST"
 )
 
 
@@ -467,7 +467,8 @@ class Mirror:
         if self._is_within_reach(scope.nsid):
             was_known = self.tables.holds(scope)
             for change in self._refresh([scope], now):
-                if was_known and not is_volatile(change):
+                heard = self._events.all_nsid or change.scope.nsid == OWN
+                if was_known and heard and not is_volatile(change):
                     self._fixed[change.scope.table] += 1
                     self._corrected = True
         if not self._unaudited:

@@ -158,6 +158,21 @@ def test_only_who_may_hear_follows_other_namespaces(
         assert followed == ("net_broadcast" in capabilities)
 
 
+OFTEN = "from controller.netlink import mirror; mirror.AUDIT_INTERVAL = 0.3"
+
+
+@pytest.mark.root
+def test_what_cannot_be_heard_is_found_and_is_no_mistake_of_ours(lab: Lab) -> None:
+    without = ("setpriv", "--bounding-set=-net_broadcast", "--inh-caps=-net_broadcast")
+    with reader(lab.own, before=without, without=OFTEN) as mirror:
+        h1 = mirror.synced().nsid(lab.h1)
+        ip("-n", lab.h1, "addr", "add", "10.1.0.7/24", "dev", "eth0")
+        mirror.wait(lambda: "10.1.0.7" in mirror.addresses(h1), "the audit")
+        ip("-n", lab.h1, "addr", "del", "10.1.0.7/24", "dev", "eth0")
+        mirror.wait(lambda: "10.1.0.7" not in mirror.addresses(h1), "another one")
+        assert mirror.said("audit") == []
+
+
 # Nobody may not be where the test is, nor run its Python.
 LATER = """
 import os, sys
