@@ -415,8 +415,12 @@ class Mirror:
                 self._sink.note(CANNOT_ENTER)
 
     def _replay(self, fresh: Tables, events: Iterable[Event]) -> None:
+        """To what has been read; what has not been will be, whole."""
         for event in events:
-            exhaust(self._interpreter.apply(fresh, event))
+            if event.scope == NSIDS or fresh.holds(event.scope):
+                exhaust(self._interpreter.apply(fresh, event))
+            else:
+                exhaust(known(fresh, event.nsid))
 
     def _refresh(self, scopes: Iterable[Scope], now: float) -> list[Change]:
         """Read some tables again while events go on; what had to be corrected."""

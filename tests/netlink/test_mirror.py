@@ -192,6 +192,33 @@ def test_a_namespace_that_cannot_be_entered_just_now_is_read_later(lab: Lab) -> 
         assert mirror.tables.rows("rule", h1)
 
 
+class Busy(OwnDoors):
+    """Doors that something is connected behind while the first one opens."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__()
+        self._lab: Lab | None = lab
+
+    def open(self, nsid: int, between: Between) -> Door:
+        if self._lab is not None:
+            self._lab.veth("a2", self._lab.own, "eth0", self._lab.h2)
+            self._lab = None
+        return super().open(nsid, between)
+
+
+def test_a_namespace_that_appears_while_all_is_read_is_read_whole(lab: Lab) -> None:
+    """Not only what events tell of it."""
+    lab.veth("a1", lab.own, "eth0", lab.h1)
+    sink = Silence()
+    with inside(lab.own), contextlib.closing(Mirror(sink, doors=Busy(lab))) as mirror:
+        mirror.turn(time.monotonic())
+        assert sink.synced and len(mirror.tables.nsids()) == 2
+        for nsid in mirror.tables.nsids():
+            links = mirror.tables.rows("link", nsid).values()
+            assert {row.link.ifname for row in links} == {"lo", "eth0"}
+            assert mirror.tables.rows("rule", nsid)
+
+
 class Noted(Silence):
     """A sink that notes which routes go, and when they may be read."""
 
