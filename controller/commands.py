@@ -61,6 +61,13 @@ class HealPort:
     ifname: str
 
 
+@dataclass(frozen=True, slots=True)
+class TellConflict:
+    """A line for the log: who contradicts what is known.  Nothing else is done."""
+
+    text: str
+
+
 Command = (
     ListFlows
     | CountFlows
@@ -69,4 +76,5 @@ Command = (
     | SendPacket
     | AdoptBridge
     | HealPort
+    | TellConflict
 )

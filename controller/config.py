@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -28,11 +28,13 @@ from controller.schema import (
     Scalar,
     Section,
     Wrong,
+    choice,
     flag,
     integer,
     is_true,
 )
-from flows.view import Fixed, IPAddress, Limits
+from flows.trust import Mode
+from flows.view import Fixed, Guard, IPAddress, Limits
 
 MAX_BYTES = 1 << 20  # of the file
 MAX_DEPTH = 20  # sections and lists inside each other
@@ -49,6 +51,14 @@ class Ageing:
     """max_age  seconds after which what was heard in a packet is checked again"""
 
     max_age: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What the file says of one bridge: its guard, and those of its ports by name."""
+
+    guard: str = ""
+    ports: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +87,14 @@ class Config:
 
     bridges   names of the bridges of this host to adopt at the start
     bindings  addresses that the operator vouches for
+    guards    how closely ports are guarded; without any everybody is learned from
+    defend    announce an address on behalf of its owner when others claim it
     """
 
     bridges: tuple[str, ...] = ()
     bindings: tuple[Fixed, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    defend: bool = False
     limits: Limits = field(default_factory=Limits)
     ageing: Ageing = field(default_factory=Ageing)
     sources: Sources = field(default_factory=Sources)
@@ -191,6 +205,15 @@ def bridge_name(node: Node) -> str:
     return name
 
 
+def port_name(node: Node) -> str:
+    """Not every port is an interface of the kernel, whose names have 15 octets."""
+    name = node.text
+    if not 1 <= len(name.encode()) <= 255 or not name.isprintable():
+        problem = f"{name!a:.60} cannot be the name of a port"
+        raise Wrong(problem, "write a name as `ovs-vsctl list-ports BRIDGE` prints it")
+    return name
+
+
 def remote(node: Node) -> str:
     text = node.text
     if node.tag == "bool":
@@ -295,8 +318,38 @@ SOURCES = Section(
 )
 
 
-def config(bridges: Mapping[str, object] | None = None, **rest: object) -> Config:
-    return Config(bridges=tuple(bridges or ()), **rest)  # type: ignore[arg-type]
+def port_guard(guard: str = "") -> str:
+    return guard
+
+
+MODE = choice(*(str(mode) for mode in Mode))
+PORT_NAME = Scalar("the name of a port of the bridge", port_name, {"type": "string"})
+PORT = Section(port_guard, (Key("guard", MODE, "the same for one port"),))
+BRIDGE = Section(
+    Bridge,
+    (
+        Key("guard", MODE, "the same for the ports of one bridge"),
+        Key("ports", Named(PORT_NAME, PORT), "ports that are guarded differently"),
+    ),
+)
+
+
+def config(
+    bridges: Mapping[str, Bridge] | None = None, guard: str = "", **rest: object
+) -> Config:
+    guards = (*guard_of(guard), *guards_of(bridges or {}))
+    return Config(bridges=tuple(bridges or ()), guards=guards, **rest)  # type: ignore[arg-type]
+
+
+def guards_of(bridges: Mapping[str, Bridge]) -> Iterator[Guard]:
+    for name, bridge in bridges.items():
+        yield from guard_of(bridge.guard, name)
+        for port, mode in bridge.ports.items():
+            yield from guard_of(mode, name, port)
+
+
+def guard_of(mode: str, bridge: str = "", port: str = "") -> tuple[Guard, ...]:
+    return (Guard(str(mode), bridge, port),) if mode else ()
 
 
 SCHEMA = Section(
@@ -304,7 +357,7 @@ SCHEMA = Section(
     (
         Key(
             "bridges",
-            Named(BRIDGE_NAME, Section(dict)),
+            Named(BRIDGE_NAME, BRIDGE),
             "bridges of this host that are adopted when the controller starts",
             "none",
         ),
@@ -313,6 +366,18 @@ SCHEMA = Section(
             ListOf(BINDING, place, place_in_words),
             "addresses that you vouch for: they win over whatever is heard or seen",
             "none",
+        ),
+        Key(
+            "guard",
+            MODE,
+            "what is done where somebody contradicts what is known",
+            "learn",
+        ),
+        Key(
+            "defend",
+            flag(),
+            "announce an address for its owner when it is claimed by others",
+            "false",
         ),
         Key("limits", LIMITS, "how much of what is heard in packets is kept"),
         Key("ageing", AGEING, "how long it is believed"),

@@ -26,7 +26,10 @@ from controller.commands import (
     HealPort,
     ListFlows,
     SendPacket,
+    TellConflict,
 )
+from controller.conflicts import Conflict, Conflicts, in_words, said
+from controller.defence import Defence
 from controller.events import (
     ArpSeen,
     Binding,
@@ -37,6 +40,7 @@ from controller.events import (
     FlowsCounted,
     FlowsListed,
     FrameIgnored,
+    FrameSeen,
     HitsCounted,
     KernelChanged,
     KernelLost,
@@ -45,20 +49,33 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
-from controller.expiry import Expiry, Subject, witness
+from controller.expiry import Expiry, Probe, Subject, witness
 from controller.heal import newly_deaf
 from controller.learn import learn, recover
+from controller.moves import Moves
 from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import plan
 from flows.arp import answer
 from flows.compile import compile_flows, inputs
+from flows.dispute import Contradiction, contradiction
 from flows.forward import CONTROLLER_LLADDR
-from flows.hearsay import Hearsay, said, tellers_of
+from flows.hearsay import Hearsay, tellers_of
+from flows.hearsay import said as said_by_table
 from flows.memo import same
 from flows.network import Network, Origin, kernel_hosts, network
 from flows.openflow import BROADCAST
 from flows.pipeline import TABLE_IDS
-from flows.view import Fixed, Limits, Neighbor, PortKey, Station, StationKey, View
+from flows.trust import Mode
+from flows.view import (
+    Fixed,
+    Guard,
+    Limits,
+    Neighbor,
+    PortKey,
+    Station,
+    StationKey,
+    View,
+)
 
 PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the network
 QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
@@ -72,6 +89,8 @@ class Policy:
 
     adopt      names of bridges to adopt
     bindings   what the operator vouches for
+    guards     how closely ports are guarded
+    defend     announce addresses for their owners when others claim them
     max_age    seconds until a heard fact is checked
     awaited    sources that are switched on: "netlink", "ovsdb"
     listening  the OpenFlow port that switches connect to
@@ -79,6 +98,8 @@ class Policy:
 
     adopt: tuple[str, ...] = ()
     bindings: tuple[Fixed, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    defend: bool = False
     limits: Limits = field(default_factory=Limits)
     max_age: float = 300.0
     awaited: frozenset[str] = frozenset()
@@ -116,12 +137,20 @@ class Core:
 
     def __init__(self, policy: Policy | None = None, now: float = 0.0) -> None:
         self.policy = policy or Policy()
-        self.view = View(bindings=self.policy.bindings, limits=self.policy.limits)
+        self.view = View(
+            bindings=self.policy.bindings,
+            guards=self.policy.guards,
+            limits=self.policy.limits,
+        )
         self.network: Network = network(self.view)
         self.channels: dict[int, Channel] = {}
         self.sources: dict[str, str] = dict.fromkeys(self.policy.awaited, "starting")
         self.counters: Counter[str] = Counter()
         self.expiry = Expiry(self.policy.max_age)
+        self.conflicts = Conflicts()
+        self.moves = Moves()
+        self.defence = Defence()
+        self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
         self._familiar: set[int] = set()
         self._adopted: set[str] = set()
@@ -138,6 +167,7 @@ class Core:
         for event in events:
             commands += self._answer(event)
         commands += self._questions(events)
+        commands += self._disputes(now)
         commands += self._checks(now)
         commands += self._changes(now)
         commands += self._audits(now)
@@ -145,7 +175,11 @@ class Core:
 
     def deadline(self) -> float | None:
         """When to call `handle` again although nothing has happened."""
-        times = [self.expiry.deadline(self.view)]
+        times = [
+            self.expiry.deadline(self.view),
+            self.conflicts.deadline(),
+            self.moves.deadline(),
+        ]
         if any(self._must_wait(channel) for channel in self.channels.values()):
             times.append(self._patient_until)
         for channel in self.channels.values():
@@ -187,6 +221,10 @@ class Core:
                 self.counters[f"ignored: {why}"] += 1
             case _:
                 pass
+        if isinstance(event, ArpSeen | FrameSeen):
+            self._hear(event, now)
+            return
+        self._is_outdated = True
         before, self.view = self.view, learn(self.view, event, now)
         for bridge, ifname in newly_deaf(before, self.view):
             yield HealPort(bridge, ifname)
@@ -222,6 +260,77 @@ class Core:
             if wanted and bridge.name not in self._adopted:
                 self._adopted.add(bridge.name)
                 yield AdoptBridge(bridge.name)
+
+    # --- who contradicts what is known -----------------------------------------------
+
+    def _hear(self, event: ArpSeen | FrameSeen, now: float) -> None:
+        believed = self._credible(event, now) if self.policy.guards else event
+        if believed is not None:
+            self.view = learn(self.view, believed, now)
+
+    def _credible(
+        self, event: ArpSeen | FrameSeen, now: float
+    ) -> ArpSeen | FrameSeen | None:
+        """What of it may be learned: all, if nothing that is known speaks against it,
+        or nobody minds."""
+        if self._is_outdated:
+            self.network, self._is_outdated = network(self.view), False
+        heard = said(event)
+        found = contradiction(self.network, heard)
+        mode = self.network.trust.mode(heard.at)
+        is_theft = found is not None and self._is_from_enforced(found)
+        if found is None or (mode is Mode.LEARN and not is_theft):
+            return event
+        self.conflicts.note(heard, found, mode, now)
+        if mode is not Mode.ENFORCE and not is_theft:
+            return event
+        self._suspect(found, event, now)
+        if found.ip is None:
+            return None
+        return FrameSeen(*heard.at, heard.vlan, heard.lladdr)
+
+    def _is_from_enforced(self, found: Contradiction) -> bool:
+        """A station of a port that is enforced on is heard elsewhere."""
+        if found.ip is not None or found.port is None:
+            return False
+        return self.network.trust.mode(found.port) is Mode.ENFORCE
+
+    def _suspect(
+        self, found: Contradiction, event: ArpSeen | FrameSeen, now: float
+    ) -> None:
+        """What was only heard may have moved: the place that is known is asked."""
+        domain = self.network.domain(event.datapath_id, event.vlan)
+        where = self.network.located.get((domain, found.rival))
+        if found.origin is Origin.HEARD and where is not None and where.station:
+            self.moves.suspect(where.station, found.ip, event, now)
+
+    def _disputes(self, now: float) -> Iterator[Command]:
+        for datapath_id, cookie in self.moves.due(now):
+            if self._is_ready(datapath_id):
+                yield CountHits(datapath_id, (cookie,))
+        told = self.conflicts.due(self.network, now)
+        for row in told:
+            yield TellConflict(in_words(row, self.view))
+        if self.policy.defend:
+            yield from self._defences(told, now)
+
+    def _defences(self, told: list[Conflict], now: float) -> Iterator[Command]:
+        """What was claimed just now, and went its way."""
+        heard = (row for row in self.conflicts.told() if row.last == now)
+        for row in (*told, *heard):
+            if row.mode is Mode.WATCH and (sent := self.defence.against(row, now)):
+                self.counters["announcements for owners"] += 1
+                yield sent
+
+    def _tried(self, cookie: int, packets: int, now: float) -> Iterator[Command]:
+        """Who is heard at a second place, and was asked at the first."""
+        outcome = self.moves.counted(self.view, cookie, packets, now)
+        self.view = outcome.view
+        if outcome.probe is not None:
+            yield self._asked(outcome.probe)
+        if outcome.news is not None:
+            self.counters["moves that were believed"] += 1
+            self.view = learn(self.view, outcome.news, now)
 
     # --- answers by packet-out ------------------------------------------------------
 
@@ -273,8 +382,12 @@ class Core:
         for cookie, packets in event.packet_counts:
             self.view, probe = self.expiry.counted(self.view, cookie, packets, now)
             if probe is not None:
-                station = probe.station
-                yield self._probe(station.port, station.vlan, station.lladdr, probe.ip)
+                yield self._asked(probe)
+            yield from self._tried(cookie, packets, now)
+
+    def _asked(self, probe: Probe) -> SendPacket:
+        station = probe.station
+        return self._probe(station.port, station.vlan, station.lladdr, probe.ip)
 
     def _probe(
         self, port: PortKey, vlan: int, lladdr: str, ip: IPv4Address
@@ -299,7 +412,7 @@ class Core:
         tellers = tellers_of(kernel_hosts(self.view))
         asked: set[tuple[PortKey, int, str, IPv4Address]] = set()
         for row in rows:
-            question = self._question(said(row, tellers))
+            question = self._question(said_by_table(row, tellers))
             if question is not None and question not in asked:
                 asked.add(question)
                 yield self._probe(*question)

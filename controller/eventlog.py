@@ -15,6 +15,7 @@ from controller.commands import (
     HealPort,
     ListFlows,
     SendPacket,
+    TellConflict,
 )
 from controller.events import (
     ArpSeen,
@@ -120,6 +121,8 @@ def consequence(command: Command) -> str:
             return f"adopt {name!a}"
         case HealPort(bridge, ifname):
             return f"heal {bridge!a} {ifname!a}"
+        case TellConflict(text):
+            return f"conflict: {safe(text)}"
         case _:
             return type(command).__name__
 

@@ -116,15 +116,18 @@ class PortGone:
 
 @dataclass(frozen=True, slots=True)
 class FrameSeen:
-    """A frame that is not ARP reached the controller: its source was unknown.
+    """A frame that is not ARP reached the controller: its source was unknown, or is
+    somebody else's.
 
     vlan  VLAN identifier, 0 for untagged and priority-tagged frames
+    ip    where an IPv4 packet says that it comes from; None of any other frame
     """
 
     datapath_id: int
     in_port: int
     vlan: int
     eth_src: str
+    ip: IPv4Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

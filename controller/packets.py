@@ -11,12 +11,13 @@ from ipaddress import IPv4Address
 from struct import Struct
 
 from controller.events import ArpSeen, FrameIgnored, FrameSeen
-from flows.openflow import BROADCAST, ETH_ARP
+from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
 ETHERNET_AND_IPV4 = (1, 0x0800, 6, 4)  # ar$hrd, ar$pro, ar$hln, ar$pln
 VLAN_TAGS = {0x8100, 0x88A8}  # IEEE 802.1Q, customer and service tag
 SHORTEST_DATA = 46  # octets, IEEE 802.3, 3.2.7: shorter data is padded
+SHORTEST_IPV4 = 20  # octets, a header without options
 UNKNOWN_LLADDR = "00:00:00:00:00:00"  # ar$tha of a request
 NOWHERE = IPv4Address("0.0.0.0")
 EVERYWHERE = IPv4Address("255.255.255.255")
@@ -48,7 +49,8 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
     if data[6] & 1 or eth_src == UNKNOWN_LLADDR:
         return FrameIgnored(datapath_id, in_port, Ignored.BAD_SOURCE)
     if eth_type != ETH_ARP:
-        return FrameSeen(datapath_id, in_port, vlan, eth_src)
+        ip = ipv4_source(eth_type, data[payload : payload + SHORTEST_IPV4])
+        return FrameSeen(datapath_id, in_port, vlan, eth_src, ip)
     if len(data) < payload + ARP.size:
         return FrameIgnored(datapath_id, in_port, Ignored.TRUNCATED)
     *kind, op, sha, spa, tha, tpa = ARP.unpack_from(data, payload)
@@ -81,6 +83,12 @@ def behind_tag(data: bytes) -> tuple[int, int, int]:
         return 0, eth_type, 14
     vlan = int.from_bytes(data[14:16], "big") & 0xFFF
     return vlan, int.from_bytes(data[16:18], "big"), 18
+
+
+def ipv4_source(eth_type: int, packet: bytes) -> IPv4Address | None:
+    """RFC 791, 3.1; None of what is no IPv4 packet, or cut off."""
+    is_ipv4 = eth_type == ETH_IPV4 and len(packet) == SHORTEST_IPV4
+    return IPv4Address(packet[12:16]) if is_ipv4 and packet[0] >> 4 == 4 else None
 
 
 def useless(heard: ArpSeen) -> Ignored | None:

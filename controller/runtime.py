@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from controller import eventlog
-from controller.commands import AdoptBridge, Command, HealPort
+from controller.commands import AdoptBridge, Command, HealPort, TellConflict
 from controller.config import Config
 from controller.core import Core, Policy
 from controller.events import BridgeRefused, Event
@@ -120,6 +120,8 @@ class Runtime:
             case HealPort(bridge, ifname):
                 if self.ovsdb is not None:
                     self.ovsdb.heal(bridge, ifname)
+            case TellConflict():
+                pass  # it is in the log
             case _:
                 self._perform(command)
 
@@ -145,6 +147,8 @@ def policy_of(config: Config, listening: int) -> Policy:
     return Policy(
         adopt=config.bridges,
         bindings=config.bindings,
+        guards=config.guards,
+        defend=config.defend,
         limits=config.limits,
         max_age=float(config.ageing.max_age),
         awaited=frozenset(name for name, is_on in sources.items() if is_on),

@@ -187,7 +187,7 @@ class Section:
         return WRONG if WRONG in values.values() else self.build(**values)
 
     def unknown(self, name: str, at: Node, path: str, notes: Notes) -> object:
-        hint = correction(name, path, self, notes.root)
+        hint = correction(name, self, notes.root)
         return notes.add(at, path, f"unknown key {name!r}", hint)
 
     def rows(self, path: str) -> Iterator[Row]:
@@ -320,7 +320,7 @@ def pairs_of(
     return found
 
 
-def correction(name: str, path: str, section: Section, root: Kind) -> str:
+def correction(name: str, section: Section, root: Kind) -> str:
     """What was probably meant by an unknown key."""
     names = [key.name for key in section.keys]
     if near := get_close_matches(name, names, n=1):
@@ -328,8 +328,6 @@ def correction(name: str, path: str, section: Section, root: Kind) -> str:
     elsewhere = {row.path.rpartition(".")[2]: row.path for row in root.rows("")}
     if near := get_close_matches(name, [*elsewhere], n=1, cutoff=0.8):
         return f"did you mean {elsewhere[near[0]]!r}? It belongs there"
-    if not names:
-        return f"{path} has no keys yet: write '{path.rpartition('.')[2]}: {{}}'"
     return f"known keys: {', '.join(names)}"
 
 
@@ -367,6 +365,19 @@ def number_hint(node: Node, words: str) -> str:
     if is_decimal(number) and number != node.text:
         return f"write the number alone, as in {number}: {words}"
     return f"write {words}"
+
+
+def choice(*names: str) -> Scalar:
+    words = f"{', '.join(names[:-1])} or {names[-1]}"
+
+    def parse(node: Node) -> str:
+        if node.text not in names:
+            near = get_close_matches(node.text.lower(), names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"write {words}"
+            raise Wrong(f"{node.text!r} is none of {words}", hint)
+        return node.text
+
+    return Scalar(words, parse, {"enum": list(names)})
 
 
 def flag() -> Scalar:

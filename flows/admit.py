@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flows import enforce
 from flows.openflow import ETH_LLDP, GROUP_BIT, Flow, Move, flow, oxm
 from flows.switch import DOMAIN, Here, Switch
 
@@ -27,6 +28,7 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
     yield flow(
         t, 380, oxm(eth_type=ETH_LLDP), note="drop: LLDP concerns one cable only"
     )
+    yield from enforce.marks(switch, here)
     yield flow(
         t,
         100,

@@ -126,6 +126,7 @@ ROWS = (
     Field("in_port", BASIC, 0, 4, 32, DECIMAL),
     Field("reg0", NXM_1, 0, 4, 32, DECIMAL, is_register=True),
     Field("reg1", NXM_1, 1, 4, 32, DECIMAL, is_register=True),
+    Field("reg2", NXM_1, 2, 4, 32, DECIMAL, is_register=True),
     Field("eth_dst", BASIC, 3, 6, 48, MAC),
     Field("eth_src", BASIC, 4, 6, 48, MAC),
     Field("eth_type", BASIC, 5, 2, 16, HEX),

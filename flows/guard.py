@@ -2,7 +2,8 @@
 
 A probe (RFC 5227, 1.1: sender address 0.0.0.0) claims nothing and never teaches an
 address.  An announcement of a known binding is no news.  An impossible sender is
-dropped: nobody could answer it.
+dropped: nobody could answer it.  At a guarded port who contradicts what is known is
+reported, and may be dropped (`flows.enforce`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address
 
+from flows import enforce
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
@@ -50,9 +52,12 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
             subject=port_no,
         )
     for holder, candidate in switch.candidates_here():
-        if isinstance(holder.ip, IPv4Address):
-            port_no, vlan = candidate.port.port_no, holder.domain.vlan
-            yield known(t, port_no, vlan, candidate.lladdr, holder.ip, onward)
+        at, lladdr = candidate.port, candidate.lladdr
+        if isinstance(holder.ip, IPv4Address) and enforce.may_pass(
+            switch, holder, at, lladdr
+        ):
+            yield known(t, at.port_no, holder.domain.vlan, lladdr, holder.ip, onward)
+    yield from enforce.claims(switch, here)
     yield from crowded(switch, t, onward)
     yield flow(
         t,

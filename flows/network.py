@@ -21,6 +21,7 @@ from immutables import Map
 from flows.chains import Chain, Speaker, chains
 from flows.fabric import Fabric, fabric
 from flows.memo import remember_last
+from flows.trust import Trust, trust
 from flows.view import (
     Address,
     AddressKey,
@@ -136,6 +137,7 @@ class Network:
     located: Mapping[Place, Located]
     holders: Mapping[tuple[Domain, IPAddress], Holder]
     full: frozenset[PortKey]
+    trust: Trust
 
     def domain(self, datapath_id: int, vlan: int) -> Domain:
         return Domain(self.fabric.islands.get(datapath_id, datapath_id), vlan)
@@ -150,6 +152,7 @@ def network(view: View) -> Network:
         located,
         holders(shape, far_ends, located, view.bindings),
         full_ports(view.crowds, view.limits.stations_per_port),
+        trust(view),
     )
 
 

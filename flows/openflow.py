@@ -22,6 +22,7 @@ from flows.view import LOCAL_PORT, IPAddress
 OWNER = 0x15A7  # "isat": the top 16 bits of every cookie this controller installs
 OWNER_MASK = 0xFFFF << 48
 IN_PORT = 0xFFFFFFF8  # OFPP_IN_PORT
+FLOOD = 0xFFFFFFFB  # OFPP_FLOOD
 CONTROLLER = 0xFFFFFFFD  # OFPP_CONTROLLER
 
 ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
@@ -147,8 +148,8 @@ OXM_ORDER = {
     name: position
     for position, name in enumerate(
         """
-        in_port reg0 reg1 eth_dst eth_src eth_type vlan_vid ip_proto ipv4_src ipv4_dst
-        icmpv4_type icmpv4_code arp_op arp_spa arp_tpa arp_sha arp_tha
+        in_port reg0 reg1 reg2 eth_dst eth_src eth_type vlan_vid ip_proto ipv4_src
+        ipv4_dst icmpv4_type icmpv4_code arp_op arp_spa arp_tpa arp_sha arp_tha
         ipv6_src ipv6_dst icmpv6_type icmpv6_code ipv6_nd_target ipv6_nd_sll ipv6_nd_tll
         """.split()  # noqa: SIM905, a list of names reads better without quotes
     )

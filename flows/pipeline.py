@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from flows import admit, arp, flood, forward, guard, nd, source
 from flows.openflow import Flow
-from flows.switch import DOMAIN, KNOWN, Here, Switch
+from flows.switch import DOMAIN, GUARDED, KNOWN, Here, Switch
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,18 @@ PIPELINE: tuple[Table, ...] = (
     table(
         admit.flows, "admit", "in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid"
     ),
-    table(source.flows, "source", "in_port", DOMAIN, "eth_src", "eth_type"),
-    table(guard.flows, "guard", "in_port", KNOWN, DOMAIN, "eth_src", *ARP),
+    table(source.flows, "source", "in_port", DOMAIN, GUARDED, "eth_src", "eth_type"),
+    table(
+        guard.flows,
+        "guard",
+        "in_port",
+        KNOWN,
+        DOMAIN,
+        GUARDED,
+        "eth_src",
+        "ipv4_src",
+        *ARP,
+    ),
     table(arp.flows, "arp", "in_port", DOMAIN, "eth_dst", *ARP),
     table(nd.flows, "nd"),
     table(forward.flows, "forward", DOMAIN, "eth_dst"),

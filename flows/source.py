@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
+from flows import enforce
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
@@ -26,6 +27,7 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
         if switch.here(where.port):
             domain, port_no = where.domain, where.port.port_no
             yield known(t, port_no, domain.vlan, where.lladdr, onward)
+    yield from enforce.strangers(switch, here)
     for port_no in switch.full_ports:
         yield flow(
             t,

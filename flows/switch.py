@@ -14,6 +14,7 @@ from flows.view import IPAddress, Port, PortKey, View
 # Registers, by name.  Open vSwitch starts each packet with all of them zero.
 KNOWN = "reg0"  # 1: the source is where it is known to be, or came over the fabric
 DOMAIN = "reg1"  # VLAN identifier of the bridge domain, 0 for untagged
+GUARDED = "reg2"  # 1: it came in by a port that is watched, 2: that is enforced on
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     neighbors    rtnetlink     what the interfaces' own neighbor tables say of others
     stations     packets       where a link-layer address was heard, and what it claims
     bindings     configuration what the operator vouches for
+    guards       configuration how closely ports are guarded
     limits       configuration how much of what is heard is kept
 """
 
@@ -303,6 +304,19 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """How closely ports are guarded; the nearest wins: port, bridge, everywhere.
+
+    mode          "learn", "watch" or "enforce"
+    bridge, port  names; without a port every port of the bridge, without both all
+    """
+
+    mode: str
+    bridge: str = ""
+    port: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How much of what is heard in packets is kept; an attacker fills every table.
 
@@ -340,6 +354,7 @@ class View:
     stations: Map[StationKey, Station] = field(default_factory=Map)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()
+    guards: tuple[Guard, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 

@@ -15,6 +15,7 @@ from flows.view import (
     Bridge,
     Claim,
     Fixed,
+    Guard,
     Interface,
     Limits,
     Link,
@@ -39,6 +40,7 @@ Fact = (
     | Neighbor
     | Station
     | Fixed
+    | Guard
     | Limits
 )
 
@@ -62,6 +64,8 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             view = replace(view, bridges=bridges)
         elif isinstance(fact, Fixed):
             view = replace(view, bindings=(*view.bindings, fact))
+        elif isinstance(fact, Guard):
+            view = replace(view, guards=(*view.guards, fact))
         elif isinstance(fact, Limits):
             view = replace(view, limits=fact)
         else:

@@ -32,6 +32,7 @@ from flows.view import (
     Bridge,
     Claim,
     Fixed,
+    Guard,
     Interface,
     IPAddress,
     Limits,
@@ -275,6 +276,15 @@ stations = st.builds(
 bindings = st.lists(
     st.builds(Fixed, vlans, addresses, stations_lladdrs), max_size=3
 ).map(tuple)
+guards = st.lists(
+    st.builds(
+        Guard,
+        st.sampled_from(["learn", "watch", "enforce"]),
+        st.sampled_from(["", "br0"]),
+        st.just("") | ifnames,
+    ),
+    max_size=3,
+).map(tuple)
 limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
 
 
@@ -298,5 +308,6 @@ def views(draw: DrawFn) -> View:
         stations=heard,
         crowds=crowds_of(heard),
         bindings=draw(bindings),
+        guards=draw(guards),
         limits=draw(limits),
     )

@@ -4,6 +4,7 @@ and ovs-ofctl sees no difference between what is sent and what is printed."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from flows import wire
 from flows.compile import compile_flows
 from flows.openflow import texts
 from flows.simulate import simulate
-from flows.view import Limits, View
+from flows.view import Address, Bridge, Fixed, Guard, Limits, View
 from tests.facts import (
     H1,
     H2,
@@ -47,7 +48,19 @@ BRIDGE = "br0"
 NUMBERS = (1, 2, 3, 8, 9)
 STRANGER = "02:00:00:00:00:77"
 
+GUARDED = (
+    Bridge(S1, "s1"),
+    ports(S1, *NUMBERS),
+    kernel_host(S1, 1, H1, "10.0.0.1", nsid=0),
+    kernel_host(S1, 2, H2, "10.0.0.2", nsid=1),
+    heard_host(S1, 3, H3, "10.0.0.3"),
+    Fixed(0, IPv4Address("10.0.0.4"), "00:00:5e:00:01:07"),
+    Fixed(0, IPv4Address("10.0.0.3"), H3),
+    Address(0, 77, IPv4Address("192.0.2.1"), 24),
+)
 VIEWS = {
+    "enforcing": view_of(*GUARDED, Guard("enforce")),
+    "watching": view_of(*GUARDED, Guard("watch"), Guard("enforce", "s1", "s1-eth1")),
     "one switch": view_of(
         ports(S1, *NUMBERS),
         kernel_host(S1, 1, H1, "10.0.0.1", nsid=0),

@@ -22,7 +22,7 @@ from controller.config import (
     parse,
 )
 from controller.schema import Mistake
-from flows.view import Fixed, Limits
+from flows.view import Fixed, Guard, Limits
 
 
 def mistakes(text: str | bytes) -> tuple[Mistake, ...]:
@@ -35,6 +35,22 @@ def mistakes(text: str | bytes) -> tuple[Mistake, ...]:
 def only_mistake(text: str | bytes) -> Mistake:
     [mistake] = mistakes(text)
     return mistake
+
+
+def test_the_guard_is_chosen_for_all_for_a_bridge_and_for_a_port() -> None:
+    text = b"""
+guard: watch
+bridges:
+  br0: {guard: enforce, ports: {uplink: {guard: learn}, tap0: {}}}
+  br1:
+"""
+    config = parse(text, "lab.yaml")
+    assert config.bridges == ("br0", "br1")
+    assert config.guards == (
+        Guard("watch"),
+        Guard("enforce", "br0"),
+        Guard("learn", "br0", "uplink"),
+    )
 
 
 # --- what is understood ------------------------
@@ -112,7 +128,15 @@ bindings:
             "bridges:\n  br0: {proxy_arp: true}",
             "lab.yaml:2 bridges.br0",
             "unknown key 'proxy_arp'",
-            "write 'br0: {}'",
+            "known keys: guard, ports",
+        ),
+        ("guard: wacht", "lab.yaml:1 guard", "'wacht' is none of", "mean 'watch'?"),
+        ("guard: off", "lab.yaml:1 guard", "'off' is none", "learn, watch or enf"),
+        (
+            "bridges:\n  br0:\n    ports: {tap0: enforce}",
+            "lab.yaml:3 bridges.br0.ports.tap0",
+            "'enforce' stands where a section belongs",
+            "keys guard",
         ),
         ("bridges: {a/b: {}}", "lab.yaml:1 bridges", "'a/b' cannot be", "list-br"),
         ("bridges: [br0]", "lab.yaml:1 bridges", "a list stands where a", "one key"),

@@ -18,6 +18,7 @@ from flows.view import (
     Bridge,
     Claim,
     Fixed,
+    Guard,
     Interface,
     Limits,
     Link,
@@ -85,6 +86,7 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         Neighbor(-1, 7, IPv4Address("10.0.0.2"), H2),
         Station(1, 0, H1, 2, 1.0, (Claim(IPv4Address("10.0.0.1"), 2.0),)),
         Fixed(0, IPv4Address("10.0.0.9"), H2),
+        Guard("watch", "br0", "h1"),
         Limits(),
     )
 

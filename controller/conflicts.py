@@ -1,0 +1,198 @@
+"""Who contradicted what was known: counted, bounded, and told by name.
+
+A packet may overtake the netlink message that explains it.  So what contradicts the
+kernel is told after `SETTLE`, if it still does then; else it is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from controller.events import ArpSeen, FrameSeen
+from controller.packets import REQUEST
+from flows.dispute import Contradiction, Kind, Said, contradiction
+from flows.network import Network, Origin
+from flows.trust import Mode
+from flows.view import PortKey, View, switch_name
+
+CONFLICTS_MAX = 1024  # rows that are kept
+CONFLICTS_PER_PORT = 64  # so that one port's lies hide nobody else's
+SETTLE = 2.0  # seconds until a contradiction is taken for one
+REMIND = 60.0  # seconds until one that goes on is told again
+FORGET = 3600.0  # seconds without a packet
+TOLD_MAX = 16  # in one turn; the others are told in the next
+
+
+class ConflictKey(NamedTuple):
+    """ip is None where the sender itself is known to be elsewhere."""
+
+    at: PortKey
+    vlan: int
+    lladdr: str
+    ip: IPv4Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Somebody who contradicts what is known, and what that is.
+
+    said      the latest of it
+    found     what it contradicts
+    mode      of the port: whether it was dropped, or went its way
+    counts    packets that reached us, by kind
+    since, last  seconds on the caller's monotonic clock
+    told_at   when it was told, None as long as it may settle
+    told      packets at that time
+    """
+
+    said: Said
+    found: Contradiction
+    mode: Mode
+    counts: dict[Kind, int]
+    since: float
+    last: float
+    told_at: float | None = None
+    told: int = 0
+
+    @property
+    def key(self) -> ConflictKey:
+        return ConflictKey(
+            self.said.at, self.said.vlan, self.said.lladdr, self.found.ip
+        )
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def said(event: ArpSeen | FrameSeen) -> Said:
+    """What a packet says of its sender."""
+    at = PortKey(event.datapath_id, event.in_port)
+    if isinstance(event, FrameSeen):
+        kind = Kind.FRAME if event.ip is None else Kind.PACKET
+        return Said(at, event.vlan, event.eth_src, kind, event.ip)
+    kind = Kind.REQUEST if event.op == REQUEST else Kind.REPLY
+    if event.spa == event.tpa:
+        kind = Kind.ANNOUNCEMENT
+    return Said(at, event.vlan, event.sha, kind, event.spa)
+
+
+class Conflicts:
+    """All that are known of, by who says what where."""
+
+    def __init__(self) -> None:
+        self.rows: dict[ConflictKey, Conflict] = {}
+        self.counters: Counter[str] = Counter()
+        self._crowds: Counter[PortKey] = Counter()
+
+    def note(self, heard: Said, found: Contradiction, mode: Mode, now: float) -> None:
+        """Another packet that contradicts what is known."""
+        row = Conflict(heard, found, mode, {}, now, now)
+        row = self.rows.get(row.key, row)
+        self.counters[f"contradicting: {heard.kind}"] += 1
+        if row.key not in self.rows and not self._has_room(heard.at):
+            self.counters["conflicts not kept"] += 1
+            return
+        counts = {**row.counts, heard.kind: row.counts.get(heard.kind, 0) + 1}
+        self._crowds[heard.at] += row.key not in self.rows
+        self.rows[row.key] = replace(
+            row, said=heard, found=found, mode=mode, counts=counts, last=now
+        )
+
+    def _has_room(self, at: PortKey) -> bool:
+        return len(self.rows) < CONFLICTS_MAX and self._crowds[at] < CONFLICTS_PER_PORT
+
+    def deadline(self) -> float | None:
+        """When to call `due` again."""
+        return min(map(next_at, self.rows.values()), default=None)
+
+    def due(self, known: Network, now: float) -> list[Conflict]:
+        """Those to be told now, for the first time or once more."""
+        told: list[Conflict] = []
+        ready = (row for row in [*self.rows.values()] if now >= next_at(row))
+        for row in ready:
+            if now >= row.last + FORGET:
+                self._forget(row)
+            elif row.told_at is None and is_settled(row, known):
+                self.counters["contradictions that settled"] += 1
+                self._forget(row)
+            elif len(told) < TOLD_MAX:
+                self.counters["conflicts"] += row.told_at is None
+                self.rows[row.key] = replace(row, told_at=now, told=row.total)
+                told.append(row)
+        return told
+
+    def _forget(self, row: Conflict) -> None:
+        del self.rows[row.key]
+        self._crowds[row.said.at] -= 1
+        if not self._crowds[row.said.at]:
+            del self._crowds[row.said.at]
+
+    def told(self) -> Iterator[Conflict]:
+        """Those that are no longer in doubt, the latest first."""
+        rows = sorted(self.rows.values(), key=lambda row: -row.last)
+        return (row for row in rows if row.told_at is not None)
+
+
+def next_at(row: Conflict) -> float:
+    """When something is to be done about it."""
+    if row.told_at is None:
+        return row.since + SETTLE if may_settle(row) else row.since
+    if row.total > row.told:
+        return row.told_at + REMIND
+    return row.last + FORGET
+
+
+def may_settle(row: Conflict) -> bool:
+    """The kernel's word may be on its way, and at a port that is enforced on who was
+    heard elsewhere is asked whether it is still there (`controller.moves`)."""
+    by_kernel = row.found.origin in (None, Origin.KERNEL)
+    return by_kernel or row.mode is not Mode.WATCH
+
+
+def is_settled(row: Conflict, known: Network) -> bool:
+    return may_settle(row) and contradiction(known, row.said) is None
+
+
+# --- in words -----------------------------------------------------------------------
+
+
+def in_words(row: Conflict, view: View) -> str:
+    return f"{claim_in_words(row, view)}, {against_in_words(row, view)}; {much(row)}"
+
+
+def claim_in_words(row: Conflict, view: View) -> str:
+    who = f"{row.said.lladdr} at {port_in_words(row.said.at, view)}"
+    tag = f" on VLAN {row.said.vlan}" if row.said.vlan else ""
+    if row.found.ip is None:
+        return f"{who} sends{tag}"
+    return f"{who} says{tag} that it has {row.found.ip}"
+
+
+def against_in_words(row: Conflict, view: View) -> str:
+    found = row.found
+    if not found.rival:
+        return "which is not what the kernel or the configuration lists there"
+    place = f" at {port_in_words(found.port, view)}" if found.port else ""
+    source = found.origin.name.lower() if found.origin else ""
+    if found.ip is None:
+        return f"but is{place} ({source})"
+    return f"which {found.rival}{place} holds ({source})"
+
+
+def much(row: Conflict) -> str:
+    counts = (f"{count} x {kind}" for kind, count in sorted(row.counts.items()))
+    end = "dropped" if row.mode is Mode.ENFORCE else "not dropped"
+    return f"{', '.join(counts)}, {end}"
+
+
+def port_in_words(key: PortKey, view: View) -> str:
+    """As `isat hosts` has it: the port's name says the switch, in Mininet."""
+    port = view.ports.get(key)
+    name = port.ifname if port else str(key.port_no)
+    switch = switch_name(view, key.datapath_id) or f"{key.datapath_id:x}"
+    return name if name.startswith(f"{switch}-") else f"{switch}:{name}"

@@ -1,0 +1,43 @@
+"""Announce an address on behalf of its owner, when somebody else has claimed it.
+
+RFC 5227, 2.4 (b): one announcement, and no other within DEFEND_INTERVAL, so that two
+who defend the same address do not go on for ever.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from controller.commands import SendPacket
+from controller.conflicts import Conflict
+from controller.packets import arp_request
+from flows.network import Origin
+from flows.openflow import FLOOD
+
+DEFEND_INTERVAL = 10.0  # seconds, RFC 5227, 1.1
+DEFENDED_MAX = 1024  # addresses that were defended within the interval
+
+
+class Defence:
+    """When which address was defended last."""
+
+    def __init__(self) -> None:
+        self.at: dict[tuple[int, int, IPv4Address], float] = {}
+
+    def against(self, row: Conflict, now: float) -> SendPacket | None:
+        """The owner's announcement; None if it is not sure whose the address is, if the
+        claim went nowhere, or if it was defended a moment ago."""
+        found, vlan = row.found, row.said.vlan
+        is_sure = found.origin in (Origin.KERNEL, Origin.CONFIGURED)
+        if found.ip is None or found.port is None or not is_sure:
+            return None
+        place = (found.port.datapath_id, vlan, found.ip)
+        if not row.said.kind.is_arp or not self._may(place, now):
+            return None
+        self.at[place] = now
+        data = arp_request(eth_src=found.rival, spa=found.ip, tpa=found.ip, vlan=vlan)
+        return SendPacket(found.port.datapath_id, FLOOD, data)
+
+    def _may(self, place: tuple[int, int, IPv4Address], now: float) -> bool:
+        self.at = {p: at for p, at in self.at.items() if now < at + DEFEND_INTERVAL}
+        return place not in self.at and len(self.at) < DEFENDED_MAX

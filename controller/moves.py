@@ -1,0 +1,125 @@
+"""Somebody is heard at a second place: is it still at the first?
+
+A station that moves, or an address that another station takes over, looks just like a
+theft.  The first place is asked once (TopoGuard, NDSS 2015: a host that moved no longer
+answers where it was).  Silence means that it has moved.  An answer means that it has
+not, and that nothing more about it is believed for a while.
+
+Where the old port is down there is nothing to ask: who was there is forgotten already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from controller.events import ArpSeen, FrameSeen
+from controller.expiry import (
+    PATIENCE,
+    Probe,
+    Subject,
+    witness,
+)
+from controller.learn import disclaim
+from flows.view import IPAddress, Station, View
+
+TRIALS_MAX = 256  # at once; further ones are not believed either
+DAMPING = 10.0  # seconds from a question until the same is asked again
+
+Heard = ArpSeen | FrameSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A question to the first place.
+
+    subject   the station there, or one of its claims
+    cookie    of the flow that counts what it says
+    news      what was heard at the second place
+    due_at    when to count; None if it has answered
+    until     when all this is over, whatever came of it
+    count     packet_count when it was asked; None until the switch has told it
+    asked_at  when it was
+    """
+
+    subject: Subject
+    cookie: int
+    news: Heard
+    due_at: float | None
+    until: float
+    count: int | None = None
+    asked_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a packet_count led to: a question to put, or news that are believed now."""
+
+    view: View
+    probe: Probe | None = None
+    news: Heard | None = None
+
+
+class Moves:
+    """The trials under way, and those that ended not long ago."""
+
+    def __init__(self) -> None:
+        self.trials: dict[Subject, Trial] = {}
+
+    def suspect(
+        self, old: Station, ip: IPAddress | None, news: Heard, now: float
+    ) -> None:
+        """`news` will be believed if `old` does not answer, and only then."""
+        self.trials = {s: t for s, t in self.trials.items() if now < t.until}
+        subject = Subject(old.key, ip)
+        if subject not in self.trials and len(self.trials) < TRIALS_MAX:
+            cookie, until = witness(old, ip).cookie, now + DAMPING
+            self.trials[subject] = Trial(subject, cookie, news, now, until)
+
+    def deadline(self) -> float | None:
+        times = (t.due_at for t in self.trials.values() if t.due_at is not None)
+        return min(times, default=None)
+
+    def due(self, now: float) -> list[tuple[int, int]]:
+        """(datapath_id, cookie) of flows whose packet_count is wanted now."""
+        ready = [
+            t for t in self.trials.values() if t.due_at is not None and now >= t.due_at
+        ]
+        for trial in ready:  # an answer may be lost: ask again, until it is over
+            again = now + PATIENCE if now < trial.until else None
+            self.trials[trial.subject] = replace(trial, due_at=again)
+        return [(trial.subject.station.datapath_id, trial.cookie) for trial in ready]
+
+    def counted(self, view: View, cookie: int, packets: int, now: float) -> Outcome:
+        for trial in self.trials.values():
+            if trial.cookie == cookie and trial.due_at is not None:
+                return self._counted(view, trial, packets, now)
+        return Outcome(view)
+
+    def _counted(self, view: View, trial: Trial, packets: int, now: float) -> Outcome:
+        if trial.count is None:
+            asked = replace(trial, count=packets, asked_at=now, due_at=now + PATIENCE)
+            self.trials[trial.subject] = asked
+            return Outcome(view, probe=question(view, trial.subject))
+        if packets > trial.count:  # it is where it was
+            self.trials[trial.subject] = replace(trial, due_at=None)
+        elif now >= trial.asked_at + PATIENCE:
+            del self.trials[trial.subject]
+            return Outcome(without(view, trial.subject), news=trial.news)
+        return Outcome(view)
+
+
+def question(view: View, subject: Subject) -> Probe | None:
+    """About the claim, or any of them.  Who claims nothing can only be listened to."""
+    station = view.stations.get(subject.station)
+    if station is None:
+        return None
+    ips = [subject.ip] if subject.ip else [claim.ip for claim in station.claims]
+    return next((Probe(station, ip) for ip in ips if isinstance(ip, IPv4Address)), None)
+
+
+def without(view: View, subject: Subject) -> View:
+    """The claim is given up; a station is not, it is placed anew with its claims."""
+    if subject.ip is None:
+        return view
+    return disclaim(view, subject.station, subject.ip)

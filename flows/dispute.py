@@ -1,0 +1,133 @@
+"""Who contradicts what is known: a sender at the wrong port, an address of others.
+
+A contradiction is a conclusion from the view and one thing that was said.  It stands as
+long as the facts do, and is judged anew whenever one wants to know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from flows.network import Candidate, Holder, Network, Origin, is_unicast
+from flows.trust import Closed
+from flows.view import IPAddress, PortKey
+
+
+class Kind(StrEnum):
+    """By which sort of packet something was said."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+    ANNOUNCEMENT = "announcement"  # RFC 5227, 2.3: sender and target are one address
+    PACKET = "IPv4 packet"
+    FRAME = "frame"
+
+    @property
+    def is_arp(self) -> bool:
+        return self in (Kind.REQUEST, Kind.REPLY, Kind.ANNOUNCEMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the sender of a packet says of itself, and where.
+
+    ip  that it says it holds; None if it says nothing, as a probe (RFC 5227, 1.1)
+    """
+
+    at: PortKey
+    vlan: int
+    lladdr: str
+    kind: Kind
+    ip: IPv4Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """ip        that is not the sender's; None if the sender itself is elsewhere
+    rival     link-layer address of who is believed instead; "" if nobody is
+    port      where that is, if it is known
+    origin    why that one is believed; None: who is behind the port is known
+    """
+
+    ip: IPv4Address | None
+    rival: str = ""
+    port: PortKey | None = None
+    origin: Origin | None = None
+
+
+def contradiction(known: Network, said: Said) -> Contradiction | None:
+    """None if nothing is known that speaks against it."""
+    if said.at in known.fabric.uplinks:  # the switch beyond has looked at it
+        return None
+    return wrong_place(known, said) or wrong_address(known, said)
+
+
+def wrong_place(known: Network, said: Said) -> Contradiction | None:
+    domain = known.domain(said.at.datapath_id, said.vlan)
+    where = known.located.get((domain, said.lladdr))
+    if known.trust.is_shared(said.vlan, said.lladdr):
+        return None
+    if where is not None and where.port != said.at:
+        return Contradiction(None, said.lladdr, where.port, where.origin)
+    closed = closed_at(known, said)
+    if where is None and closed is not None:
+        return Contradiction(None)
+    return None
+
+
+def wrong_address(known: Network, said: Said) -> Contradiction | None:
+    if said.ip is None or not is_unicast(said.ip):
+        return None
+    domain = known.domain(said.at.datapath_id, said.vlan)
+    given = known.trust.configured.get((said.vlan, said.ip))
+    if given is not None and given != said.lladdr:
+        where = known.located.get((domain, given))
+        at = where.port if where else None
+        return Contradiction(said.ip, given, at, Origin.CONFIGURED)
+    holder = known.holders.get((domain, said.ip))
+    if given is not None or (holder and holds(known, holder, said.lladdr)):
+        return None
+    if holder is not None and holder.winner.vouched:
+        best = holder.winner
+        return Contradiction(said.ip, best.lladdr, best.port, best.origin)
+    return unlisted(known, said)
+
+
+def unlisted(known: Network, said: Said) -> Contradiction | None:
+    """Nobody holds the address; is it known that the sender does not either?
+
+    A router's packets have addresses of other subnets.
+    """
+    assert said.ip is not None
+    closed = closed_at(known, said)
+    if closed is not None and said.ip in closed.ips:
+        return None
+    if closed is not None and (said.kind.is_arp or is_on_link(closed, said.ip)):
+        return Contradiction(said.ip)
+    if said.kind.is_arp and known.trust.given(said.vlan, said.lladdr):
+        return Contradiction(said.ip)
+    return None
+
+
+def closed_at(known: Network, said: Said) -> Closed | None:
+    return None if said.vlan else known.trust.closed.get(said.at)
+
+
+def is_on_link(closed: Closed, ip: IPAddress) -> bool:
+    return any(ip in subnet for subnet in closed.subnets)
+
+
+def holds(known: Network, holder: Holder, lladdr: str) -> bool:
+    mine = (c for c in holder.candidates if c.lladdr == lladdr)
+    return any(is_accepted(known, holder, candidate) for candidate in mine)
+
+
+def is_accepted(known: Network, holder: Holder, candidate: Candidate) -> bool:
+    """The winner, or as good as it: who of two is right nobody can say.  The operator's
+    word counts even if it is not known where its holder is."""
+    best, lladdr = holder.winner, candidate.lladdr
+    given = known.trust.configured.get((holder.domain.vlan, holder.ip), lladdr)
+    equal = candidate.origin == best.origin or lladdr == best.lladdr
+    return candidate.vouched and equal and lladdr == given

@@ -1,0 +1,374 @@
+"""Flows of ports that are guarded: what contradicts what is known goes no further.
+
+The same question as `flows.dispute` answers for one packet, answered for all packets
+that a switch may meet.  At a port that is enforced on, a contradiction goes to the
+controller and nowhere else; at one that is watched, to the controller and on its way.
+A probe says nothing (RFC 5227, 1.1) and passes, and so does who has no address yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from flows.dispute import is_accepted
+from flows.network import Holder
+from flows.openflow import (
+    CONTROLLER,
+    ETH_ARP,
+    ETH_IPV4,
+    Action,
+    Flow,
+    GotoTable,
+    Match,
+    Move,
+    Output,
+    SetField,
+    Subject,
+    flow,
+    oxm,
+)
+from flows.switch import DOMAIN, GUARDED, KNOWN, Here, Switch
+from flows.trust import Closed, Mode
+from flows.view import Port, PortKey
+
+LEVEL = {Mode.WATCH: 1, Mode.ENFORCE: 2}  # the register GUARDED
+TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
+NOBODY = "0.0.0.0"
+
+
+def guarded(switch: Switch) -> Iterator[tuple[Port, Mode]]:
+    modes = switch.network.trust.modes
+    for port in switch.ports:
+        if port.key in modes and port.port_no not in switch.uplinks:
+            yield port, modes[port.key]
+
+
+def levels(switch: Switch) -> list[Mode]:
+    """The modes that ports of this switch are guarded with."""
+    return sorted({mode for _, mode in guarded(switch)})
+
+
+def marks(switch: Switch, here: Here) -> Iterator[Flow]:
+    """For the first table: say of a frame that it came in by a guarded port."""
+    for port, mode in guarded(switch):
+        mark = SetField(GUARDED, str(LEVEL[mode]))
+        name, onward = f"port {port.port_no} is guarded ({mode})", here.goto("source")
+        yield flow(
+            here.table_id,
+            110,
+            oxm(in_port=port.port_no, vlan_vid=TAGGED),
+            Move("vlan_vid", DOMAIN, bits=12),
+            mark,
+            onward,
+            note=f"{name}; a tagged frame belongs to the domain of its VLAN",
+            subject=port.port_no,
+        )
+        yield flow(
+            here.table_id,
+            90,
+            oxm(in_port=port.port_no),
+            mark,
+            onward,
+            note=name,
+            subject=port.port_no,
+        )
+
+
+def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
+    """For the table of sources: who sends with somebody else's address."""
+    onward = here.goto("guard")
+    if Mode.WATCH in levels(switch):
+        yield flow(
+            here.table_id,
+            130,
+            guarded_match(Mode.WATCH, eth_type=ETH_ARP),
+            onward,
+            note="ARP is looked at by the guard, which reports its sender, too",
+        )
+    for mode in levels(switch):
+        for where in switch.stations:
+            if not switch.network.trust.is_shared(where.domain.vlan, where.lladdr):
+                yield refusal(
+                    here.table_id,
+                    120,
+                    mode,
+                    onward,
+                    f"{where.lladdr} is known to be elsewhere",
+                    where.lladdr,
+                    eth_src=where.lladdr,
+                    **{DOMAIN: where.domain.vlan},
+                )
+    for port, mode, _ in closed_ports(switch):
+        yield from shared(switch, here.table_id, port, onward)
+        yield refusal(
+            here.table_id,
+            110,
+            mode,
+            onward,
+            f"the kernel shows who is behind port {port.port_no}, and no such station",
+            port.port_no,
+            in_port=port.port_no,
+            **{DOMAIN: 0},
+        )
+
+
+def shared(switch: Switch, table: int, port: Port, onward: GotoTable) -> Iterator[Flow]:
+    trust = switch.network.trust
+    given = {lladdr for (vlan, _), lladdr in trust.configured.items() if vlan == 0}
+    for lladdr in sorted(given):
+        if trust.is_shared(0, lladdr):
+            yield flow(
+                table,
+                115,
+                oxm(in_port=port.port_no, eth_src=lladdr, **{DOMAIN: 0}),
+                Output(CONTROLLER),
+                onward,
+                note=f"routers share {lladdr}: it may come in by port {port.port_no}",
+                subject=lladdr,
+            )
+
+
+def claims(switch: Switch, here: Here) -> Iterator[Flow]:
+    """For the table of ARP: who says that it has somebody else's address."""
+    if not levels(switch):
+        return
+    t, onward = here.table_id, here.goto("arp")
+    yield from given(switch, t, onward)
+    yield from held(switch, t, onward)
+    for mode in levels(switch):
+        yield from foreign(switch, t, mode, onward)
+        yield from harmless(t, mode, onward)
+        yield from confined(switch, t, mode, onward)
+    for port, mode, closed in closed_ports(switch):
+        yield from listed(switch, t, port, closed, onward)
+        yield from unlisted(t, port, mode, closed, onward)
+
+
+def may_pass(switch: Switch, holder: Holder, port: PortKey, lladdr: str) -> bool:
+    """Whether a binding passes a port in silence.  Where nobody guards, all do."""
+    if port not in switch.network.trust.modes:
+        return True
+    return any(
+        is_accepted(switch.network, holder, c) and (c.port, c.lladdr) == (port, lladdr)
+        for c in holder.candidates
+    )
+
+
+# --- what passes --------------------------------------------------------------------
+
+
+def given(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
+    """Who holds an address by the operator's word may say so before it is known where
+    it is, and shared addresses of routers from everywhere."""
+    trust = switch.network.trust
+    for (vlan, ip), lladdr in trust.configured.items():
+        domain = switch.network.domain(switch.datapath_id, vlan)
+        is_known = (domain, lladdr) in switch.network.located
+        if not isinstance(ip, IPv4Address):
+            continue
+        if is_known and not trust.is_shared(vlan, lladdr):
+            continue
+        news: tuple[Action, ...] = () if is_known else (Output(CONTROLLER),)
+        for level in levels(switch):
+            where = {GUARDED: LEVEL[level], "eth_src": lladdr, DOMAIN: vlan}
+            yield from vouched(table, where, lladdr, ip, news, onward)
+
+
+def held(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
+    """IPv4 packets of who holds their source address; its ARP passes by `known`."""
+    for holder, candidate in switch.candidates_here():
+        if (
+            isinstance(holder.ip, IPv4Address)
+            and candidate.port in switch.network.trust.modes
+            and is_accepted(switch.network, holder, candidate)
+        ):
+            where: dict[str, object] = {
+                "in_port": candidate.port.port_no,
+                DOMAIN: holder.domain.vlan,
+                "eth_src": candidate.lladdr,
+            }
+            yield packet(table, where, candidate.lladdr, holder.ip, onward)
+
+
+def listed(
+    switch: Switch, table: int, port: Port, closed: Closed, onward: GotoTable
+) -> Iterator[Flow]:
+    """Addresses of other interfaces of a namespace, which Linux speaks with, too."""
+    domain = switch.network.domain(switch.datapath_id, 0)
+    for ip in sorted(closed.ips):
+        if (domain, ip) not in switch.network.holders:
+            for lladdr in sorted(closed.lladdrs):
+                where = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: 0}
+                yield from vouched(table, where, lladdr, ip, (), onward)
+
+
+def vouched(
+    table: int,
+    where: dict[str, object],
+    lladdr: str,
+    ip: IPv4Address,
+    news: tuple[Action, ...],
+    onward: GotoTable,
+) -> Iterator[Flow]:
+    yield flow(
+        table,
+        190,
+        oxm(**where, eth_type=ETH_ARP, arp_spa=ip, arp_sha=lladdr),
+        *news,
+        onward,
+        note=f"{lladdr} may say that it has {ip}",
+        subject=ip,
+    )
+    yield packet(table, where, lladdr, ip, onward)
+
+
+def packet(
+    table: int,
+    where: dict[str, object],
+    lladdr: str,
+    ip: IPv4Address,
+    onward: GotoTable,
+) -> Flow:
+    return flow(
+        table,
+        190,
+        oxm(**where, eth_type=ETH_IPV4, ipv4_src=ip),
+        onward,
+        note=f"{lladdr} may send from {ip}",
+        subject=ip,
+    )
+
+
+def harmless(table: int, mode: Mode, onward: GotoTable) -> Iterator[Flow]:
+    yield flow(
+        table,
+        175,
+        guarded_match(mode, eth_type=ETH_ARP, arp_op=1, arp_spa=NOBODY, **{KNOWN: 1}),
+        onward,
+        note="a probe claims no address (RFC 5227), and its station is known",
+    )
+    yield flow(
+        table,
+        174,
+        guarded_match(mode, eth_type=ETH_ARP, arp_op=1, arp_spa=NOBODY),
+        Output(CONTROLLER),
+        onward,
+        note="a probe of a new station: tell the controller, and go on at once",
+    )
+    yield flow(
+        table,
+        175,
+        guarded_match(mode, eth_type=ETH_IPV4, ipv4_src=NOBODY),
+        onward,
+        note="who has no address yet asks for one (DHCP)",
+    )
+
+
+# --- what does not ------------------------------------------------------------------
+
+
+def foreign(
+    switch: Switch, table: int, mode: Mode, onward: GotoTable
+) -> Iterator[Flow]:
+    """Addresses that somebody holds: whoever does passes by a flow above."""
+    for vlan, ip, lladdr in taken(switch):
+        about = {DOMAIN: vlan}
+        why = f"{ip} is {lladdr}'s"
+        yield refusal(
+            table, 180, mode, onward, why, ip, eth_type=ETH_ARP, arp_spa=ip, **about
+        )
+        yield refusal(
+            table, 180, mode, onward, why, ip, eth_type=ETH_IPV4, ipv4_src=ip, **about
+        )
+
+
+def taken(switch: Switch) -> Iterator[tuple[int, IPv4Address, str]]:
+    """VLAN, address and holder, the operator's word first."""
+    configured = switch.network.trust.configured
+    for (vlan, ip), lladdr in configured.items():
+        if isinstance(ip, IPv4Address):
+            yield vlan, ip, lladdr
+    for holder in switch.holders:
+        key = (holder.domain.vlan, holder.ip)
+        if (
+            isinstance(holder.ip, IPv4Address)
+            and holder.winner.vouched
+            and key not in configured
+        ):
+            yield holder.domain.vlan, holder.ip, holder.winner.lladdr
+
+
+def confined(
+    switch: Switch, table: int, mode: Mode, onward: GotoTable
+) -> Iterator[Flow]:
+    """A station to which the operator has given addresses says nothing of others."""
+    configured = switch.network.trust.configured.items()
+    v4 = {(vlan, mac) for (vlan, ip), mac in configured if ip.version == 4}
+    for vlan, lladdr in sorted(v4):
+        yield refusal(
+            table,
+            170,
+            mode,
+            onward,
+            f"the configuration gives {lladdr} other addresses",
+            lladdr,
+            eth_src=lladdr,
+            eth_type=ETH_ARP,
+            **{DOMAIN: vlan},
+        )
+
+
+def unlisted(
+    table: int, port: Port, mode: Mode, closed: Closed, onward: GotoTable
+) -> Iterator[Flow]:
+    where = {"in_port": port.port_no, DOMAIN: 0}
+    why = f"the kernel lists no such address behind port {port.port_no}"
+    yield refusal(
+        table, 165, mode, onward, why, port.port_no, eth_type=ETH_ARP, **where
+    )
+    for subnet in closed.subnets:
+        yield refusal(
+            table,
+            165,
+            mode,
+            onward,
+            why,
+            port.port_no,
+            eth_type=ETH_IPV4,
+            ipv4_src=subnet,
+            **where,
+        )
+
+
+def refusal(
+    table: int,
+    priority: int,
+    mode: Mode,
+    onward: GotoTable,
+    why: str,
+    subject: Subject,
+    **fields: object,
+) -> Flow:
+    """Its packet_count is how often this was tried."""
+    told = Output(CONTROLLER)
+    is_over = mode is Mode.ENFORCE
+    return flow(
+        table,
+        priority,
+        guarded_match(mode, **fields),
+        *((told,) if is_over else (told, onward)),
+        note=f"{'drop and report' if is_over else 'report'}: {why}",
+        subject=subject,
+    )
+
+
+def guarded_match(mode: Mode, **fields: object) -> Match:
+    return oxm(**fields, **{GUARDED: LEVEL[mode]})
+
+
+def closed_ports(switch: Switch) -> Iterator[tuple[Port, Mode, Closed]]:
+    closed = switch.network.trust.closed
+    for port, mode in guarded(switch):
+        if port.key in closed:
+            yield port, mode, closed[port.key]
