@@ -162,7 +162,7 @@ class Nodes:
             return Node("switch", key.datapath_id, 0)
         row = self.rows.get(key)
         link = LinkKey(OWN_NAMESPACE, row.ifindex if row else 0)
-        return Node("link", *link) if link in self.port_at else Node("port", *key)
+        return self.link(link) if link in self.port_at else Node("port", *key)
 
 
 Connection = tuple[Node, Node, str, str]

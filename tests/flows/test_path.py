@@ -253,6 +253,18 @@ def test_an_unknown_name_is_answered_by_those_that_are_near() -> None:
     assert refusal(View(), "eth0").hint == "no interface is known"
 
 
+def test_two_ports_that_claim_one_interface_are_one_node() -> None:
+    """As OVSDB tells it for a moment, when an interface becomes the bridge's own."""
+    view = view_of(
+        Interface(S1, LOCAL_PORT, "s1", 7, "internal"),
+        Interface(S1, 1, "s1-eth1", 7),
+        Link(OWN_NAMESPACE, 7, "s1"),
+    )
+    graph = graph_of(view)
+    ends = {node for edges in graph.edges.values() for node in edges}
+    assert ends <= set(graph.stops)
+
+
 # --- whatever the network ------------------------------------------------------------
 
 
