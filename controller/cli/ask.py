@@ -94,6 +94,45 @@ def ports(arguments: Namespace) -> int:
     return 0
 
 
+def conflicts(arguments: Namespace) -> int:
+    rows = ask(arguments.socket, "conflicts")
+    if arguments.json:
+        as_json(rows)
+        return 0
+    table(
+        ["WHO", "AT", "CLAIMS", "OF", "AT", "SAID BY", "SINCE", "PACKETS"],
+        [
+            [
+                row["lladdr"],
+                place(row),
+                row["ip"] or "its own address",
+                row["against"]["lladdr"] or "nobody",
+                place(row["against"]),
+                row["against"]["origin"],
+                ago(row["since"]) if row["since"] is not None else None,
+                packets(row),
+            ]
+            for row in rows
+        ],
+    )
+    return 0
+
+
+def packets(row: dict[str, Any]) -> str:
+    """ "3 reply, 1 request, dropped"; of two who were only learned from, nothing."""
+    counts = [f"{count} {kind}" for kind, count in sorted(row["counts"].items())]
+    return ", ".join([*counts, *(["dropped"] if row["dropped"] else [])])
+
+
+def conflict_line(row: dict[str, Any]) -> str:
+    what = f"says that it has {row['ip']}" if row["ip"] else "is known elsewhere"
+    against = row["against"]
+    rival = f", which {against['lladdr']} holds" if against["lladdr"] else ""
+    since = f", since {ago(row['since'])}" if row["since"] is not None else ""
+    said = f" ({packets(row)})" if packets(row) else ""
+    return f"{row['lladdr']} at {place(row)} {what}{rival}{since}{said}"
+
+
 def adopt(arguments: Namespace) -> int:
     return changed(arguments, "adopt", "is adopted", "was adopted before")
 

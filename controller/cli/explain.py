@@ -19,13 +19,13 @@ from controller.cli.failure import Failure
 from controller.cli.files import datapaths, load
 from controller.cli.show import as_json
 from controller.text import safe
-from flows.chains import Speaker
 from flows.compile import compile_flows
 from flows.document import from_json
-from flows.network import Candidate, Network, Origin, network
+from flows.evidence import evidence
+from flows.network import Candidate, Network, network
 from flows.openflow import Flow, is_ours
 from flows.pipeline import PIPELINE, TABLE_IDS
-from flows.view import View, namespace_name, switch_name
+from flows.view import View, switch_name
 
 LIMIT = 60.0  # seconds that ovs-ofctl may take
 COOKIE = re.compile(r"cookie=(0x[0-9a-f]+)")
@@ -168,37 +168,6 @@ def reasons(
                 yield evidence(candidate, believed, conclusions, domain.vlan, island)
     elif isinstance(flow.subject, int):
         yield from about_port(flow.subject, believed, conclusions, datapath_id)
-
-
-def evidence(
-    candidate: Candidate, believed: View, conclusions: Network, vlan: int, island: int
-) -> str:
-    port = believed.ports[candidate.port]
-    tag = f" on VLAN {vlan}" if vlan else ""
-    if candidate.origin is Origin.CONFIGURED:
-        return f"the configuration says that {candidate.lladdr} holds it{tag}"
-    if candidate.origin is Origin.HEARD:
-        return f"{candidate.lladdr} said so itself at {port.ifname}{tag}"
-    for (domain, lladdr), where in conclusions.located.items():
-        if (domain.island, lladdr) == (island, candidate.lladdr) and where.shown:
-            return f"the kernel: {shown(where.shown, believed, port.ifname)}{tag}"
-    return f"the kernel shows {candidate.lladdr} behind {port.ifname}{tag}"
-
-
-def shown(speaker: Speaker, believed: View, ifname: str) -> str:
-    """What the kernel shows at the end of a way, and the way."""
-    link = speaker.link
-    if speaker.is_guest:
-        what = f"{speaker.lladdr} is the guest of {link.holder} behind {link.ifname}"
-    else:
-        space = namespace_name(believed, link.nsid)
-        what = f"{link.ifname} in {space} is {speaker.lladdr}"
-    between = ", ".join(step.ifname for step in speaker.way[1:-1])
-    if between:
-        return f"{what}, reached from {ifname} by way of {between}"
-    if len(speaker.way) > 1:
-        return f"{what}, and the other end of {ifname}"
-    return what
 
 
 def about_port(

@@ -11,6 +11,8 @@ EPILOG = """\
 examples:
   isat run                              start the controller, as ryu-manager would
   isat hosts                            who holds which address, and who says so
+  isat why 10.0.0.2 --from h1           why it is answered so, or not at all
+  isat conflicts                        who claims what is somebody else's
   isat path h1:eth0 tap7                the way between them, hop by hop
   isat explain s1                       every flow of bridge s1, in words
   ovs-ofctl dump-flows s1 | isat explain s1 -
@@ -118,6 +120,42 @@ COMMANDS: tuple[Command, ...] = (
             "isat path h1:eth0 h2:eth0",
             "isat path tap7 br-ex",
             "isat path tap7 h1:eth0 --view lab.json",
+        ),
+    ),
+    Command(
+        "why",
+        "who holds an address, by which evidence, and what a question for it meets",
+        "controller.cli.why:why",
+        (
+            arg("ip", metavar="IP", help="the address"),
+            arg(
+                "--from",
+                metavar="WHO",
+                help="ask from there: a host, an address of one, or a port",
+            ),
+            arg(
+                "--view",
+                metavar="FILE",
+                help="look into a saved view instead of asking the controller",
+            ),
+        ),
+        description=(
+            "Nothing is sent: the question is put to the flows that the view compiles"
+            " to, switch by switch."
+        ),
+        examples=(
+            "isat why 10.0.0.2",
+            "isat why 10.0.0.2 --from h1",
+            "isat why 10.0.0.2 --from s1-eth3 --view lab.json",
+        ),
+    ),
+    Command(
+        "conflicts",
+        "who contradicts what is known, where, since when and how often",
+        "controller.cli.ask:conflicts",
+        description=(
+            "At ports with `guard: watch` or `enforce` contradictions are counted; at"
+            " others the rivals for an address are shown, as far as they are learned."
         ),
     ),
     Command(

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 from controller.config import Config
+from controller.conflicts import Conflict
 from controller.core import Channel, Core
 from controller.events import BridgeRefused, Event
 from controller.northbound.server import Json, Refused
@@ -31,6 +32,7 @@ from flows.network import (
     role,
 )
 from flows.path import PathError, told
+from flows.trust import Mode
 from flows.view import (
     LOCAL_PORT,
     OWN_NAMESPACE,
@@ -43,6 +45,8 @@ from flows.view import (
     namespace_name,
     switch_name,
 )
+from flows.why import WhyError
+from flows.why import why as explained
 
 OFF = "off"  # by the configuration
 ENDS_TOLD = 3  # of a port that leads to many interfaces
@@ -94,7 +98,11 @@ def status(runtime: Running, _: Json) -> Json:
         "listening": runtime.listening,
         "sources": {"netlink": OFF, "ovsdb": OFF, **core.sources},
         "switches": [switch(core, *item) for item in sorted(core.channels.items())],
-        "counters": {**core.counters, **runtime.counters},
+        "counters": {
+            **core.counters,
+            **core.conflicts.counters,
+            **runtime.counters,
+        },
         "warnings": list(warnings(runtime)),
     }
 
@@ -378,6 +386,83 @@ def shown_dpid(datapath_id: int) -> str:
     return f"{datapath_id:016x}"
 
 
+# --- who contradicts what is known ----------------------------------------------------
+
+
+def conflicts(runtime: Running, _: Json) -> list[Json]:
+    """What guarded ports have met, the latest first, then all other rivals."""
+    core, now = runtime.core, time.monotonic()
+    rows = [conflict(core.view, row, now) for row in core.conflicts.told()]
+    known = {(row["lladdr"], row["ip"], row["vlan"]) for row in rows}
+    rivals = (r for h in core.network.holders.values() for r in rivalry(core.view, h))
+    return [
+        *rows,
+        *(r for r in rivals if (r["lladdr"], r["ip"], r["vlan"]) not in known),
+    ]
+
+
+def conflict(view: View, row: Conflict, now: float) -> Json:
+    """counts: packets by kind that reached the controller; since, last: seconds ago."""
+    found = row.found
+    return {
+        "lladdr": row.said.lladdr,
+        **attachment(view, row.said.at),
+        "vlan": row.said.vlan,
+        "ip": str(found.ip) if found.ip else None,
+        "against": {
+            "lladdr": found.rival,
+            **(attachment(view, found.port) if found.port else place_of(view, None)),
+            "origin": found.origin.name.lower() if found.origin else "",
+        },
+        "counts": {str(kind): count for kind, count in row.counts.items()},
+        "since": age(row.since, now),
+        "last": age(row.last, now),
+        "dropped": row.mode is Mode.ENFORCE,
+    }
+
+
+def rivalry(view: View, holder: Holder) -> Iterator[Json]:
+    """Others who say, or of whom the kernel says, that they hold the same address."""
+    best = holder.winner
+    for one in holder.candidates[1:]:
+        if one.lladdr != best.lladdr:
+            yield {
+                "lladdr": one.lladdr,
+                **attachment(view, one.port),
+                "vlan": holder.domain.vlan,
+                "ip": str(holder.ip),
+                "against": {
+                    "lladdr": best.lladdr,
+                    **attachment(view, best.port),
+                    "origin": best.origin.name.lower(),
+                },
+                "counts": {},
+                "since": None,
+                "last": None,
+                "dropped": False,
+            }
+
+
+def why(runtime: Running, asked: Json) -> Json:
+    ip, asker = asked.get("ip"), asked.get("from", "")
+    if not isinstance(ip, str) or not isinstance(asker, str):
+        raise Refused("question", 'without {"ip": "...", "from": "..."}')
+    try:
+        held = explained(runtime.core.view, ip, asker, time.monotonic())
+    except WhyError as error:
+        raise Refused(error.where, error.problem, error.hint) from None
+    about = [row for row in conflicts(runtime, {}) if concerns(row, held)]
+    return {"held": held, "conflicts": about}
+
+
+def concerns(row: Json, held: list[Json]) -> bool:
+    """A claim to the address, or a theft of the hardware address of who holds it."""
+    ips = {one["ip"] for one in held}
+    return row["ip"] in ips or (
+        row["ip"] is None and row["lladdr"] in {one["lladdr"] for one in held}
+    )
+
+
 # --- the way between two interfaces -------------------------------------------------
 
 
@@ -431,6 +516,8 @@ QUESTIONS: dict[str, Callable[[Running, Json], object]] = {
     "hosts": hosts,
     "ports": ports,
     "path": path,
+    "conflicts": conflicts,
+    "why": why,
     "view": view,
     "adopt": adopt,
     "release": release,

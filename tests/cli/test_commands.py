@@ -6,8 +6,9 @@ import json
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import pytest
 from controller.cli.parser import COMMANDS
 from controller.runtime import Runtime
 from flows.compile import compile_flows
+from flows.dispute import Kind, Said, contradiction
 from flows.document import from_json, to_json
 from flows.network import network
 from flows.openflow import texts
-from flows.view import Namespace, NamespaceKey, Neighbor, View
+from flows.trust import Mode
+from flows.view import Namespace, NamespaceKey, Neighbor, PortKey, Station, View
 from tests.cli.conftest import Isat
 from tests.facts import H1, H2, S1, S2, cable, heard_host, ifindex, kernel_host, view_of
 from tests.support.asked import small_lab
@@ -165,6 +168,8 @@ def odd(view: View) -> View:
         (("ports",), 0),
         (("path", f"h0-eth0{ODD}", f"s1-eth2{ODD}"), 0),
         (("path", f"no{ODD}", f"s1-eth2{ODD}"), 1),
+        (("why", "10.0.0.1", "--from", "10.0.0.2"), 0),
+        (("why", "10.0.0.1", "--from", f"no{ODD}"), 1),
         (("explain", f"s1{ODD}", "-"), 0),
         (("explain", f"no{ODD}", "-"), 1),
         (("adopt", f"no{ODD}"), 1),
@@ -312,6 +317,74 @@ def test_a_name_that_nobody_has_is_an_error_with_what_to_write(
 
     assert (said.status, said.out) == (1, "")
     assert "interface 'h0-eth7'" in said.err and "h0:h0-eth0" in said.err
+
+
+# --- why, and conflicts ---------------------------------------------------------------
+
+
+def test_why_tells_the_evidence_the_flow_and_what_becomes_of_a_question(
+    isat: Isat, lab: Runtime
+) -> None:
+    said = isat("why", "10.0.0.1", "--from", "10.0.0.2")
+
+    assert said.status == 0
+    first, because, answered, flow, asked, *met = said.out.splitlines()
+    assert first == f"10.0.0.1 is at {H1}"
+    assert because.startswith(f"  the kernel: h0-eth0 in h0 is {H1}")
+    assert answered.startswith("  answered by s1, table 3 arp, cookie 0x15a7")
+    assert "arp_tpa=10.0.0.1" in flow
+    assert asked == (
+        f"  asked from s1-eth2 by {H2} with 10.0.0.2:"
+        f" the switch answers: 10.0.0.1 is at {H1}"
+    )
+    assert met[-1].strip().startswith("s1, table 3 arp: answer who has 10.0.0.1")
+
+
+def test_why_is_answered_from_a_file_without_ages(isat: Isat, file: str) -> None:
+    said = isat("why", "10.0.0.2", "--view", file)
+
+    assert said.status == 0
+    assert said.out.splitlines()[1] == f"  {H2} said so itself at s1-eth2"
+    nobody = isat("why", "10.0.0.99", "--view", file, "--json").json
+    assert nobody["held"][0]["why_not"] == "nobody is known to hold it"
+    wrong = isat("why", "10.0.0.2", "--from", "h9", "--view", file)
+    assert (wrong.status, "no such port" in wrong.err) == (1, True)
+
+
+def test_rivals_for_an_address_are_conflicts_even_where_nobody_guards(
+    isat: Isat, lab: Runtime
+) -> None:
+    rival = heard_host(S1, 2, H2, "10.0.0.1")[-1]
+    assert isinstance(rival, Station)
+    stations = lab.core.view.stations.set(rival.key, rival)
+    lab.core.view = replace(lab.core.view, stations=stations)
+    lab.core.network = network(lab.core.view)
+
+    [row] = isat("conflicts", "--json").json
+    assert (row["lladdr"], row["port"], row["ip"]) == (H2, "s1-eth2", "10.0.0.1")
+    assert (row["against"]["lladdr"], row["against"]["origin"]) == (H1, "kernel")
+    assert isat("conflicts").rows[1][:4] == [H2, "s1-eth2", "10.0.0.1", H1]
+    assert f"conflict: {H2} at s1-eth2 says that" in isat("why", "10.0.0.1").out
+
+
+def test_what_a_guarded_port_has_met_is_told_with_its_counts(
+    isat: Isat, lab: Runtime
+) -> None:
+    heard = Said(PortKey(S1, 2), 0, H2, Kind.REPLY, IPv4Address("10.0.0.1"))
+    found = contradiction(lab.core.network, heard)
+    assert found is not None
+    now = time.monotonic()
+    for _ in range(3):
+        lab.core.conflicts.note(heard, found, Mode.ENFORCE, now - 9.0)
+    assert isat("conflicts", "--json").json == []  # it may settle
+    lab.core.conflicts.due(lab.core.network, now)
+
+    [row] = isat("conflicts", "--json").json
+    assert (row["counts"], row["dropped"]) == ({"reply": 3}, True)
+    assert row["since"] == pytest.approx(9.0, abs=2.0)
+    assert "3 reply, dropped" in isat("conflicts").out
+    counters = isat("status", "--json").json["counters"]
+    assert (counters["conflicts"], counters["contradicting: reply"]) == (1, 3)
 
 
 # --- explaining -----------------------------------------------------------------------

@@ -1,0 +1,364 @@
+"""Who holds an address, by which evidence, and what would become of a question for it.
+
+Everything is computed from a view, so that a saved one answers as the running
+controller does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address
+from typing import Any
+
+from flows.compile import compile_flows
+from flows.dispute import Kind, Said, contradiction
+from flows.evidence import evidence
+from flows.hearsay import Hearsay, gathered, tellers_of
+from flows.network import (
+    Candidate,
+    Domain,
+    Holder,
+    Located,
+    Network,
+    kernel_hosts,
+    network,
+)
+from flows.openflow import BROADCAST, CONTROLLER, IN_PORT, Flow
+from flows.pipeline import PIPELINE
+from flows.simulate import Datapath, Header, Packet
+from flows.view import (
+    IPAddress,
+    PortKey,
+    View,
+    namespace_name,
+    switch_name,
+)
+
+NOBODY = "0.0.0.0"  # the sender of a probe (RFC 5227, 1.1)
+NOT_YET_KNOWN = "02:00:00:00:00:00"  # who asks at a port where nobody is known
+SWITCHES_MAX = 64  # that a question is followed through
+TOLD = 8  # ports that are named
+
+Row = dict[str, Any]
+
+
+class WhyError(ValueError):
+    """A name that is nobody's: where, what, and what to write."""
+
+    def __init__(self, where: str, problem: str, hint: str = "") -> None:
+        self.where, self.problem, self.hint = where, problem, hint
+        super().__init__(f"{where}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: at a port, on a VLAN, with an address or, as a probe, without."""
+
+    port: PortKey
+    lladdr: str
+    vlan: int = 0
+    ip: IPv4Address | None = None
+
+
+def why(view: View, text: str, asker: str = "", now: float | None = None) -> list[Row]:
+    """A row for each domain in which somebody holds the address, at least one.
+
+    asker  name of a host or a port, or an address; "" for no question
+    now    seconds on the clock of the view; None if it is a saved one
+    """
+    ip, known = address(text), network(view)
+    asks = named(view, known, asker) if asker else None
+    about = [holder for (_, held), holder in known.holders.items() if held == ip]
+    rumors = rumored(view, ip)
+    domains = {holder.domain for holder in about} | {one.domain for one in rumors}
+    if asks is not None:
+        domains.add(known.domain(asks.port.datapath_id, asks.vlan))
+    by_domain = {holder.domain: holder for holder in about}
+    rows = [
+        row(view, known, ip, by_domain.get(domain), domain, rumors, asks, now)
+        for domain in sorted(domains)
+    ]
+    return rows or [row(view, known, ip, None, None, [], None, now)]
+
+
+def address(text: str) -> IPAddress:
+    try:
+        return ip_address(text)
+    except ValueError:
+        hint = "write one address, as 10.0.0.1"
+        raise WhyError(f"address {text!a:.60}", "no IP address", hint) from None
+
+
+def rumored(view: View, ip: IPAddress) -> list[Hearsay]:
+    rows = (row for row in view.neighbors.values() if row.ip == ip)
+    return gathered(rows, tellers_of(kernel_hosts(view)))
+
+
+def row(
+    view: View,
+    known: Network,
+    ip: IPAddress,
+    holder: Holder | None,
+    domain: Domain | None,
+    rumors: Sequence[Hearsay],
+    asks: Asker | None,
+    now: float | None,
+) -> Row:
+    told = [hearsay(view, one) for one in rumors if one.domain == domain]
+    is_asked = asks and domain == known.domain(asks.port.datapath_id, asks.vlan)
+    return {
+        "ip": str(ip),
+        "vlan": domain.vlan if domain else 0,
+        "lladdr": holder.winner.lladdr if holder else "",
+        "answered": bool(holder and holder.answered and ip.version == 4),
+        "why_not": silence(holder, ip),
+        "candidates": list(candidates(view, known, holder, now)),
+        "hearsay": told,
+        "flows": [flow_row(view, *item) for item in answers(view, known, holder)],
+        "asked": asked(view, known, ip, asks) if asks and is_asked else None,
+    }
+
+
+def silence(holder: Holder | None, ip: IPAddress) -> str:
+    if holder is None:
+        return "nobody is known to hold it"
+    v6 = "IPv6 is not answered in the switch yet" if ip.version == 6 else ""
+    return holder.silent_because or v6
+
+
+def hearsay(view: View, one: Hearsay) -> Row:
+    tables = [f"{namespace_name(view, t.nsid)} {t.ifname}" for t in one.tellers]
+    return {"lladdr": one.lladdr, "told_by": tables}
+
+
+def candidates(
+    view: View, known: Network, holder: Holder | None, now: float | None
+) -> Iterator[Row]:
+    """The one that is believed first."""
+    if holder is None:
+        return
+    for one in holder.candidates:
+        yield {
+            "lladdr": one.lladdr,
+            "port": port_name(view, one.port),
+            "origin": one.origin.name.lower(),
+            "vouched": one.vouched,
+            "confirmed": age(one.confirmed_at, now),
+            "heard": age(heard_at(known, holder, one), now),
+            "because": evidence(
+                one, view, known, holder.domain.vlan, holder.domain.island
+            ),
+        }
+
+
+def heard_at(known: Network, holder: Holder, one: Candidate) -> float | None:
+    where = known.located.get((holder.domain, one.lladdr))
+    return where.station.heard_at if where and where.station else None
+
+
+def age(then: float | None, now: float | None) -> float | None:
+    return None if then is None or now is None else round(max(0.0, now - then), 1)
+
+
+def port_name(view: View, key: PortKey) -> str:
+    """The port's name says the switch, in Mininet; elsewhere the bridge helps."""
+    port = view.ports.get(key)
+    name = port.ifname if port else str(key.port_no)
+    switch = switch_name(view, key.datapath_id) or f"{key.datapath_id:x}"
+    return name if name.startswith(f"{switch}-") else f"{switch}:{name}"
+
+
+def answers(
+    view: View, known: Network, holder: Holder | None
+) -> Iterator[tuple[int, Flow]]:
+    """The flows that answer for it, at every switch of its domain that is known."""
+    if holder is None or not holder.answered:
+        return
+    switches = sorted({key.datapath_id for key in view.ports})
+    island = holder.domain.island
+    near = [dpid for dpid in switches if known.domain(dpid, 0).island == island]
+    for datapath_id in near[:SWITCHES_MAX]:
+        for flow in compile_flows(view, datapath_id, known).values():
+            if flow.subject == holder.ip and flow.note.startswith("answer"):
+                yield datapath_id, flow
+
+
+def flow_row(view: View, datapath_id: int, flow: Flow) -> Row:
+    return {
+        "switch": switch_name(view, datapath_id) or f"{datapath_id:x}",
+        "table": flow.table,
+        "name": PIPELINE[flow.table].name,
+        "cookie": f"{flow.cookie:#x}",
+        "flow": flow.text,
+        "says": flow.note,
+    }
+
+
+# --- who asks -----------------------------------------------------------------------
+
+
+def named(view: View, known: Network, text: str) -> Asker:
+    """A port (`s1-eth1`, `s1:eth1`), a host by its namespace, or an address."""
+    at = [k for k in sorted(view.ports) if text in port_names(view, k)]
+    if len(at) > 1:
+        choice = ", ".join(port_name(view, key) for key in at[:TOLD])
+        raise WhyError(f"port {text!a}", "several have that name", f"one of: {choice}")
+    if at:
+        return at_port(known, at[0])
+    for where in known.located.values():
+        if text in host_names(view, known, where):
+            return station(known, where, text)
+    hint = "write a port as `isat ports` names it, a host, or an address"
+    raise WhyError(f"--from {text!a:.60}", "no such port and no such host", hint)
+
+
+def port_names(view: View, key: PortKey) -> set[str]:
+    name, switch = view.ports[key].ifname, switch_name(view, key.datapath_id)
+    number = f"{key.datapath_id:x}:{key.port_no}"
+    return {name, f"{switch}:{name}", f"{switch}:{key.port_no}", number}
+
+
+def host_names(view: View, known: Network, where: Located) -> set[str]:
+    names = {where.lladdr, *(str(ip) for ip in held_by(known, where))}
+    if where.link is not None and where.has_table:
+        names.add(namespace_name(view, where.link.nsid))
+    return names
+
+
+def held_by(known: Network, where: Located) -> list[IPAddress]:
+    return sorted(
+        (
+            ip
+            for (domain, ip), holder in known.holders.items()
+            if domain == where.domain and holder.winner.lladdr == where.lladdr
+        ),
+        key=lambda ip: (ip.version, int(ip)),
+    )
+
+
+def at_port(known: Network, key: PortKey) -> Asker:
+    there = (w for w in known.located.values() if w.port == key)
+    first = min(there, key=lambda w: (w.domain, w.lladdr), default=None)
+    return station(known, first, "") if first else Asker(key, NOT_YET_KNOWN)
+
+
+def station(known: Network, where: Located, text: str) -> Asker:
+    """With the address that it was named by, or its first."""
+    mine = [ip for ip in held_by(known, where) if isinstance(ip, IPv4Address)]
+    chosen = next((ip for ip in mine if str(ip) == text), mine[0] if mine else None)
+    return Asker(where.port, where.lladdr, where.domain.vlan, chosen)
+
+
+# --- the question -------------------------------------------------------------------
+
+
+def asked(view: View, known: Network, ip: IPAddress, asker: Asker) -> Row | None:
+    """What becomes of an ARP request now."""
+    if not isinstance(ip, IPv4Address):
+        return None
+    way = Way(view, known)
+    way.follow(asker.port.datapath_id, question(ip, asker))
+    return {
+        "from": port_name(view, asker.port),
+        "lladdr": asker.lladdr,
+        "ip": str(asker.ip) if asker.ip else "",
+        "answer": way.answer["arp_sha"] if way.answer else "",
+        "ports": [port_name(view, key) for key in way.reached],
+        "says": outcome(view, known, ip, asker, way),
+        "flows": [flow_row(view, *item) for item in way.met],
+    }
+
+
+def question(ip: IPv4Address, asker: Asker) -> Packet:
+    tag = {"vlan_vid": hex(0x1000 | asker.vlan)} if asker.vlan else {}
+    return {
+        "in_port": str(asker.port.port_no),
+        "eth_src": asker.lladdr,
+        "eth_dst": BROADCAST,
+        "eth_type": "0x806",
+        "arp_op": "1",
+        "arp_sha": asker.lladdr,
+        "arp_spa": str(asker.ip) if asker.ip else NOBODY,
+        "arp_tha": "00:00:00:00:00:00",
+        "arp_tpa": str(ip),
+        **tag,
+    }
+
+
+@dataclass(slots=True)
+class Way:
+    """A frame on its way through the switches of an island.
+
+    met      the flows that it met, with their switch
+    answer   what came back to the one who asked
+    reached  ports that it left by, uplinks not counted
+    is_told  the controller got a copy
+    """
+
+    view: View
+    known: Network
+    met: list[tuple[int, Flow]] = field(default_factory=list)
+    answer: Packet | None = None
+    reached: list[PortKey] = field(default_factory=list)
+    is_told: bool = False
+
+    def follow(self, datapath_id: int, packet: Packet) -> None:
+        todo, passed = [(datapath_id, packet)], 0
+        while todo and passed < SWITCHES_MAX:
+            here, arriving = todo.pop(0)
+            passed += 1
+            flows = compile_flows(self.view, here, self.known).values()
+            datapath = Traced(flows)
+            sent = datapath.receive(arriving)
+            self.met += [(here, flow) for flow in datapath.met]
+            for port_no, leaving in sent:
+                todo += self.leave(PortKey(here, port_no), leaving)
+
+    def leave(self, key: PortKey, packet: Packet) -> Iterator[tuple[int, Packet]]:
+        far = self.known.fabric.uplinks.get(key)
+        if key.port_no == CONTROLLER:
+            self.is_told = True
+        elif key.port_no == IN_PORT:
+            self.answer = packet
+        elif far is not None:
+            yield far.datapath_id, {**packet, "in_port": str(far.port_no)}
+        else:
+            self.reached.append(key)
+
+
+class Traced(Datapath):
+    """A datapath that remembers the flows of one packet."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        super().__init__(flows)
+        self.met: list[Flow] = []
+
+    def lookup(self, table: int, header: Header) -> Flow | None:
+        found = super().lookup(table, header)
+        if found is not None:
+            self.met.append(found)
+        return found
+
+
+def outcome(view: View, known: Network, ip: IPv4Address, asker: Asker, way: Way) -> str:
+    told = "; the controller is told" if way.is_told else ""
+    if way.answer is not None:
+        return f"the switch answers: {ip} is at {way.answer['arp_sha']}{told}"
+    if way.reached:
+        names = [port_name(view, key) for key in way.reached[:TOLD]]
+        more = len(way.reached) - TOLD
+        also = f" and {more} more" if more > 0 else ""
+        return f"it is asked for at {', '.join(names)}{also}{told}"
+    if way.is_told:
+        return f"the question is dropped and reported: {refused(view, known, asker)}"
+    return "the question goes nowhere"
+
+
+def refused(view: View, known: Network, asker: Asker) -> str:
+    said = Said(asker.port, asker.vlan, asker.lladdr, Kind.REQUEST, asker.ip)
+    found = contradiction(known, said)
+    if found is None or not found.rival:
+        return "who asks is not known to the kernel or the configuration"
+    where = f" at {port_name(view, found.port)}" if found.port else ""
+    return f"who asks contradicts {found.rival}{where}"
