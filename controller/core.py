@@ -179,6 +179,7 @@ class Core:
             self.expiry.deadline(self.view),
             self.conflicts.deadline(),
             self.moves.deadline(),
+            self.defence.deadline(),
         ]
         if any(self._must_wait(channel) for channel in self.channels.values()):
             times.append(self._patient_until)
@@ -317,7 +318,7 @@ class Core:
     def _defences(self, told: list[Conflict], now: float) -> Iterator[Command]:
         """What was claimed just now, and went its way."""
         heard = (row for row in self.conflicts.told() if row.last == now)
-        for row in (*told, *heard):
+        for row in (*told, *heard, *self.defence.due(now)):
             if row.mode is Mode.WATCH and (sent := self.defence.against(row, now)):
                 self.counters["announcements for owners"] += 1
                 yield sent

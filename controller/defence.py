@@ -1,7 +1,8 @@
 """Announce an address on behalf of its owner, when somebody else has claimed it.
 
 RFC 5227, 2.4 (b): one announcement, and no other within DEFEND_INTERVAL, so that two
-who defend the same address do not go on for ever.
+who defend the same address do not go on for ever.  What was claimed within it is
+answered at its end: whoever lied last would be believed for long.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ DEFEND_INTERVAL = 10.0  # seconds, RFC 5227, 1.1
 DEFENDED_MAX = 1024  # addresses that were defended within the interval
 
 
+Place = tuple[int, int, IPv4Address]  # datapath_id, VLAN, address
+
+
 class Defence:
-    """When which address was defended last."""
+    """When which address was defended last, and against whom it has to be again."""
 
     def __init__(self) -> None:
-        self.at: dict[tuple[int, int, IPv4Address], float] = {}
+        self.at: dict[Place, float] = {}
+        self.owed: dict[Place, Conflict] = {}
 
     def against(self, row: Conflict, now: float) -> SendPacket | None:
         """The owner's announcement; None if it is not sure whose the address is, if the
@@ -32,12 +37,28 @@ class Defence:
         if found.ip is None or found.port is None or not is_sure:
             return None
         place = (found.port.datapath_id, vlan, found.ip)
-        if not row.said.kind.is_arp or not self._may(place, now):
+        if not row.said.kind.is_arp:
+            return None
+        if not self._may(place, now):
+            if place in self.at:
+                self.owed[place] = row
             return None
         self.at[place] = now
         data = arp_request(eth_src=found.rival, spa=found.ip, tpa=found.ip, vlan=vlan)
         return SendPacket(found.port.datapath_id, FLOOD, data)
 
-    def _may(self, place: tuple[int, int, IPv4Address], now: float) -> bool:
-        self.at = {p: at for p, at in self.at.items() if now < at + DEFEND_INTERVAL}
+    def deadline(self) -> float | None:
+        return min((self.at[p] + DEFEND_INTERVAL for p in self.owed), default=None)
+
+    def due(self, now: float) -> list[Conflict]:
+        """Those whose claim was not answered when it came, and may be now."""
+        ready = [p for p in self.owed if now >= self.at[p] + DEFEND_INTERVAL]
+        return [self.owed.pop(place) for place in ready]
+
+    def _may(self, place: Place, now: float) -> bool:
+        self.at = {
+            p: at
+            for p, at in self.at.items()
+            if now < at + DEFEND_INTERVAL or p in self.owed
+        }
         return place not in self.at and len(self.at) < DEFENDED_MAX

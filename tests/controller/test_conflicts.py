@@ -343,6 +343,17 @@ def test_an_owner_is_announced_for_at_most_every_ten_seconds() -> None:
     assert (said.sha, said.spa, said.tpa) == (H1, IP("10.0.0.1"), IP("10.0.0.1"))
 
 
+def test_a_claim_right_after_a_defence_is_answered_when_it_may_be() -> None:
+    core = lab("watch", defend=True)
+    core.handle([arp("10.0.0.1", at=3, sha=THIEF)], now=1.0)
+    assert sent(core.handle([], now=1.0 + SETTLE))
+    assert not sent(core.handle([arp("10.0.0.1", at=3, sha=THIEF)], now=3.5))
+    assert core.defence.deadline() == 13.0
+    again = sent(core.handle([], now=13.0))
+    assert [command.port_no for command in again] == [FLOOD]
+    assert not sent(core.handle([], now=30.0))
+
+
 @pytest.mark.parametrize(
     ("mode", "policy", "ip"),
     [
