@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 from time import thread_time
 
 COST_RATIO = 20  # a task uses at most 1/20 of the time
-PAUSE_MIN, PAUSE_MAX = 0.02, 30.0  # seconds between two runs of one; the audit comes, too
+PAUSE_MIN, PAUSE_MAX = 0.02, 30.0  # seconds between two runs of one
 REMEMBERED_MAX = 4096  # pauses that are kept before those that have passed are dropped
 
 
