@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from controller.adoption import same_target
@@ -218,8 +218,10 @@ class Core:
             case BridgesSeen():
                 self.sources["ovsdb"] = "ok"
                 yield from self._adoptions(event)
-            case FrameIgnored(why=why):
+            case FrameIgnored(why=why, heard=heard):
                 self.counters[f"ignored: {why}"] += 1
+                if heard is not None and self.policy.guards:
+                    self._note_forged(heard, now)
             case _:
                 pass
         if isinstance(event, ArpSeen | FrameSeen):
@@ -289,6 +291,18 @@ class Core:
         if found.ip is None:
             return None
         return FrameSeen(*heard.at, heard.vlan, heard.lladdr)
+
+    def _note_forged(self, event: ArpSeen, now: float) -> None:
+        """ARP of one station in a frame of another: nothing is learned of it, but one
+        of the two may contradict what is known."""
+        heard = said(event)
+        for lladdr in (event.eth_src, event.sha):
+            one = replace(heard, lladdr=lladdr)
+            found = contradiction(self.network, one)
+            mode = self.network.trust.mode(one.at)
+            if found is not None and mode is not Mode.LEARN:
+                self.conflicts.note(one, found, mode, now)
+                return
 
     def _is_from_enforced(self, found: Contradiction) -> bool:
         """A station of a port that is enforced on is heard elsewhere."""

@@ -151,11 +151,15 @@ class ArpSeen:
 
 @dataclass(frozen=True, slots=True)
 class FrameIgnored:
-    """A frame reached the controller that teaches nothing; counted by reason."""
+    """A frame reached the controller that teaches nothing; counted by reason.
+
+    heard  what it says nevertheless, if it is an ARP packet of two senders
+    """
 
     datapath_id: int
     in_port: int
     why: str
+    heard: ArpSeen | None = None
 
 
 # --- the kernel of this host ------------------------------------------------------

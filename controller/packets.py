@@ -69,7 +69,10 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
         IPv4Address(tpa),
     )
     reason = useless(heard)
-    return FrameIgnored(datapath_id, in_port, reason) if reason else heard
+    if reason is None:
+        return heard
+    nevertheless = heard if reason is Ignored.OTHER_SENDER else None
+    return FrameIgnored(datapath_id, in_port, reason, nevertheless)
 
 
 def behind_tag(data: bytes) -> tuple[int, int, int]:

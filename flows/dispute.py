@@ -106,7 +106,7 @@ def unlisted(known: Network, said: Said) -> Contradiction | None:
         return None
     if closed is not None and (said.kind.is_arp or is_on_link(closed, said.ip)):
         return Contradiction(said.ip)
-    if said.kind.is_arp and known.trust.given(said.vlan, said.lladdr):
+    if said.kind.is_arp and (said.vlan, said.lladdr) in known.trust.given:
         return Contradiction(said.ip)
     return None
 

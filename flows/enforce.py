@@ -115,9 +115,8 @@ def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
 
 def shared(switch: Switch, table: int, port: Port, onward: GotoTable) -> Iterator[Flow]:
     trust = switch.network.trust
-    given = {lladdr for (vlan, _), lladdr in trust.configured.items() if vlan == 0}
-    for lladdr in sorted(given):
-        if trust.is_shared(0, lladdr):
+    for vlan, lladdr in sorted(trust.given):
+        if vlan == 0 and trust.is_shared(vlan, lladdr):
             yield flow(
                 table,
                 115,
@@ -303,9 +302,7 @@ def confined(
     switch: Switch, table: int, mode: Mode, onward: GotoTable
 ) -> Iterator[Flow]:
     """A station to which the operator has given addresses says nothing of others."""
-    configured = switch.network.trust.configured.items()
-    v4 = {(vlan, mac) for (vlan, ip), mac in configured if ip.version == 4}
-    for vlan, lladdr in sorted(v4):
+    for vlan, lladdr in sorted(switch.network.trust.given):
         yield refusal(
             table,
             170,

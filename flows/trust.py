@@ -65,26 +65,20 @@ class Trust:
     """modes       of ports that are not just learned from
     closed      those of them that are closed
     configured  who holds an address of a VLAN by the operator's word
+    given       the same by VLAN and holder, IPv4 only
     """
 
     modes: Mapping[PortKey, Mode]
     closed: Mapping[PortKey, Closed]
     configured: Mapping[tuple[int, IPAddress], str]
+    given: Mapping[tuple[int, str], tuple[IPv4Address, ...]]
 
     def mode(self, port: PortKey) -> Mode:
         return self.modes.get(port, Mode.LEARN)
 
     def is_shared(self, vlan: int, lladdr: str) -> bool:
         """Several routers speak with it, as the operator knows."""
-        return is_shared(lladdr) and bool(self.given(vlan, lladdr))
-
-    def given(self, vlan: int, lladdr: str) -> list[IPv4Address]:
-        """The IPv4 addresses that the operator has given to a station."""
-        return [
-            ip
-            for (tag, ip), holder in self.configured.items()
-            if (tag, holder) == (vlan, lladdr) and isinstance(ip, IPv4Address)
-        ]
+        return is_shared(lladdr) and (vlan, lladdr) in self.given
 
 
 def is_shared(lladdr: str) -> bool:
@@ -108,9 +102,19 @@ def assembled(
     chosen = {key: behind[key] for key in modes if key in behind}
     closed = {key: chain for key, chain in chosen.items() if is_closed(chain)}
     table = by_namespace(addresses) if closed else {}
-    return Trust(
-        modes, {key: shut(chain, table) for key, chain in closed.items()}, configured
-    )
+    shut_ports = {key: shut(chain, table) for key, chain in closed.items()}
+    return Trust(modes, shut_ports, configured, by_holder(bindings))
+
+
+def by_holder(
+    bindings: tuple[Fixed, ...],
+) -> Mapping[tuple[int, str], tuple[IPv4Address, ...]]:
+    given: dict[tuple[int, str], tuple[IPv4Address, ...]] = {}
+    for fixed in bindings:
+        if isinstance(fixed.ip, IPv4Address):
+            key = (fixed.vlan, fixed.lladdr)
+            given[key] = (*given.get(key, ()), fixed.ip)
+    return given
 
 
 # --- modes --------------------------------------------------------------------------

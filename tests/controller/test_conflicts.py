@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address as IP
 
 import pytest
@@ -24,6 +25,7 @@ from controller.events import (
     BridgesSeen,
     Event,
     FlowsListed,
+    FrameIgnored,
     FrameSeen,
     HitsCounted,
     KernelChanged,
@@ -194,6 +196,29 @@ def test_the_table_of_conflicts_is_bounded_and_one_port_cannot_fill_it() -> None
 def test_names_are_told_so_that_no_terminal_is_harmed() -> None:
     command = TellConflict("s1:\x1b[31m evil")
     assert eventlog.line([], [command]) == "time -> conflict: s1:\\x1b[31m evil"
+
+
+def test_arp_in_somebody_elses_frame_is_told_too() -> None:
+    core = lab("watch")
+    frame = replace(arp("10.0.0.1", at=3, sha=THIEF), eth_src=H3)
+    forged = parse(S1, 3, arp_frame(frame))
+    assert isinstance(forged, FrameIgnored)
+    core.handle([forged], now=1.0)
+    [line] = told(core.handle([], now=1.0 + SETTLE))
+    assert line.startswith(f"{H3} at s1-eth3 says that it has 10.0.0.1, which {H1}")
+    own = replace(arp("10.0.0.2", at=2, sha=THIEF), eth_src=H2)
+    [line] = told(core.handle([parse(S1, 2, arp_frame(own))], now=4.0))
+    assert line.startswith(f"{THIEF} at s1-eth2 says that it has 10.0.0.2, which {H2}")
+
+
+def arp_frame(heard: ArpSeen) -> bytes:
+    def octets(mac: str) -> bytes:
+        return bytes.fromhex(mac.replace(":", ""))
+
+    head = octets(heard.eth_dst) + octets(heard.eth_src) + b"\x08\x06"
+    kind = b"\x00\x01\x08\x00\x06\x04" + heard.op.to_bytes(2, "big")
+    sender = octets(heard.sha) + heard.spa.packed
+    return head + kind + sender + octets(heard.tha) + heard.tpa.packed
 
 
 # --- enforcing ----------------------------------------------------------------------

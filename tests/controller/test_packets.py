@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -150,7 +151,28 @@ def test_arp_that_is_not_for_ethernet_and_ipv4_is_ignored(head: str) -> None:
 def test_arp_from_an_impossible_sender_is_ignored(arp: str, why: Ignored) -> None:
     data = octets(ETHERNET, "0806 0001 0800 06 04", arp, "000000000000 0a000002")
 
-    assert parse(7, 3, data) == ignored(why)
+    said = parse(7, 3, data)
+
+    assert isinstance(said, FrameIgnored)
+    assert replace(said, heard=None) == ignored(why)
+    assert (said.heard is not None) == (why is Ignored.OTHER_SENDER)
+
+
+@pytest.mark.parametrize(
+    ("packet", "ip"),
+    [
+        ("45" + 11 * "00" + "0a000005" + "0a000002", IPv4Address("10.0.0.5")),
+        ("45" + 11 * "00" + "0a000005" + "0a0000", None),  # cut off
+        ("65" + 11 * "00" + "0a000005" + "0a000002", None),  # of another version
+    ],
+    ids=["whole", "cut off", "version 6"],
+)
+def test_an_ipv4_packet_says_where_it_comes_from(
+    packet: str, ip: IPv4Address | None
+) -> None:
+    assert parse(7, 3, octets(ETHERNET, "0800", packet)) == FrameSeen(7, 3, 0, H1, ip)
+    tagged = octets(ETHERNET, "8100 0005 0800", packet)
+    assert parse(7, 3, tagged) == FrameSeen(7, 3, 5, H1, ip)
 
 
 @given(st.binary(max_size=80))

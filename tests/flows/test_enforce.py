@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.compile import compile_flows
-from flows.dispute import Contradiction, Kind, Said, contradiction
+from flows.dispute import Contradiction, Kind, Said, contradiction, is_accepted
 from flows.network import Origin, network
 from flows.openflow import CONTROLLER, IN_PORT
 from flows.simulate import simulate
@@ -327,6 +327,25 @@ def test_the_switch_drops_exactly_what_contradicts(
     view = view_of(*LAB, *distinct(facts), ENFORCE)
     refused = contradiction(network(view), said_by(packet)) is not None
     assert is_refused(view, packet) == refused
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_facts)
+def test_what_a_binding_vouches_for_is_never_dropped(facts: list[Fact]) -> None:
+    view = view_of(*LAB, *distinct(facts), ENFORCE)
+    known = network(view)
+    for holder in known.holders.values():
+        for one in holder.candidates:
+            if is_accepted(known, holder, one):
+                at, own, ip = one.port.port_no, one.lladdr, str(holder.ip)
+                for packet in (
+                    announcement(in_port=at, sha=own, ip=ip),
+                    arp_request(in_port=at, sha=own, spa=ip, tpa="10.0.0.77"),
+                    probe(in_port=at, sha=own, tpa=ip),
+                    ipv4(in_port=at, eth_src=own, eth_dst=BROADCAST, src=ip),
+                    ipv4(in_port=at, eth_src=own, eth_dst=BROADCAST, src="0.0.0.0"),
+                ):
+                    assert not is_refused(view, packet), packet
 
 
 @settings(max_examples=200, deadline=None)
