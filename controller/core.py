@@ -345,7 +345,11 @@ class Core:
             yield self._asked(outcome.probe)
         if outcome.news is not None:
             self.counters["moves that were believed"] += 1
-            self.view = learn(self.view, outcome.news, now)
+            heard = said(outcome.news)
+            place = FrameSeen(*heard.at, heard.vlan, heard.lladdr)
+            self.view = learn(self.view, place, now)
+            self._is_outdated = True
+            self._hear(outcome.news, now)  # what it says besides is judged anew
 
     # --- answers by packet-out ------------------------------------------------------
 

@@ -21,7 +21,7 @@ from controller.expiry import (
     witness,
 )
 from controller.learn import disclaim
-from flows.view import IPAddress, Station, View
+from flows.view import IPAddress, PortKey, Station, View
 
 TRIALS_MAX = 256  # at once; further ones are not believed either
 DAMPING = 10.0  # seconds from a question until the same is asked again
@@ -34,6 +34,7 @@ class Trial:
     """A question to the first place.
 
     subject   the station there, or one of its claims
+    port      that place
     cookie    of the flow that counts what it says
     news      what was heard at the second place
     due_at    when to count; None if it has answered
@@ -43,6 +44,7 @@ class Trial:
     """
 
     subject: Subject
+    port: PortKey
     cookie: int
     news: Heard
     due_at: float | None
@@ -74,7 +76,7 @@ class Moves:
         subject = Subject(old.key, ip)
         if subject not in self.trials and len(self.trials) < TRIALS_MAX:
             cookie, until = witness(old, ip).cookie, now + DAMPING
-            self.trials[subject] = Trial(subject, cookie, news, now, until)
+            self.trials[subject] = Trial(subject, old.port, cookie, news, now, until)
 
     def deadline(self) -> float | None:
         times = (t.due_at for t in self.trials.values() if t.due_at is not None)
@@ -97,6 +99,10 @@ class Moves:
         return Outcome(view)
 
     def _counted(self, view: View, trial: Trial, packets: int, now: float) -> Outcome:
+        station = view.stations.get(trial.subject.station)
+        if station is None or station.port != trial.port:  # it went by other means
+            del self.trials[trial.subject]
+            return Outcome(view)
         if trial.count is None:
             asked = replace(trial, count=packets, asked_at=now, due_at=now + PATIENCE)
             self.trials[trial.subject] = asked

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.commands import ChangeFlows, Command, CountHits, ListFlows
-from controller.core import Core
+from controller.core import Core, Policy
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -24,7 +24,8 @@ from controller.events import (
 )
 from flows.compile import compile_flows
 from flows.openflow import Flow, is_ours
-from flows.view import Address, Bridge, Interface, Link, Namespace, Neighbor
+from flows.trust import Mode
+from flows.view import Address, Bridge, Guard, Interface, Link, Namespace, Neighbor
 from tests.facts import S1, S2, bridged_tap, cable, ifindex, kernel_host, port
 
 switches = st.sampled_from([S1, S2])
@@ -103,8 +104,8 @@ class Switch:
 class Lab:
     """Two switches and a controller, wired together without a wire."""
 
-    def __init__(self) -> None:
-        self.core = Core()
+    def __init__(self, mode: str) -> None:
+        self.core = Core(Policy(guards=(Guard(mode),), defend=True))
         self.switches = {S1: Switch(), S2: Switch()}
 
     def tell(self, event: Event, now: float) -> None:
@@ -127,9 +128,9 @@ class Lab:
         return []
 
 
-def after(history: list[tuple[Event, float]]) -> tuple[Lab, float]:
+def after(history: list[tuple[Event, float]], mode: str = "learn") -> tuple[Lab, float]:
     """The lab when all of this has happened, and what time it is then."""
-    lab, now = Lab(), 0.0
+    lab, now = Lab(mode), 0.0
     for event, pause in history:
         now += pause
         lab.tell(event, now)
@@ -137,14 +138,67 @@ def after(history: list[tuple[Event, float]]) -> tuple[Lab, float]:
 
 
 histories = st.lists(st.tuples(events, pauses), max_size=30)
+modes = st.sampled_from([str(mode) for mode in Mode])
+
+
+def ours(lab: Lab) -> dict[object, tuple[int, set[object]]]:
+    """Where each station is that was heard, and what it claims."""
+    return {
+        station.key: (station.port_no, {claim.ip for claim in station.claims})
+        for station in lab.core.view.stations.values()
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories)
+def test_who_watches_believes_what_who_learns_believes(
+    history: list[tuple[Event, float]],
+) -> None:
+    """Until something ages: then a rival's own flow, which watching has not, tells."""
+    short = [(event, min(pause, 0.5)) for event, pause in history]
+    assert ours(after(short, "watch")[0]) == ours(after(short)[0])
+
+
+packets = st.one_of(
+    st.builds(arp, st.just(S1), numbers, vlans, macs, ips, ips),
+    st.builds(FrameSeen, st.just(S1), numbers, vlans, macs),
+)
 
 
 @settings(max_examples=150, deadline=None)
-@given(histories)
-def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
+@given(st.lists(st.tuples(packets, pauses), max_size=40))
+def test_where_it_is_enforced_on_no_two_stations_claim_one_address(
     history: list[tuple[Event, float]],
 ) -> None:
-    lab, now = after(history)
+    ready = SwitchReady(S1, tuple(port(S1, n) for n in range(1, 5)))
+    lab, _ = after([(ready, 0.0), *history], "enforce")
+    claims = [
+        (station.vlan, claim.ip)
+        for station in lab.core.view.stations.values()
+        for claim in station.claims
+    ]
+    assert len(claims) == len(set(claims))
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories, modes)
+def test_conflicts_that_are_told_stay_within_their_bounds(
+    history: list[tuple[Event, float]], mode: str
+) -> None:
+    lab, now = after(history, mode)
+    table = lab.core.conflicts
+    assert all(row.told_at is None or row.told_at <= now for row in table.rows.values())
+    assert all(row.said.at == key.at for key, row in table.rows.items())
+    if mode == "learn":
+        assert not table.rows
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories, modes)
+def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
+    history: list[tuple[Event, float]], mode: str
+) -> None:
+    lab, now = after(history, mode)
     for datapath_id in (S1, S2):
         ports = lab.core.view.ports.values()
         mine = tuple(port for port in ports if port.datapath_id == datapath_id)
