@@ -102,7 +102,7 @@ def unlisted(known: Network, said: Said) -> Contradiction | None:
     """
     assert said.ip is not None
     closed = closed_at(known, said)
-    if closed is not None and said.ip in closed.ips:
+    if closed and said.lladdr in closed.lladdrs and said.ip in closed.ips:
         return None
     if closed is not None and (said.kind.is_arp or is_on_link(closed, said.ip)):
         return Contradiction(said.ip)
