@@ -40,6 +40,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.text import safe
+from flows.openflow import FLOOD
 
 AT_MOST = 4  # events of one line that are told in full
 QUIET = (CountFlows, CountHits)  # routine that nobody needs to read
@@ -115,6 +116,8 @@ def consequence(command: Command) -> str:
             return f"{switch(datapath_id)} +{len(plan.add)} -{len(plan.delete)} flows"
         case ListFlows(datapath_id):
             return f"list {switch(datapath_id)}"
+        case SendPacket(datapath_id, port_no) if port_no == FLOOD:
+            return f"announce at all ports of {switch(datapath_id)}"
         case SendPacket(datapath_id, port_no):
             return f"send to {switch(datapath_id)}:{port_no}"
         case AdoptBridge(name):

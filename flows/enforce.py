@@ -8,7 +8,8 @@ A probe says nothing (RFC 5227, 1.1) and passes, and so does who has no address 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 from flows.dispute import is_accepted
@@ -36,6 +37,8 @@ LEVEL = {Mode.WATCH: 1, Mode.ENFORCE: 2}  # the register GUARDED
 TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
 NOBODY = "0.0.0.0"
 
+made = lru_cache(maxsize=1 << 17)(flow)  # with its cookie, for the next compilation
+
 
 def guarded(switch: Switch) -> Iterator[tuple[Port, Mode]]:
     modes = switch.network.trust.modes
@@ -54,7 +57,7 @@ def marks(switch: Switch, here: Here) -> Iterator[Flow]:
     for port, mode in guarded(switch):
         mark = SetField(GUARDED, str(LEVEL[mode]))
         name, onward = f"port {port.port_no} is guarded ({mode})", here.goto("source")
-        yield flow(
+        yield made(
             here.table_id,
             110,
             oxm(in_port=port.port_no, vlan_vid=TAGGED),
@@ -64,7 +67,7 @@ def marks(switch: Switch, here: Here) -> Iterator[Flow]:
             note=f"{name}; a tagged frame belongs to the domain of its VLAN",
             subject=port.port_no,
         )
-        yield flow(
+        yield made(
             here.table_id,
             90,
             oxm(in_port=port.port_no),
@@ -79,7 +82,7 @@ def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
     """For the table of sources: who sends with somebody else's address."""
     onward = here.goto("guard")
     if Mode.WATCH in levels(switch):
-        yield flow(
+        yield made(
             here.table_id,
             130,
             guarded_match(Mode.WATCH, eth_type=ETH_ARP),
@@ -117,7 +120,7 @@ def shared(switch: Switch, table: int, port: Port, onward: GotoTable) -> Iterato
     trust = switch.network.trust
     for vlan, lladdr in sorted(trust.given):
         if vlan == 0 and trust.is_shared(vlan, lladdr):
-            yield flow(
+            yield made(
                 table,
                 115,
                 oxm(in_port=port.port_no, eth_src=lladdr, **{DOMAIN: 0}),
@@ -182,12 +185,12 @@ def held(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
             and candidate.port in switch.network.trust.modes
             and is_accepted(switch.network, holder, candidate)
         ):
-            where: dict[str, object] = {
+            where: dict[str, Hashable] = {
                 "in_port": candidate.port.port_no,
                 DOMAIN: holder.domain.vlan,
                 "eth_src": candidate.lladdr,
             }
-            yield packet(table, where, candidate.lladdr, holder.ip, onward)
+            yield packet(table, candidate.lladdr, holder.ip, onward, **where)
 
 
 def listed(
@@ -204,13 +207,13 @@ def listed(
 
 def vouched(
     table: int,
-    where: dict[str, object],
+    where: dict[str, Hashable],
     lladdr: str,
     ip: IPv4Address,
     news: tuple[Action, ...],
     onward: GotoTable,
 ) -> Iterator[Flow]:
-    yield flow(
+    yield made(
         table,
         190,
         oxm(**where, eth_type=ETH_ARP, arp_spa=ip, arp_sha=lladdr),
@@ -219,15 +222,12 @@ def vouched(
         note=f"{lladdr} may say that it has {ip}",
         subject=ip,
     )
-    yield packet(table, where, lladdr, ip, onward)
+    yield packet(table, lladdr, ip, onward, **where)
 
 
+@lru_cache(maxsize=1 << 17)
 def packet(
-    table: int,
-    where: dict[str, object],
-    lladdr: str,
-    ip: IPv4Address,
-    onward: GotoTable,
+    table: int, lladdr: str, ip: IPv4Address, onward: GotoTable, **where: object
 ) -> Flow:
     return flow(
         table,
@@ -240,14 +240,14 @@ def packet(
 
 
 def harmless(table: int, mode: Mode, onward: GotoTable) -> Iterator[Flow]:
-    yield flow(
+    yield made(
         table,
         175,
         guarded_match(mode, eth_type=ETH_ARP, arp_op=1, arp_spa=NOBODY, **{KNOWN: 1}),
         onward,
         note="a probe claims no address (RFC 5227), and its station is known",
     )
-    yield flow(
+    yield made(
         table,
         174,
         guarded_match(mode, eth_type=ETH_ARP, arp_op=1, arp_spa=NOBODY),
@@ -255,7 +255,7 @@ def harmless(table: int, mode: Mode, onward: GotoTable) -> Iterator[Flow]:
         onward,
         note="a probe of a new station: tell the controller, and go on at once",
     )
-    yield flow(
+    yield made(
         table,
         175,
         guarded_match(mode, eth_type=ETH_IPV4, ipv4_src=NOBODY),
@@ -338,6 +338,7 @@ def unlisted(
         )
 
 
+@lru_cache(maxsize=1 << 17)
 def refusal(
     table: int,
     priority: int,

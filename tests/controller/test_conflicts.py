@@ -221,6 +221,11 @@ def arp_frame(heard: ArpSeen) -> bytes:
     return head + kind + sender + octets(heard.tha) + heard.tpa.packed
 
 
+def test_an_announcement_is_told_as_one() -> None:
+    command = SendPacket(S1, FLOOD, b"")
+    assert eventlog.line([], [command]) == "time -> announce at all ports of 1"
+
+
 # --- enforcing ----------------------------------------------------------------------
 
 
