@@ -73,6 +73,7 @@ def main(kinds: str, seconds: str, *told: str) -> None:
     while time.monotonic() < end:
         for frame in frames:
             out.send(frame())
+        frames.append(frames.pop(0))  # a limit shall not fall on the same ones always
         time.sleep(PAUSE)
     out.send((lies.victim_mac + own + struct.pack("!H", END)).ljust(60, b"\0"))
 
