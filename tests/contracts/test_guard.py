@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 GATEWAY, VICTIM, LIAR = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3))
 GATEWAY_IP, VICTIM_IP, LIAR_IP = (f"10.0.0.{n}" for n in (1, 2, 3))
 EVERYTHING = "reply,request,announcement,mac,ip"
-ATTACK = 4.0  # seconds: longer than Linux holds on to what it was told (locktime, 1 s)
+ATTACK = 6.0  # seconds: longer than Linux holds on to what it was told (locktime, 1 s)
+PINGS = 80  # of which the last is sent after 4 s
 LOST = re.compile(r"(\d+) packets transmitted, (\d+) received")
 
 # The kernel shows all of them, or isat has only heard them.
@@ -91,14 +92,15 @@ class Lab:
             namespace=self.liar.namespace,
             log="attack.log",
         )
-        count = str(int(ATTACK * 20))
-        command = ("ping", "-c", count, "-i", "0.05", "-W", "1", GATEWAY_IP)
+        command = ("ping", "-c", str(PINGS), "-i", "0.05", "-W", "1", GATEWAY_IP)
         done = self.ovs.run_in(self.victim.namespace, *command, check=False)
-        neighbor = self.neighbor()
-        assert liar.wait(SOON) == 0, self.ovs.log("attack.log")
+        believed = {self.neighbor()}
+        while liar.poll() is None:  # who speaks later is believed, by turns
+            believed.add(self.neighbor())
+        assert liar.returncode == 0, self.ovs.log("attack.log")
         listener.wait(SOON)
         heard = json.loads(self.ovs.log("overheard.log").splitlines()[-1])
-        return Damage(done.stdout, neighbor, heard)
+        return Damage(done.stdout, believed, heard)
 
     def neighbor(self) -> str:
         """Who the victim takes for its gateway."""
@@ -108,13 +110,13 @@ class Lab:
 
 
 class Damage:
-    """neighbor: whom the victim believed at the end; heard: lies that reached it."""
+    """believed: whom the victim took for its gateway; heard: lies that reached it."""
 
-    def __init__(self, ping: str, neighbor: str, heard: dict[str, int]) -> None:
+    def __init__(self, ping: str, believed: set[str], heard: dict[str, int]) -> None:
         found = LOST.search(ping)
         assert found, ping
         self.lost = int(found[1]) - int(found[2])
-        self.neighbor, self.heard = neighbor, heard
+        self.believed, self.heard = believed, heard
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_where_it_is_enforced_no_lie_arrives_and_no_ping_is_lost(
     controller = lab.guarded("enforce", sources)
     damage = lab.attack(EVERYTHING)
     assert damage.heard == {"arp": 0, "mac": 0, "ip": 0}
-    assert (damage.neighbor, damage.lost) == (GATEWAY, 0)
+    assert (damage.believed, damage.lost) == ({GATEWAY}, 0)
     assert controller.answered()[GATEWAY_IP] == GATEWAY
     named(controller, dropped=True)
     assert pings(lab.ovs, lab.liar, GATEWAY_IP)  # who lies is still a host
@@ -168,7 +170,7 @@ def test_the_same_lies_cut_the_victim_off_from_its_gateway_on_a_learning_switch(
     lab.learning()
     damage = lab.attack(kind)
     assert damage.lost > 5
-    assert damage.neighbor == LIAR
+    assert LIAR in damage.believed
 
 
 def test_frames_and_packets_of_a_liar_arrive_through_a_learning_switch(
