@@ -145,6 +145,22 @@ def test_where_it_is_watched_every_lie_is_told_by_name(lab: Lab, sources: str) -
     named(controller, dropped=False)
 
 
+@pytest.mark.parametrize("sources", SOURCES)
+def test_where_nobody_guards_the_rivals_are_shown(lab: Lab, sources: str) -> None:
+    controller = lab.guarded("learn", sources)
+    lab.attack("reply,request,announcement")
+    rows = controller.isat("conflicts")
+    rivals = [
+        {
+            (row["lladdr"], row["port"]),
+            (row["against"]["lladdr"], row["against"]["port"]),
+        }
+        for row in rows
+        if row["ip"] == GATEWAY_IP
+    ]
+    assert rivals == [{(LIAR, "h3"), (GATEWAY, "h1")}]
+
+
 def named(controller: Controller, *, dropped: bool) -> None:
     """The liar at its port: for the gateway's address, and as the gateway's MAC."""
 
