@@ -12,7 +12,7 @@ view must never be taken for an empty network.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
@@ -45,6 +45,7 @@ from controller.events import (
     KernelChanged,
     KernelLost,
     KernelSynced,
+    NdSeen,
     OvsdbLost,
     SwitchGone,
     SwitchReady,
@@ -53,22 +54,25 @@ from controller.expiry import Expiry, Probe, Subject, witness
 from controller.heal import newly_deaf
 from controller.learn import learn, recover
 from controller.moves import Moves
+from controller.ndp import advertisement, is_probe, is_to_its_group, solicitation
 from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import plan
-from flows.arp import answer
+from flows import arp, nd
 from flows.compile import compile_flows, inputs
 from flows.dispute import Contradiction, contradiction
-from flows.forward import CONTROLLER_LLADDR
+from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
 from flows.memo import same
-from flows.network import Network, Origin, kernel_hosts, network
-from flows.openflow import BROADCAST
+from flows.network import Holder, Network, Origin, kernel_hosts, network
+from flows.openflow import BROADCAST, Flow, GotoTable
 from flows.pipeline import TABLE_IDS
 from flows.trust import Mode
 from flows.view import (
+    Claim,
     Fixed,
     Guard,
+    IPAddress,
     Limits,
     Neighbor,
     PortKey,
@@ -81,6 +85,8 @@ PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the net
 QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
 AUDIT = 10.0  # seconds between two counts of a switch's flows
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
+
+Question = ArpSeen | NdSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +170,8 @@ class Core:
             self.counters[type(event).__name__] += 1
             commands += self._take(event, now)
         self.network = network(self.view)
-        for event in events:
-            commands += self._answer(event)
+        for asked in dict.fromkeys(questions(events)):  # two tables may tell of one
+            commands += self._answer(asked)
         commands += self._questions(events)
         commands += self._disputes(now)
         commands += self._checks(now)
@@ -227,6 +233,8 @@ class Core:
         if isinstance(event, ArpSeen | FrameSeen):
             self._hear(event, now)
             return
+        if isinstance(event, NdSeen) and not self._may_be_there(event, now):
+            return
         self._is_outdated = True
         before, self.view = self.view, learn(self.view, event, now)
         for bridge, ifname in newly_deaf(before, self.view):
@@ -270,6 +278,11 @@ class Core:
         believed = self._credible(event, now) if self.policy.guards else event
         if believed is not None:
             self.view = learn(self.view, believed, now)
+
+    def _may_be_there(self, event: NdSeen, now: float) -> bool:
+        """Its claims are not judged yet, but where its sender is."""
+        frame = FrameSeen(event.datapath_id, event.in_port, event.vlan, event.eth_src)
+        return not self.policy.guards or self._credible(frame, now) is not None
 
     def _credible(
         self, event: ArpSeen | FrameSeen, now: float
@@ -353,29 +366,57 @@ class Core:
 
     # --- answers by packet-out ------------------------------------------------------
 
-    def _answer(self, event: Event) -> Iterator[Command]:
-        """A question that the switch could not answer yet, although we can."""
-        if not isinstance(event, ArpSeen) or event.op != REQUEST:
-            return
-        domain = self.network.domain(event.datapath_id, event.vlan)
-        holder = self.network.holders.get((domain, event.tpa))
-        channel = self.channels.get(event.datapath_id)
+    def _answer(self, asked: Question) -> Iterator[Command]:
+        """A question that the switch could not answer (yet), although we can."""
+        if isinstance(asked, ArpSeen):
+            data = self._arp_answer(asked)
+        else:
+            data = self._nd_answer(asked)
+        if data:
+            self.counters["answered by packet-out"] += 1
+            yield SendPacket(asked.datapath_id, asked.in_port, data)
+
+    def _arp_answer(self, asked: ArpSeen) -> bytes:
+        """A frame; empty if there is nothing to say, or the switch has said it."""
+        holder = self._holder(asked, asked.tpa)
+        if holder is None or asked.spa == asked.tpa:
+            return b""
+        lladdr = holder.winner.lladdr
+        flow = arp.answer(TABLE_IDS["arp"], asked.vlan, asked.tpa, lladdr)
+        return b"" if self._holds(asked, flow) else arp_reply(asked, lladdr=lladdr)
+
+    def _nd_answer(self, asked: NdSeen) -> bytes:
+        """The same.  A switch can only answer with the option that the question has
+        brought; RFC 4861, 7.2.4 asks for one in each answer to a group."""
+        holder = self._holder(asked, asked.target)
+        if holder is None or holder.winner.router is None:
+            return b""
+        probes, best = is_probe(asked), holder.winner
+        flow = (nd.defence if probes else nd.answer)(
+            *(TABLE_IDS["nd"], asked.vlan, asked.target),
+            *(best.lladdr, holder.winner.router, GotoTable(TABLE_IDS["nd_answer"])),
+        )
+        is_whole = asked.has_room if probes else asked.lladdr
+        if is_whole and self._holds(asked, flow):
+            return b""
+        return advertisement(asked, lladdr=best.lladdr, router=holder.winner.router)
+
+    def _holder(self, asked: Question, ip: IPAddress) -> Holder | None:
+        """Who holds what was asked for, if we answer for it at this port."""
+        domain = self.network.domain(asked.datapath_id, asked.vlan)
+        holder = self.network.holders.get((domain, ip))
         if (
             holder is None
             or not holder.answered
-            or event.eth_dst != BROADCAST
-            or event.spa == event.tpa
-            or (event.datapath_id, event.in_port) in {c.port for c in holder.candidates}
-            or channel is None
-            or channel.installed is None
+            or (asked.datapath_id, asked.in_port) in {c.port for c in holder.candidates}
+            or not self._is_ready(asked.datapath_id)
         ):
-            return
-        lladdr = holder.winner.lladdr
-        flow = answer(TABLE_IDS["arp"], event.vlan, event.tpa, lladdr)
-        if flow.cookie not in channel.installed:
-            self.counters["answered by packet-out"] += 1
-            data = arp_reply(event, lladdr=lladdr)
-            yield SendPacket(event.datapath_id, event.in_port, data)
+            return None
+        return holder
+
+    def _holds(self, asked: Question, flow: Flow) -> bool:
+        installed = self.channels[asked.datapath_id].installed
+        return installed is not None and flow.cookie in installed
 
     # --- ageing ---------------------------------------------------------------------
 
@@ -409,18 +450,11 @@ class Core:
         return self._probe(station.port, station.vlan, station.lladdr, probe.ip)
 
     def _probe(
-        self, port: PortKey, vlan: int, lladdr: str, ip: IPv4Address
+        self, port: PortKey, vlan: int, lladdr: str, ip: IPAddress
     ) -> SendPacket:
-        """Ask this station alone; sender 0.0.0.0 teaches it nothing (RFC 5227, 1.1)."""
+        """Ask this station alone."""
         self.counters["probes sent"] += 1
-        packet = arp_request(
-            eth_src=CONTROLLER_LLADDR,
-            eth_dst=lladdr,
-            spa=IPv4Address(0),
-            tpa=ip,
-            vlan=vlan,
-        )
-        return SendPacket(*port, packet)
+        return SendPacket(*port, question(lladdr, ip, vlan))
 
     # --- hearsay --------------------------------------------------------------------
 
@@ -429,7 +463,7 @@ class Core:
         once.  Its reply makes the binding one that was heard."""
         rows = (row for event in events for row in new_neighbors(event))
         tellers = tellers_of(kernel_hosts(self.view))
-        asked: set[tuple[PortKey, int, str, IPv4Address]] = set()
+        asked: set[tuple[PortKey, int, str, IPAddress]] = set()
         for row in rows:
             question = self._question(said_by_table(row, tellers))
             if question is not None and question not in asked:
@@ -440,8 +474,8 @@ class Core:
 
     def _question(
         self, rumor: Hearsay | None
-    ) -> tuple[PortKey, int, str, IPv4Address] | None:
-        if rumor is None or not isinstance(rumor.ip, IPv4Address):
+    ) -> tuple[PortKey, int, str, IPAddress] | None:
+        if rumor is None:
             return None
         where = self.network.located.get(rumor.place)
         is_told = (rumor.domain, rumor.ip) in self.network.holders
@@ -514,6 +548,33 @@ class Core:
             yield ListFlows(event.datapath_id)
 
 
+def questions(events: Iterable[Event]) -> Iterator[Question]:
+    """Those to all, not to one whose life they ask for."""
+    for event in events:
+        match event:
+            case ArpSeen() if event.op == REQUEST and event.eth_dst == BROADCAST:
+                yield event
+            case NdSeen() if event.is_question and is_to_its_group(event):
+                yield event
+            case _:
+                pass
+
+
+def question(lladdr: str, ip: IPAddress, vlan: int) -> bytes:
+    """Sender 0.0.0.0 teaches nobody anything (RFC 5227, 1.1).  In IPv6 nobody answers
+    what :: asks of one station; an address of our own teaches nothing of others."""
+    if isinstance(ip, IPv4Address):
+        return arp_request(eth_src=CONTROLLER_LLADDR, eth_dst=lladdr, tpa=ip, vlan=vlan)
+    return solicitation(
+        eth_src=CONTROLLER_LLADDR,
+        eth_dst=lladdr,
+        src=CONTROLLER_IP,
+        dst=ip,
+        target=ip,
+        vlan=vlan,
+    )
+
+
 def new_neighbors(event: Event) -> Iterator[Neighbor]:
     match event:
         case KernelChanged(changes):
@@ -526,5 +587,6 @@ def new_neighbors(event: Event) -> Iterator[Neighbor]:
 
 def is_genuine(binding: Binding) -> bool:
     """Whether we would have written this flow: its cookie is its digest."""
-    station = Station(0, binding.vlan, binding.lladdr, binding.in_port, 0.0)
+    claims = (Claim(binding.ip, 0.0, binding.router),) if binding.ip else ()
+    station = Station(0, binding.vlan, binding.lladdr, binding.in_port, 0.0, claims)
     return witness(station, binding.ip).cookie == binding.cookie

@@ -33,6 +33,7 @@ from controller.events import (
     KernelChanged,
     KernelLost,
     KernelSynced,
+    NdSeen,
     OvsdbLost,
     PortChanged,
     PortGone,
@@ -85,6 +86,8 @@ def cause(event: Event) -> str:
             if event.op == 1:
                 return f"{event.spa} ({event.sha}, {at}) asks who has {event.tpa}"
             return f"{event.spa} is-at {event.sha} ({at})"
+        case NdSeen():
+            return neighbor_discovery(event)
         case FrameSeen():
             at = f"{switch(event.datapath_id)}:{event.in_port}"
             return f"new station {event.eth_src} ({at})"
@@ -108,6 +111,13 @@ def cause(event: Event) -> str:
         case _:
             values = ", ".join(safe(str(getattr(event, f.name))) for f in fields(event))
             return f"{type(event).__name__}({values})"
+
+
+def neighbor_discovery(heard: NdSeen) -> str:
+    at = f"{switch(heard.datapath_id)}:{heard.in_port}"
+    if not heard.is_question:
+        return f"{heard.target} is-at {heard.eth_src} ({at})"
+    return f"{heard.src} ({heard.eth_src}, {at}) solicits {heard.target}"
 
 
 def consequence(command: Command) -> str:

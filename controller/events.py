@@ -7,13 +7,14 @@ frozen values and no handle of any library.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from flows.view import (
     Address,
     AddressKey,
     Bridge,
     Interface,
+    IPAddress,
     Link,
     LinkKey,
     Namespace,
@@ -21,6 +22,8 @@ from flows.view import (
     Neighbor,
     NeighborKey,
     Port,
+    Router,
+    RouterKey,
 )
 
 # --- OpenFlow -------------------------------------------------------------------
@@ -47,13 +50,15 @@ class Binding:
 
     cookie   the flow's; recomputed by the core before the binding is believed
     ip       None for a flow of the source table, which knows only the station
+    router   of IPv6, as in `flows.view.Claim`
     """
 
     cookie: int
     in_port: int
     vlan: int
     lladdr: str
-    ip: IPv4Address | None = None
+    ip: IPAddress | None = None
+    router: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,46 @@ class ArpSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class NdSeen:
+    """A neighbor solicitation or advertisement reached the controller (RFC 4861).
+
+    icmpv6_type  135 solicitation, 136 advertisement
+    src, dst     of the IPv6 header; src is :: in duplicate address detection
+    lladdr       source or target link-layer address option, "" without one
+    flags        R, S and O, from the highest bit on; of an advertisement
+    has_room     its first option is as long as one with a link-layer address, so that
+                 a switch can make it one
+    """
+
+    datapath_id: int
+    in_port: int
+    vlan: int
+    eth_src: str
+    eth_dst: str
+    icmpv6_type: int
+    src: IPv6Address
+    dst: IPv6Address
+    target: IPv6Address
+    lladdr: str
+    flags: int
+    has_room: bool
+
+    @property
+    def is_question(self) -> bool:
+        return self.icmpv6_type == 135
+
+    @property
+    def ip(self) -> IPv6Address:
+        """Whose binding it states: its source's, or its target's; :: if nobody's."""
+        return self.src if self.is_question else self.target
+
+    @property
+    def router(self) -> bool | None:
+        """Whether who holds it is a router; None if it does not say so."""
+        return None if self.is_question else bool(self.flags >> 31)
+
+
+@dataclass(frozen=True, slots=True)
 class FrameIgnored:
     """A frame reached the controller that teaches nothing; counted by reason.
 
@@ -164,8 +209,8 @@ class FrameIgnored:
 
 # --- the kernel of this host ------------------------------------------------------
 
-KernelKey = LinkKey | AddressKey | NamespaceKey | NeighborKey
-KernelFact = Link | Address | Namespace | Neighbor
+KernelKey = LinkKey | AddressKey | NamespaceKey | NeighborKey | RouterKey
+KernelFact = Link | Address | Namespace | Neighbor | Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +319,7 @@ Event = (
     | PortGone
     | FrameSeen
     | ArpSeen
+    | NdSeen
     | FrameIgnored
     | KernelSynced
     | KernelChanged

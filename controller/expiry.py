@@ -3,10 +3,11 @@
 What the kernel shows needs no checking: it goes when the kernel says so.  A claim that
 was only heard is checked when nobody has confirmed it for `max_age`:
 
-1. Has the flow that lets its owner's ARP pass counted anything since the last look?
-   Then the owner is alive, and nobody was disturbed.
-2. Otherwise ask the owner, by a unicast probe (RFC 5227's, so that it teaches nobody
-   anything).  Its reply is counted by the same flow and goes nowhere: no packet-in.
+1. Has the flow that lets its owner's ARP or ND pass counted anything since the last
+   look?  Then the owner is alive, and nobody was disturbed.
+2. Otherwise ask the owner, by a unicast probe (RFC 5227's, or a solicitation from an
+   address of the controller's own, so that it teaches nobody anything of others).  Its
+   reply is counted by the same flow and goes nowhere: no packet-in.
 3. Three probes without an answer, a second apart (RFC 1122, 2.3.2.1 and RFC 4861, 10:
    MAX_UNICAST_SOLICIT, RETRANS_TIMER), and the claim is forgotten.
 
@@ -17,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from controller.learn import disclaim, forget, put
-from flows import guard, source
+from flows import guard, nd_known, source
 from flows.openflow import Flow, GotoTable
 from flows.pipeline import TABLE_IDS
 from flows.view import Claim, IPAddress, Station, StationKey, View
@@ -60,7 +61,7 @@ class Probe:
     """Ask this station whether it holds this address."""
 
     station: Station
-    ip: IPv4Address
+    ip: IPAddress
 
 
 class Expiry:
@@ -89,7 +90,11 @@ class Expiry:
         if now < self._swept_at + SWEEP:
             return []
         self._swept_at, hurry = now, contested()
-        self.checks = {c: k for c, k in self.checks.items() if exists(view, k.subject)}
+        self.checks = {
+            cookie: check
+            for cookie, check in self.checks.items()
+            if is_current(view, check)
+        }
         for station in view.stations.values():
             for subject, since in subjects(station):
                 if now >= since + self.max_age or subject in hurry:
@@ -110,7 +115,7 @@ class Expiry:
     ) -> tuple[View, Probe | None]:
         """What a packet_count tells: the next view, and whom to ask."""
         check = self.checks.get(cookie)
-        if check is None or not exists(view, check.subject):
+        if check is None or not is_current(view, check):
             return view, None
         if check.count is not None and packets > check.count:
             del self.checks[cookie]
@@ -138,6 +143,14 @@ def subjects(station: Station) -> Iterator[tuple[Subject, float]]:
         yield Subject(station.key, None), station.heard_at
 
 
+def is_current(view: View, check: Check) -> bool:
+    """Nobody has moved, or become a router: then another flow would count."""
+    if not exists(view, check.subject):
+        return False
+    station = view.stations[check.subject.station]
+    return witness(station, check.subject.ip).cookie == check.cookie
+
+
 def exists(view: View, subject: Subject) -> bool:
     station = view.stations.get(subject.station)
     if station is None:
@@ -158,6 +171,16 @@ def witness(station: Station, ip: IPAddress | None) -> Flow:
             ip,
             GotoTable(TABLE_IDS["arp"]),
         )
+    if isinstance(ip, IPv6Address):
+        return nd_known.known(
+            TABLE_IDS["nd_known"],
+            station.port_no,
+            station.vlan,
+            station.lladdr,
+            ip,
+            router_of(station, ip),
+            GotoTable(TABLE_IDS["nd"]),
+        )
     return source.known(
         TABLE_IDS["source"],
         station.port_no,
@@ -167,8 +190,12 @@ def witness(station: Station, ip: IPAddress | None) -> Flow:
     )
 
 
+def router_of(station: Station, ip: IPv6Address) -> bool | None:
+    return next((claim.router for claim in station.claims if claim.ip == ip), None)
+
+
 def probe(view: View, subject: Subject) -> Probe | None:
-    if isinstance(subject.ip, IPv4Address):
+    if subject.ip is not None:
         return Probe(view.stations[subject.station], subject.ip)
     return None
 
@@ -185,7 +212,7 @@ def confirm(view: View, subject: Subject, now: float) -> View:
 
 def confirmed(station: Station, ip: IPAddress | None, now: float) -> Iterable[Claim]:
     for claim in station.claims:
-        yield Claim(claim.ip, now) if claim.ip == ip else claim
+        yield replace(claim, confirmed_at=now) if claim.ip == ip else claim
 
 
 def give_up(view: View, subject: Subject) -> View:

@@ -19,6 +19,7 @@ from controller.events import (
     KernelFact,
     KernelKey,
     KernelSynced,
+    NdSeen,
     PortChanged,
     PortGone,
     SwitchGone,
@@ -44,6 +45,8 @@ from flows.view import (
     NeighborKey,
     Port,
     PortKey,
+    Router,
+    RouterKey,
     Station,
     StationKey,
     View,
@@ -63,6 +66,8 @@ def learn(view: View, event: Event, now: float) -> View:
     match event:
         case ArpSeen():
             return from_arp(view, event, now)
+        case NdSeen():
+            return from_nd(view, event, now)
         case FrameSeen():
             return from_frame(view, event, now)
         case SwitchReady():
@@ -107,6 +112,29 @@ def from_arp(view: View, heard: ArpSeen, now: float) -> View:
     if ip is not None:
         view = claim(view, key, ip, now)
     return without_echoes(view, [key])
+
+
+def from_nd(view: View, heard: NdSeen, now: float) -> View:
+    """A solicitation tells who its source is, an advertisement who its target is.
+
+    Duplicate address detection (RFC 4862) has no source: it places the station only.
+    """
+    key = StationKey(heard.datapath_id, heard.vlan, heard.eth_src)
+    ip = heard.ip if is_unicast(heard.ip) else None
+    is_same = heard.router in (None, router_of(view, key, ip))
+    if is_same and is_no_news(view, key, heard.in_port, ip, now):
+        return view
+    view = place(view, key, heard.in_port, now)
+    if ip is not None:
+        view = claim(view, key, ip, now, heard.router)
+    return without_echoes(view, [key])
+
+
+def router_of(view: View, key: StationKey, ip: IPAddress | None) -> bool | None:
+    """What the station has said of itself as the holder of this address."""
+    station = view.stations.get(key)
+    claims = station.claims if station else ()
+    return next((claim.router for claim in claims if claim.ip == ip), None)
 
 
 def is_no_news(
@@ -190,15 +218,19 @@ def is_crowded(view: View, at: PortKey) -> bool:
     return view.crowds.get(at, 0) >= view.limits.stations_per_port
 
 
-def claim(view: View, key: StationKey, ip: IPAddress, now: float) -> View:
-    """A known station says that it holds an address."""
+def claim(
+    view: View, key: StationKey, ip: IPAddress, now: float, router: bool | None = None
+) -> View:
+    """A known station says that it holds an address, and maybe what it is."""
     station = view.stations.get(key)
     if station is None:
         return view
+    if router is None:
+        router = router_of(view, key, ip)
     others = tuple(c for c in station.claims if c.ip != ip)
     if len(others) >= view.limits.addresses_per_station:
         return view
-    return put(view, replace(station, claims=(*others, Claim(ip, now))))
+    return put(view, replace(station, claims=(*others, Claim(ip, now, router))))
 
 
 def disclaim(view: View, key: StationKey, ip: IPAddress) -> View:
@@ -223,7 +255,7 @@ def recover(
             view = place(view, key, binding.in_port, at)
         known = view.stations.get(key)
         if known is not None and known.port_no == binding.in_port and binding.ip:
-            view = claim(view, key, binding.ip, at)
+            view = claim(view, key, binding.ip, at, binding.router)
     return without_echoes(view, view.stations)
 
 
@@ -353,6 +385,7 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
     namespaces = {f.key: f for f in picture.facts if isinstance(f, Namespace)}
     rows = (f for f in picture.facts if isinstance(f, Neighbor))
     neighbors = {f.key: f for f in islice(rows, NEIGHBORS_MAX)}
+    routers = {f.key: f for f in picture.facts if isinstance(f, Router)}
     lost = (key for key in view.links if key not in links)
     changes = [*((key, None) for key in lost), *links.items()]
     after = replace(
@@ -361,6 +394,7 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
         addresses=same_or(view.addresses, Map(addresses.items())),
         namespaces=same_or(view.namespaces, Map(namespaces.items())),
         neighbors=same_or(view.neighbors, Map(neighbors.items())),
+        routers=same_or(view.routers, Map(routers.items())),
     )
     return settled(view, after, changes)
 
@@ -372,7 +406,7 @@ def same_or(old: T, new: T) -> T:
 
 def from_kernel_changes(view: View, event: KernelChanged) -> View:
     links, addresses, namespaces = view.links, view.addresses, view.namespaces
-    neighbors = view.neighbors
+    neighbors, routers = view.neighbors, view.routers
     for key, fact in event.changes:
         match key:
             case LinkKey():
@@ -384,12 +418,15 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
             case NeighborKey():
                 if key in neighbors or len(neighbors) < NEIGHBORS_MAX:
                     neighbors = changed(neighbors, key, fact)
+            case RouterKey():
+                routers = changed(routers, key, fact)
     after = replace(
         view,
         links=links,
         addresses=addresses,
         namespaces=namespaces,
         neighbors=neighbors,
+        routers=routers,
     )
     return settled(view, after, event.changes)
 

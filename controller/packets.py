@@ -1,7 +1,8 @@
 """Frames of the few kinds that concern us: bounded reading, and two that we send.
 
-Never `ryu.lib.packet`: one frame of any host can hang it.  Reading looks at fixed
+Never `ryu.lib.packet`: one frame of any host can hang it.  Reading ARP looks at fixed
 offsets of at most the first 46 octets and cannot fail; what it cannot use it names.
+Neighbor discovery has a module of its own, `controller.ndp`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from struct import Struct
 
-from controller.events import ArpSeen, FrameIgnored, FrameSeen
-from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4
+from controller import ndp
+from controller.ethernet import behind_tag, framed, lladdr, octets
+from controller.events import ArpSeen, FrameIgnored, FrameSeen, NdSeen
+from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
 ETHERNET_AND_IPV4 = (1, 0x0800, 6, 4)  # ar$hrd, ar$pro, ar$hln, ar$pln
-VLAN_TAGS = {0x8100, 0x88A8}  # IEEE 802.1Q, customer and service tag
-SHORTEST_DATA = 46  # octets, IEEE 802.3, 3.2.7: shorter data is padded
 SHORTEST_IPV4 = 20  # octets, a header without options
 UNKNOWN_LLADDR = "00:00:00:00:00:00"  # ar$tha of a request
 NOWHERE = IPv4Address("0.0.0.0")
@@ -37,7 +38,7 @@ class Ignored(StrEnum):
     SAYS_NOTHING = "ARP reply without a sender address"
 
 
-Packet = ArpSeen | FrameSeen | FrameIgnored
+Packet = ArpSeen | NdSeen | FrameSeen | FrameIgnored
 
 
 def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
@@ -48,6 +49,11 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
     eth_src = lladdr(data[6:12])
     if data[6] & 1 or eth_src == UNKNOWN_LLADDR:
         return FrameIgnored(datapath_id, in_port, Ignored.BAD_SOURCE)
+    if eth_type == ETH_IPV6 and ndp.concerns(data, payload):
+        found = ndp.read(datapath_id, in_port, vlan, data, payload)
+        if isinstance(found, ndp.Invalid):
+            return FrameIgnored(datapath_id, in_port, found)
+        return found
     if eth_type != ETH_ARP:
         ip = ipv4_source(eth_type, data[payload : payload + SHORTEST_IPV4])
         return FrameSeen(datapath_id, in_port, vlan, eth_src, ip)
@@ -73,19 +79,6 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
         return heard
     nevertheless = heard if reason is Ignored.OTHER_SENDER else None
     return FrameIgnored(datapath_id, in_port, reason, nevertheless)
-
-
-def behind_tag(data: bytes) -> tuple[int, int, int]:
-    """(vlan, eth_type, offset of the payload); vlan 0 is untagged or priority-tagged.
-
-    Open vSwitch matches the outer tag.  What is behind a second one concerns a network
-    inside of that VLAN, whose ARP says nothing about the VLAN itself.
-    """
-    eth_type = int.from_bytes(data[12:14], "big")
-    if eth_type not in VLAN_TAGS:
-        return 0, eth_type, 14
-    vlan = int.from_bytes(data[14:16], "big") & 0xFFF
-    return vlan, int.from_bytes(data[16:18], "big"), 18
 
 
 def ipv4_source(eth_type: int, packet: bytes) -> IPv4Address | None:
@@ -157,10 +150,6 @@ def arp(
     tpa: IPv4Address,
     vlan: int,
 ) -> bytes:
-    """A whole frame, padded as Ethernet asks: 60 octets, or 64 with a tag, so that it
-    is long enough without the tag, too."""
-    tag = b"\x81\x00" + vlan.to_bytes(2, "big") if vlan else b""
-    header = octets(eth_dst) + octets(eth_src) + tag + ETH_ARP.to_bytes(2, "big")
     data = ARP.pack(
         *ETHERNET_AND_IPV4,
         op,
@@ -169,12 +158,4 @@ def arp(
         octets(tha),
         tpa.packed,
     )
-    return header + data.ljust(SHORTEST_DATA, b"\0")
-
-
-def lladdr(address: bytes) -> str:
-    return address.hex(":")
-
-
-def octets(lladdr: str) -> bytes:
-    return bytes.fromhex(lladdr.replace(":", ""))
+    return framed(data, eth_dst=eth_dst, eth_src=eth_src, eth_type=ETH_ARP, vlan=vlan)

@@ -17,9 +17,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from flows.guard import REPLY, REQUEST
+from flows.nd_guard import ICMPV6, KINDS
 from flows.openflow import (
     BROADCAST,
     ETH_ARP,
+    ETH_IPV6,
     IN_PORT,
     Flow,
     GotoTable,
@@ -42,7 +44,15 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
         if isinstance(holder.ip, IPv4Address) and holder.answered:
             port_no = candidate.port.port_no
             yield owner(t, port_no, holder.domain.vlan, holder.ip, onward)
-    yield flow(t, 0, oxm(), here.goto("nd"), note="no ARP request that we answer")
+    for kind, _, name in KINDS:
+        yield flow(
+            t,
+            50,
+            oxm(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind),
+            here.goto("nd_guard"),
+            note=f"a neighbor {name}: what answers it comes next",
+        )
+    yield flow(t, 0, oxm(), onward, note="no ARP request that we answer")
 
 
 @lru_cache(maxsize=1 << 17)

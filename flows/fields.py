@@ -6,13 +6,15 @@ One row per field (OpenFlow 1.3, 7.2.3.7, and ovs-fields(7) for the registers).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 OPENFLOW_BASIC = 0x8000  # OFPXMC_OPENFLOW_BASIC
 NXM_1 = 0x0001  # OFPXMC_NXM_1, where Open vSwitch keeps its registers
+ERICSSON = 0x1000  # ERICOXM_OF_..., the class of Open vSwitch's fields for ND options
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Field:
                  moves so many
     needs        prerequisites: fields that must have one of these values (7.2.3.8)
     is_register  the switch keeps it beside the packet
+    parts        the registers that it consists of, the most significant first
     """
 
     name: str
@@ -68,6 +71,7 @@ class Field:
     notation: Notation
     needs: Needs = ()
     is_register: bool = False
+    parts: tuple[str, ...] = ()
 
     @property
     def ones(self) -> int:
@@ -122,17 +126,46 @@ SOLICITATION = (*ICMP6, *needs(icmpv6_type=(135,), icmpv6_code=(0,)))
 ADVERTISEMENT = (*ICMP6, *needs(icmpv6_type=(136,), icmpv6_code=(0,)))
 
 BASIC = OPENFLOW_BASIC
+
+
+def register(number: int, notation: Notation = HEX) -> Field:
+    return Field(f"reg{number}", NXM_1, number, 4, 32, notation, is_register=True)
+
+
+def words(value: int) -> tuple[int, int, int, int]:
+    """A number of 128 bits as registers hold it, the most significant first."""
+    return struct.unpack("!4I", value.to_bytes(16, "big"))
+
+
+def joined(words: Iterable[int]) -> int:
+    """Registers of 32 bits as one number, the first the most significant."""
+    value = 0
+    for word in words:
+        value = value << 32 | word
+    return value
+
+
+def wide_register(number: int) -> Field:
+    """NXM_NX_XXREG: four registers as one.  A switch tells them as four in matches."""
+    parts = tuple(f"reg{4 * number + part}" for part in range(4))
+    return Field(f"xxreg{number}", NXM_1, 111 + number, 16, 128, HEX, (), True, parts)
+
+
 ROWS = (
     Field("in_port", BASIC, 0, 4, 32, DECIMAL),
-    Field("reg0", NXM_1, 0, 4, 32, DECIMAL, is_register=True),
-    Field("reg1", NXM_1, 1, 4, 32, DECIMAL, is_register=True),
-    Field("reg2", NXM_1, 2, 4, 32, DECIMAL, is_register=True),
+    register(0, DECIMAL),
+    register(1, DECIMAL),
+    register(2, DECIMAL),
+    *map(register, range(3, 15)),
+    wide_register(1),
+    wide_register(2),
     Field("eth_dst", BASIC, 3, 6, 48, MAC),
     Field("eth_src", BASIC, 4, 6, 48, MAC),
     Field("eth_type", BASIC, 5, 2, 16, HEX),
     # 12 bits of VLAN identifier, and OFPVID_PRESENT above them.
     Field("vlan_vid", BASIC, 6, 2, 12, HEX),
     Field("ip_proto", BASIC, 10, 1, 8, DECIMAL, IP),
+    Field("ip_ttl", NXM_1, 29, 1, 8, DECIMAL, IP),
     Field("ipv4_src", BASIC, 11, 4, 32, IPV4, IP4),
     Field("ipv4_dst", BASIC, 12, 4, 32, IPV4, IP4),
     Field("icmpv4_type", BASIC, 19, 1, 8, DECIMAL, ICMP4),
@@ -149,6 +182,10 @@ ROWS = (
     Field("ipv6_nd_target", BASIC, 31, 16, 128, IPV6, ND),
     Field("ipv6_nd_sll", BASIC, 32, 6, 48, MAC, SOLICITATION),
     Field("ipv6_nd_tll", BASIC, 33, 6, 48, MAC, ADVERTISEMENT),
+    # The flags R, S and O (RFC 4861, 4.4) are the highest bits.
+    Field("nd_reserved", ERICSSON, 1, 4, 32, HEX, ND),
+    # Of the first option, if it has the length of a link-layer address's.
+    Field("nd_options_type", ERICSSON, 2, 1, 8, DECIMAL, ND),
 )
 FIELDS = {row.name: row for row in ROWS}
 BY_TYPE = {(row.oxm_class, row.number): row for row in ROWS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from ipaddress import IPv6Address
 
 from flows.openflow import GROUP_BIT, Flow, Output, flow, oxm
 from flows.switch import DOMAIN, Here, Switch
@@ -11,6 +12,7 @@ from flows.switch import DOMAIN, Here, Switch
 # "isat" in a locally administered address (IEEE 802, 8.2): what the controller sends
 # probes from.  Replies to it have been counted by the guard; nobody needs to see them.
 CONTROLLER_LLADDR = "02:69:73:61:74:00"
+CONTROLLER_IP = IPv6Address("fe80::69:73ff:fe61:7400")  # the same, by RFC 4291, 2.5.6
 
 
 def flows(switch: Switch, here: Here) -> Iterator[Flow]:

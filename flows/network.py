@@ -31,6 +31,8 @@ from flows.view import (
     LinkKey,
     Port,
     PortKey,
+    Router,
+    RouterKey,
     Station,
     StationKey,
     View,
@@ -95,6 +97,7 @@ class Candidate:
 
     vouched       believable at all: not contradicted by the kernel's own address table
     confirmed_at  seconds on the core's monotonic clock; None if it does not age
+    router        of IPv6: what its advertisements say it is; None if nobody knows
     """
 
     lladdr: str
@@ -102,6 +105,7 @@ class Candidate:
     origin: Origin
     vouched: bool = True
     confirmed_at: float | None = None
+    router: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,7 @@ def kernel_hosts(view: View) -> FarEnds:
         view.ports,
         chains(view.interfaces, view.links),
         view.addresses,
+        routers_of(view.routers),
     )
 
 
@@ -177,10 +182,14 @@ def role(view: View, key: PortKey) -> Role:
 
 @dataclass(frozen=True, slots=True)
 class FarEnd:
-    """A host that the kernel shows behind a port, with the addresses it lists."""
+    """A host that the kernel shows behind a port, with the addresses it lists.
+
+    router  it forwards IPv6, and says so in its advertisements
+    """
 
     located: Located
     addresses: tuple[Address, ...]
+    router: bool = False
 
 
 FarEnds = Mapping[Place, FarEnd]
@@ -192,6 +201,7 @@ def kernel_stations(
     ports: Map[PortKey, Port],
     behind: Mapping[PortKey, Chain],
     addresses: Map[AddressKey, Address],
+    routers: frozenset[LinkKey],
 ) -> FarEnds:
     """Hosts that need not say a word: the kernel shows all of the way to them."""
     table = by_interface(addresses)
@@ -204,6 +214,7 @@ def kernel_stations(
             FarEnd(
                 Located(domain, one.lladdr, key, Origin.KERNEL, one),
                 () if one.is_guest else table.get(one.link.key, ()),
+                one.link.key in routers,
             ),
         )
     return found
@@ -219,6 +230,12 @@ def nearest_first(
         (key, one) for key in behind.keys() & edges for one in behind[key].speakers
     ]
     return sorted(found, key=lambda item: (len(item[1].way), item[0]))
+
+
+@remember_last
+def routers_of(routers: Map[RouterKey, Router]) -> frozenset[LinkKey]:
+    """Interfaces that forward IPv6; those whose settings nobody can read do not."""
+    return frozenset(LinkKey(*key) for key, row in routers.items() if row.forwards)
 
 
 @remember_last
@@ -312,7 +329,7 @@ def candidates(
             yield (
                 domain,
                 address.ip,
-                Candidate(lladdr, end.located.port, Origin.KERNEL),
+                Candidate(lladdr, end.located.port, Origin.KERNEL, router=end.router),
             )
     for place, where in located.items():
         if where.station is not None:
@@ -325,7 +342,12 @@ def candidates(
                 yield (
                     domain,
                     fixed.ip,
-                    Candidate(fixed.lladdr, holder.port, Origin.CONFIGURED),
+                    Candidate(
+                        fixed.lladdr,
+                        holder.port,
+                        Origin.CONFIGURED,
+                        router=router_of(holder, far_ends, fixed.ip),
+                    ),
                 )
 
 
@@ -346,8 +368,18 @@ def heard_claims(
                     Origin.HEARD,
                     vouched=not where.has_table,
                     confirmed_at=claim.confirmed_at,
+                    router=claim.router,
                 ),
             )
+
+
+def router_of(where: Located, far_ends: FarEnds, ip: IPAddress) -> bool | None:
+    """Whom the operator vouches for is a host until somebody says otherwise."""
+    end = far_ends.get((where.domain, where.lladdr))
+    if end is not None and where.has_table:
+        return end.router
+    claims = where.station.claims if where.station else ()
+    return next((claim.router for claim in claims if claim.ip == ip), False)
 
 
 def judge(domain: Domain, ip: IPAddress, rivals: list[Candidate]) -> Holder:

@@ -37,7 +37,7 @@ OVS_NAMES = {
     "ipv4_dst": "ip_dst",
     "icmpv4_type": "icmp_type",
     "icmpv4_code": "icmp_code",
-    "ip_ttl": "nw_ttl",
+    "ip_ttl": "nw_ttl",  # in IPv6 it is the hop limit
     "ipv6_nd_target": "nd_target",
     "ipv6_nd_sll": "nd_sll",
     "ipv6_nd_tll": "nd_tll",
@@ -148,9 +148,11 @@ OXM_ORDER = {
     name: position
     for position, name in enumerate(
         """
-        in_port reg0 reg1 reg2 eth_dst eth_src eth_type vlan_vid ip_proto ipv4_src
-        ipv4_dst icmpv4_type icmpv4_code arp_op arp_spa arp_tpa arp_sha arp_tha
+        in_port reg0 reg1 reg2 reg3 reg4 reg5 reg6 reg7 reg8 reg9 reg10 reg11 reg12
+        reg13 reg14 xxreg1 xxreg2 eth_dst eth_src eth_type vlan_vid ip_proto ip_ttl
+        ipv4_src ipv4_dst icmpv4_type icmpv4_code arp_op arp_spa arp_tpa arp_sha arp_tha
         ipv6_src ipv6_dst icmpv6_type icmpv6_code ipv6_nd_target ipv6_nd_sll ipv6_nd_tll
+        nd_reserved nd_options_type
         """.split()  # noqa: SIM905, a list of names reads better without quotes
     )
 }

@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from flows import admit, arp, flood, forward, guard, nd, source
+from flows import (
+    admit,
+    arp,
+    flood,
+    forward,
+    guard,
+    nd,
+    nd_answer,
+    nd_guard,
+    nd_known,
+    source,
+)
 from flows.openflow import Flow
 from flows.switch import DOMAIN, GUARDED, KNOWN, Here, Switch
 
@@ -32,11 +43,15 @@ def table(
 
 ARP = ("eth_type", "arp_op", "arp_spa", "arp_tpa", "arp_sha")
 
+ICMPV6 = ("eth_type", "ip_proto", "icmpv6_type")
+ND = (*ICMPV6, "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target", "ipv6_nd_sll")
+CLAIM = (*nd_known.IP_WORDS, *nd_known.LLADDR_WORDS, nd_guard.ROLE)
+
 PIPELINE: tuple[Table, ...] = (
     table(
         admit.flows, "admit", "in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid"
     ),
-    table(source.flows, "source", "in_port", DOMAIN, GUARDED, "eth_src", "eth_type"),
+    table(source.flows, "source", "in_port", DOMAIN, GUARDED, "eth_src", *ICMPV6),
     table(
         guard.flows,
         "guard",
@@ -48,8 +63,14 @@ PIPELINE: tuple[Table, ...] = (
         "ipv4_src",
         *ARP,
     ),
-    table(arp.flows, "arp", "in_port", DOMAIN, "eth_dst", *ARP),
-    table(nd.flows, "nd"),
+    table(arp.flows, "arp", "in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6),
+    table(
+        *(nd_guard.flows, "nd_guard", "in_port", "ip_ttl"),
+        *(*ND, "ipv6_nd_tll", "nd_reserved"),
+    ),
+    table(nd_known.flows, "nd_known", "in_port", KNOWN, DOMAIN, "eth_src", *CLAIM),
+    table(nd.flows, "nd", "in_port", KNOWN, DOMAIN, "eth_dst", *ND),
+    table(nd_answer.flows, "nd_answer", *ICMPV6, "icmpv6_code"),
     table(forward.flows, "forward", DOMAIN, "eth_dst"),
     table(flood.flows, "flood", "in_port"),
 )

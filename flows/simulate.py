@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import assert_never
 
-from flows.fields import FIELDS, Field
+from flows.fields import FIELDS, Field, joined, words
 from flows.openflow import Flow, GotoTable, Move, Output, SetField
 
 Packet = Mapping[str, str]
@@ -103,10 +103,15 @@ class Header:
 
     def get(self, field: Field) -> int | None:
         """The value, or None where the packet has no such field."""
+        if field.parts:
+            return joined(self.values.get(name, 0) for name in field.parts)
         return self.values.get(field.name, 0) if self.has(field) else None
 
     def put(self, field: Field, value: int, mask: int) -> None:
-        if self.has(field):
+        if field.parts:
+            wide = (self.get(field) or 0) & ~mask | value
+            self.values.update(zip(field.parts, words(wide), strict=True))
+        elif self.has(field):
             before = self.values.get(field.name, 0)
             self.values[field.name] = before & ~mask | value
 
@@ -117,7 +122,7 @@ class Header:
         return {
             name: FIELDS[name].show(value, FIELDS[name].ones)
             for name, value in self.values.items()
-            if not is_hidden(name, value)
+            if not is_hidden(name, value) and self.has(FIELDS[name])
         }
 
 

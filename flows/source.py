@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from flows import enforce
+from flows.nd_guard import ICMPV6, KINDS
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
+    ETH_IPV6,
     Flow,
     GotoTable,
     Output,
@@ -40,6 +42,14 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
     yield flow(
         t, 50, oxm(eth_type=ETH_ARP), onward, note="ARP is looked at by the guard"
     )
+    for kind, _, name in KINDS:
+        yield flow(
+            t,
+            50,
+            oxm(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind),
+            onward,
+            note=f"a neighbor {name} is looked at by its guard",
+        )
     yield flow(
         t,
         0,

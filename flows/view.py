@@ -13,6 +13,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     addresses    rtnetlink     protocol addresses of these interfaces
     namespaces   rtnetlink     the names people know the namespaces by
     neighbors    rtnetlink     what the interfaces' own neighbor tables say of others
+    routers      rtnetlink     which interfaces forward IPv6, and which do not
     stations     packets       where a link-layer address was heard, and what it claims
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
@@ -67,6 +68,13 @@ class NeighborKey(NamedTuple):
 
 class NamespaceKey(NamedTuple):
     nsid: int
+
+
+class RouterKey(NamedTuple):
+    """The IPv6 settings of one interface."""
+
+    nsid: int
+    ifindex: int
 
 
 class StationKey(NamedTuple):
@@ -245,6 +253,22 @@ class Neighbor:
 
 
 @dataclass(frozen=True, slots=True)
+class Router:
+    """Whether an interface forwards IPv6 (struct netconfmsg, linux/netconf.h).
+
+    forwards  NETCONFA_FORWARDING: it says of itself that it is a router (RFC 4861, 4.4)
+    """
+
+    nsid: int
+    ifindex: int
+    forwards: bool
+
+    @property
+    def key(self) -> RouterKey:
+        return RouterKey(self.nsid, self.ifindex)
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
     """A network namespace, and the name a person knows it by, or ""."""
 
@@ -260,12 +284,15 @@ class Namespace:
 class Claim:
     """A protocol address that a station said it holds: a row of RFC 826's table.
 
-    ip            ar$spa in ARP
+    ip            ar$spa in ARP; in ND the source of a solicitation, or the target of an
+                  advertisement
     confirmed_at  seconds on the caller's monotonic clock: heard, or its guard flow hit
+    router        the flag R of its last advertisement (RFC 4861, 4.4); None until then
     """
 
     ip: IPAddress
     confirmed_at: float
+    router: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +378,7 @@ class View:
     addresses: Map[AddressKey, Address] = field(default_factory=Map)
     namespaces: Map[NamespaceKey, Namespace] = field(default_factory=Map)
     neighbors: Map[NeighborKey, Neighbor] = field(default_factory=Map)
+    routers: Map[RouterKey, Router] = field(default_factory=Map)
     stations: Map[StationKey, Station] = field(default_factory=Map)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()

@@ -22,6 +22,7 @@ from flows.view import (
     Namespace,
     Neighbor,
     Port,
+    Router,
     Station,
     View,
     crowds_of,
@@ -38,6 +39,7 @@ Fact = (
     | Address
     | Namespace
     | Neighbor
+    | Router
     | Station
     | Fixed
     | Guard
@@ -51,6 +53,7 @@ TABLE_OF = {
     Address: "addresses",
     Namespace: "namespaces",
     Neighbor: "neighbors",
+    Router: "routers",
     Station: "stations",
 }
 
@@ -152,9 +155,10 @@ def heard_host(
     *ips: str,
     vlan: int = 0,
     at: float = 0.0,
+    router: bool | None = None,
 ) -> list[Fact]:
     """A station that said of itself that it holds `ips`."""
-    claims = tuple(Claim(ip_address(ip), at) for ip in ips)
+    claims = tuple(Claim(ip_address(ip), at, router) for ip in ips)
     return [
         port(datapath_id, port_no),
         Station(datapath_id, vlan, lladdr, port_no, at, claims),

@@ -40,6 +40,7 @@ from flows.view import (
     Namespace,
     Neighbor,
     Port,
+    Router,
     Station,
     Tunnel,
     View,
@@ -64,6 +65,8 @@ ANYTHING: Values = {
     "in_port": tuple(map(str, PORTS)),
     "reg0": REGISTER,
     "reg1": REGISTER,
+    "reg7": REGISTER,
+    "reg12": REGISTER,
     "eth_src": MAC_VALUES,
     "eth_dst": MAC_VALUES,
     "vlan_vid": ("0", "0x1000/0x1000", "0x1005", "0x1fff", "0x1004/0x1004"),
@@ -75,11 +78,18 @@ OF_ARP: Values = {
     "arp_sha": MAC_VALUES,
     "arp_tha": MAC_VALUES,
 }
-OF_IPV4: Values = {"ipv4_src": IP_VALUES, "ipv4_dst": IP_VALUES}
+TTLS = ("0", "1", "64", "255")
+OF_IPV4: Values = {"ipv4_src": IP_VALUES, "ipv4_dst": IP_VALUES, "ip_ttl": TTLS}
 OF_ICMP: Values = {"icmpv4_type": ("0", "8"), "icmpv4_code": ("0", "1")}
-OF_IPV6: Values = {"ipv6_src": IP6_VALUES, "ipv6_dst": IP6_VALUES}
-OF_SOLICITATION: Values = {"ipv6_nd_target": IP6_VALUES, "ipv6_nd_sll": MAC_VALUES}
-OF_ADVERTISEMENT: Values = {"ipv6_nd_target": IP6_VALUES, "ipv6_nd_tll": MAC_VALUES}
+OF_IPV6: Values = {"ipv6_src": IP6_VALUES, "ipv6_dst": IP6_VALUES, "ip_ttl": TTLS}
+OF_ND: Values = {
+    "ipv6_nd_target": IP6_VALUES,
+    "nd_reserved": ("0x0", "0x60000000", "0xe0000000"),
+    "nd_options_type": ("0", "1", "2"),
+}
+OF_SOLICITATION = OF_ND | {"ipv6_nd_sll": MAC_VALUES}
+OF_ADVERTISEMENT = OF_ND | {"ipv6_nd_tll": MAC_VALUES}
+WIDE: Values = {"xxreg1": ("0x0", "0x1", hex(5 << 96 | 7)), "xxreg2": ("0x0", "0x1")}
 
 ICMP6 = {"eth_type": "0x86dd", "ip_proto": "58", "icmpv6_code": "0"}
 KINDS: tuple[tuple[dict[str, str], Values], ...] = (
@@ -95,11 +105,14 @@ KINDS: tuple[tuple[dict[str, str], Values], ...] = (
 
 # Fields between which a value may be moved as a whole.
 ALIKE = (
-    {"eth_src", "eth_dst", "arp_sha", "arp_tha"},
-    {"reg0", "reg1", "arp_spa", "arp_tpa", "ipv4_src", "ipv4_dst"},
-    {"ipv6_src", "ipv6_dst"},
+    {"eth_src", "eth_dst", "arp_sha", "arp_tha", "ipv6_nd_sll", "ipv6_nd_tll"},
+    {"reg0", "reg1", "arp_spa", "arp_tpa", "ipv4_src", "ipv4_dst", "nd_reserved"},
+    {"ipv6_src", "ipv6_dst", "ipv6_nd_target", "xxreg1", "xxreg2"},
 )
-WRITABLE = {*ANYTHING, *OF_ARP, *OF_IPV4, *OF_IPV6} - {"in_port", "vlan_vid"}
+WRITABLE = {
+    *(*ANYTHING, *WIDE, *OF_ARP, *OF_IPV4),
+    *(*OF_IPV6, *OF_SOLICITATION, *OF_ADVERTISEMENT),
+} - {"in_port", "vlan_vid"}
 
 
 def plain(values: tuple[str, ...]) -> SearchStrategy[str]:
@@ -125,7 +138,7 @@ def flows(
     if priority is None:
         priority = draw(st.integers(0, 65535))
     match = oxm(**certain, **chosen)
-    actions = draw(st.lists(steps(offered, tagged(chosen)), max_size=8))
+    actions = draw(st.lists(steps(offered | WIDE, tagged(chosen)), max_size=8))
     if table < TABLES - 1 and draw(st.booleans()):
         actions.append(GotoTable(draw(st.integers(table + 1, TABLES - 1))))
     return Flow(table, priority, match, tuple(actions))
@@ -157,7 +170,12 @@ def moves(writable: list[str], is_tagged: bool) -> list[Move]:
         if source != target and any({source, target} <= fields for fields in ALIKE)
     ]
     vlan = [Move("vlan_vid", "reg1", bits=12)] if is_tagged else []
-    return [*whole, Move("reg0", "reg1", bits=3), *vlan]
+    lladdrs = [
+        Move(source, "xxreg2", bits=48)
+        for source in writable
+        if source in ("eth_src", "ipv6_nd_sll", "ipv6_nd_tll")
+    ]
+    return [*whole, *lladdrs, Move("reg0", "reg1", bits=3), *vlan]
 
 
 @composite
@@ -267,8 +285,11 @@ neighbors = st.builds(
     st.booleans(),
     st.booleans(),
 )
+routers = st.builds(Router, nsids, ifindexes, st.booleans())
 claims = st.lists(
-    st.builds(Claim, addresses, seconds), max_size=3, unique_by=lambda claim: claim.ip
+    st.builds(Claim, addresses, seconds, st.none() | st.booleans()),
+    max_size=3,
+    unique_by=lambda claim: claim.ip,
 ).map(tuple)
 stations = st.builds(
     Station, datapath_ids, vlans, stations_lladdrs, port_numbers, seconds, claims
@@ -305,6 +326,7 @@ def views(draw: DrawFn) -> View:
         addresses=draw(tables(link_addresses, lambda row: row.key)),
         namespaces=draw(tables(namespaces, lambda row: row.key)),
         neighbors=draw(tables(neighbors, lambda row: row.key)),
+        routers=draw(tables(routers, lambda row: row.key)),
         stations=heard,
         crowds=crowds_of(heard),
         bindings=draw(bindings),

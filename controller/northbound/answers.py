@@ -204,7 +204,7 @@ def host(core: Core, holder: Holder, rumors: list[Hearsay], now: float) -> Json:
         "origin": best.origin.name.lower(),
         "told_by": [],
         "confirmed": age(best.confirmed_at, now),
-        "answered": holder.answered and holder.ip.version == 4,
+        "answered": holder.answered and not unanswerable(holder),
         "why_not": holder.silent_because or unanswerable(holder),
         "others": [
             *(other(core.view, c) for c in holder.candidates[1:]),
@@ -254,7 +254,10 @@ def place_of(view: View, where: Located | None) -> Json:
 
 
 def unanswerable(holder: Holder) -> str:
-    return "IPv6 is not answered in the switch yet" if holder.ip.version == 6 else ""
+    """What is missing for an answer although it is clear who holds the address."""
+    if holder.ip.version == 6 and holder.winner.router is None:
+        return "it has not told yet whether it is a router"
+    return ""
 
 
 def station(core: Core, where: Located, now: float) -> Json:

@@ -41,10 +41,12 @@ from flows.view import (
     NamespaceKey,
     Neighbor,
     NeighborKey,
+    Router,
+    RouterKey,
     Tunnel,
 )
 
-TABLES = "link,addr,neigh,nsid"
+TABLES = "link,addr,neigh,netconf,nsid"
 READ_SIZE = 64 * 1024  # octets; some 300 rows, then other threads have their turn
 LINE_MAX = 1024 * 1024  # octets; a link with 500 alternative names has 60 thousand
 BACKOFF, BACKOFF_MAX = 0.1, 5.0  # seconds before the helper is started again
@@ -69,6 +71,7 @@ HERE = str(Path(__file__).resolve().parents[2])
 
 Json = dict[str, Any]
 Change = tuple[KernelKey, KernelFact | None]
+Picture = dict[tuple[type, KernelKey], KernelFact]  # keys of two types may be equal
 log = logging.getLogger("isat.netlink")
 
 
@@ -253,7 +256,7 @@ class Session:
         self._report = report
         self._learn = learn
         self._rest = b""
-        self._picture: dict[KernelKey, KernelFact] | None = {}  # None when complete
+        self._picture: Picture | None = {}  # None when complete
         self._addresses: dict[AddressKey, dict[tuple[int, str], Address]] = {}
 
     def hear(self, data: bytes) -> None:
@@ -276,9 +279,9 @@ class Session:
                 if self._picture is None:
                     changes.append((key, fact))
                 elif fact is None:
-                    self._picture.pop(key, None)
+                    self._picture.pop((type(key), key), None)
                 else:
-                    self._picture[key] = fact
+                    self._picture[type(key), key] = fact
         elif "sync" in said:
             self._sync()
         elif "reset" in said:
@@ -308,6 +311,8 @@ class Session:
             yield self._address_change(key, value)
         elif said["table"] == "neigh":
             yield from neighbor_change(key, value)
+        elif said["table"] == "netconf":
+            yield from router_change(key, value)
 
     def _address_change(self, key: Json, value: Json | None) -> Change:
         """The kernel may hold an address twice, with other prefixes or peers: it is
@@ -373,6 +378,14 @@ def neighbor_change(key: Json, value: Json | None) -> Iterator[Change]:
     if place.ip.is_multicast:
         return
     yield place, None if value is None else neighbor(place, value)
+
+
+def router_change(key: Json, value: Json | None) -> Iterator[Change]:
+    """IPv6 of real interfaces; others stand for all, and for those to come."""
+    if key["family"] == AF_INET6 and key["ifindex"] > 0:
+        place = RouterKey(key["nsid"], key["ifindex"])
+        forwards = value is not None and bool(value.get("forwarding"))
+        yield place, None if value is None else Router(*place, forwards)
 
 
 def neighbor(place: NeighborKey, value: Json) -> Neighbor | None:

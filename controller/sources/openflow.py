@@ -49,15 +49,15 @@ from controller.packets import parse
 from controller.reconcile import Plan
 from controller.runtime import Runtime
 from controller.sources import openflow_channel, openflow_check
-from flows import wire
+from flows import nd_known, wire
 from flows.openflow import OWNER, OWNER_MASK, Output
 from flows.pipeline import TABLE_IDS
-from flows.view import Port
+from flows.view import IPAddress, Port
 
 OWED = 4096  # answers about flows that one switch may owe us
 PIECE = 60_000  # octets handed to the channel at once, before others get their turn
 MULTIPART_HEADER = 16  # octets before the body of a multipart reply (7.3.5)
-MEMORIES = {TABLE_IDS["guard"], TABLE_IDS["source"]}  # tables that say who is where
+MEMORIES = {TABLE_IDS[name] for name in ("source", "guard", "nd_known")}  # who is where
 
 
 @dataclass(slots=True)
@@ -329,14 +329,21 @@ def is_memory(entry: wire.Installed) -> bool:
 
 def binding(entry: wire.Installed) -> Binding:
     fields: dict[str, str] = dict(entry.match)
-    ip = fields.get("arp_spa")
     return Binding(
         entry.cookie,
         int(fields["in_port"], 0),
         int(fields["reg1"], 0),
         fields["eth_src"],
-        IPv4Address(ip) if ip else None,
+        address(fields),
+        nd_known.router_in(fields),
     )
+
+
+def address(fields: dict[str, str]) -> IPAddress | None:
+    """The protocol address that a guard flow matches."""
+    if "arp_spa" in fields:
+        return IPv4Address(fields["arp_spa"])
+    return nd_known.ip_in(fields)
 
 
 def error_name(msg: Any) -> str:

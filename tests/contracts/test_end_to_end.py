@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,11 @@ class Controller:
         done = self.ovs.run(*place, *command, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
-    def answered(self) -> dict[str, str]:
+    def answered(self, version: int = 4) -> dict[str, str]:
         """Address to hardware address, of all that the switches answer for."""
-        rows = self.isat("hosts") or []
-        return {row["ip"]: row["lladdr"] for row in rows if row["answered"]}
+        rows = [row for row in self.isat("hosts") or [] if row["answered"]]
+        told = {row["ip"]: row["lladdr"] for row in rows}
+        return {ip: m for ip, m in told.items() if ip_address(ip).version == version}
 
 
 def dump(ovs: PrivateOvs, bridge: str = "br0") -> str:
@@ -120,6 +122,12 @@ class Lab:
         )
         self.controller.start()
         wait_until(lambda: answers_for(ovs, "10.0.0.2"), within=SOON, why="answers")
+        both = {"fe80::ff:fe00:1": H1, "fe80::ff:fe00:2": H2}
+        wait_until(
+            lambda: self.controller.answered(6) == both,
+            within=SOON,
+            why="duplicate address detection, which takes the kernels a second",
+        )
 
     def hold_tap(self) -> subprocess.Popen[bytes]:
         """A host that is a process behind tap0: only its packets tell of it."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,16 @@ from tests.facts import (
 )
 from tests.packets import (
     BROADCAST,
+    advertisement,
     announcement,
     arp_reply,
     arp_request,
+    dad,
     ipv4,
     ipv6,
     poll,
     probe,
+    solicitation,
 )
 from tests.support.openflow import Channel
 from tests.support.ovs import PrivateOvs
@@ -66,6 +70,19 @@ VIEWS = {
         kernel_host(S1, 1, H1, "10.0.0.1", nsid=0),
         kernel_host(S1, 2, H2, "10.0.0.2", nsid=1),
         heard_host(S1, 3, H3, "10.0.0.3"),
+    ),
+    "IPv6": view_of(
+        ports(S1, *NUMBERS),
+        kernel_host(S1, 1, H1, "fd00::1", nsid=0),
+        heard_host(S1, 2, H2, "fd00::2", router=False),
+        heard_host(S1, 3, H3, "fd00::3"),
+        heard_host(S1, 2, "02:00:00:00:00:05", "fd00::5", router=True),
+    ),
+    "IPv6 and VLANs": view_of(
+        ports(S1, *NUMBERS),
+        heard_host(S1, 1, H1, "fd00::1", vlan=5, router=False),
+        heard_host(S1, 2, H2, "fd00::2", vlan=5, router=True),
+        heard_host(S1, 3, H3, "fd00::2", router=False),
     ),
     "two VLANs": view_of(
         ports(S1, *NUMBERS),
@@ -108,11 +125,29 @@ def corpus() -> Iterator[dict[str, str]]:
             yield arp_reply(**at, spa=tpa, tha=H2, tpa="10.0.0.1")  # type: ignore[arg-type]
         for eth_dst in (H1, H2, H3, STRANGER, BROADCAST, "01:80:c2:00:00:00"):
             yield ipv4(in_port=in_port, eth_src=sha, eth_dst=eth_dst, vlan=vlan)
-        yield ipv6(in_port=in_port, eth_src=sha, vlan=vlan)
+        yield from neighbor_discovery(in_port, vlan, sha)
     for source in ("01:00:5e:00:00:01", "00:00:00:00:00:00"):
         yield ipv4(in_port=1, eth_src=source, eth_dst=H2)
     for spa in ("127.0.0.1", "224.0.0.1", "255.255.255.255"):
         yield arp_request(in_port=1, sha=H1, spa=spa, tpa="10.0.0.2")
+
+
+def neighbor_discovery(
+    in_port: int, vlan: int, lladdr: str
+) -> Iterator[dict[str, str]]:
+    at: dict[str, Any] = {"in_port": in_port, "eth_src": lladdr, "vlan": vlan}
+    for target in ("fd00::1", "fd00::2", "fd00::5", "fd00::99"):
+        for src, sll in (("fd00::1", None), ("fd00::2", ""), ("fe80::9", H2)):
+            yield solicitation(**at, src=src, target=target, sll=sll)
+        yield solicitation(**at, target=target, eth_dst=H2)
+        yield dad(**at, target=target)
+        for flags in ("0x20000000", "0x60000000", "0xa0000000"):
+            yield advertisement(**at, target=target, flags=flags)
+        yield advertisement(**at, target=target, eth_dst=H1, dst="fd00::1", tll="")
+    yield ipv6(**at, eth_dst=H2)
+    yield solicitation(**at) | {"ip_ttl": "64"}
+    yield ipv6(**at, eth_dst=H2) | {"icmpv6_type": "135", "icmpv6_code": "1"}
+    yield solicitation(**at, src="ff02::9")
 
 
 @pytest.fixture

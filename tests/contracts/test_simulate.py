@@ -61,7 +61,7 @@ PACKETS = (
     poll(in_port=1, sha=H1, spa="10.0.0.1", tha=H2, tpa="10.0.0.2"),
     ipv4(in_port=1, eth_src=H1, eth_dst=H2),
     ipv4(in_port=1, eth_src=H1, eth_dst=H3, vlan=5),
-    ipv6(in_port=3, eth_src=H1),
+    ipv6(in_port=3, eth_src=H1, eth_dst=H2),
 )
 
 

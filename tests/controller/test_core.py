@@ -39,6 +39,7 @@ from controller.expiry import SWEEP
 from controller.packets import parse
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, Flow
+from flows.pipeline import TABLE_IDS
 from flows.view import Address, Bridge, Interface, Link, Namespace, Neighbor
 from tests.facts import H1, H2, H3, S1, S2, Fact, ifindex, interface, kernel_host, ports
 
@@ -97,13 +98,13 @@ def test_an_empty_switch_receives_the_pipeline() -> None:
     core = Core()
     core.handle([SwitchReady(S1, tuple(ports(S1, 1)))], now=0.0)
     [change] = changes(core.handle([FlowsListed(S1, NONE)], now=0.1))
-    assert {flow.table for flow in change.plan.add} == set(range(7))
+    assert {flow.table for flow in change.plan.add} == set(TABLE_IDS.values())
 
 
 def test_one_arp_packet_changes_its_senders_flows_and_saying_it_again_nothing() -> None:
     core = connected()
     [change] = changes(core.handle([arp("10.0.0.1")], now=0.2))
-    assert sorted(flow.table for flow in change.plan.add) == [1, 2, 3, 3, 3, 5]
+    assert sorted(flow.table for flow in change.plan.add) == [1, 2, 3, 3, 3, 8]
     assert change.plan.delete == ()
     assert core.handle([arp("10.0.0.1")], now=0.3) == []
 

@@ -1,6 +1,6 @@
 """Whatever happened before, only the present view decides the flows."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,15 +17,26 @@ from controller.events import (
     HitsCounted,
     KernelChanged,
     KernelSynced,
+    NdSeen,
     PortChanged,
     PortGone,
     SwitchGone,
     SwitchReady,
 )
 from flows.compile import compile_flows
+from flows.nd import solicited_node
 from flows.openflow import Flow, is_ours
 from flows.trust import Mode
-from flows.view import Address, Bridge, Guard, Interface, Link, Namespace, Neighbor
+from flows.view import (
+    Address,
+    Bridge,
+    Guard,
+    Interface,
+    Link,
+    Namespace,
+    Neighbor,
+    Router,
+)
 from tests.facts import S1, S2, bridged_tap, cable, ifindex, kernel_host, port
 
 switches = st.sampled_from([S1, S2])
@@ -37,14 +48,16 @@ vlans = st.sampled_from([0, 0, 7])
 WORLD = [
     *cable((S1, 4), (S2, 4)),
     *kernel_host(S1, 1, "02:00:00:00:00:01", "10.0.0.1", "10.0.0.2", nsid=0),
-    *kernel_host(S2, 1, "02:00:00:00:00:02", "10.0.0.3", nsid=1),
+    *kernel_host(S2, 1, "02:00:00:00:00:02", "10.0.0.3", "fd00::3", nsid=1),
     *bridged_tap(S2, 2, "02:00:00:00:00:03"),
+    Router(1, ifindex(S2, 1), True),
     *(
         Neighbor(0, ifindex(S1, 1), IPv4Address(f"10.0.0.{n}"), f"02:00:00:00:00:0{n}")
         for n in range(1, 5)
     ),
 ]
-KERNEL = [f for f in WORLD if isinstance(f, Link | Address | Namespace | Neighbor)]
+KINDS = Link | Address | Namespace | Neighbor | Router
+KERNEL = [f for f in WORLD if isinstance(f, KINDS)]
 ROWS = tuple(f for f in WORLD if isinstance(f, Interface))
 BRIDGES = tuple({f.datapath_id: f for f in WORLD if isinstance(f, Bridge)}.values())
 
@@ -55,9 +68,31 @@ def arp(
     return ArpSeen(s, n, vlan, mac, "ff:ff:ff:ff:ff:ff", 1, mac, spa, "", tpa)
 
 
+def nd(
+    s: int, n: int, vlan: int, mac: str, ip: int, target: int, kind: int, flags: int
+) -> Event:
+    """A solicitation from ip, or an advertisement of target; 0 stands for ::."""
+    src, about = (IPv6Address(f"fd00::{one}" if one else "::") for one in (ip, target))
+    group = solicited_node(about)
+    to = "33:33:" + group.packed[-4:].hex(":")
+    lladdr = mac if ip else ""
+    return NdSeen(s, n, vlan, mac, to, kind, src, group, about, lladdr, flags, True)
+
+
 facts = st.sampled_from(KERNEL)
 events = st.one_of(
     st.builds(arp, switches, numbers, vlans, macs, ips, ips),
+    st.builds(
+        nd,
+        switches,
+        numbers,
+        vlans,
+        macs,
+        st.integers(0, 5),
+        st.integers(1, 5),
+        st.sampled_from([135, 136]),
+        st.sampled_from([0, 0x80000000]),
+    ),
     st.builds(FrameSeen, switches, numbers, vlans, macs),
     st.builds(
         lambda s, n, up: PortChanged(port(s, n, up=up)),

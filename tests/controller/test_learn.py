@@ -26,6 +26,7 @@ from flows.view import (
     LinkKey,
     Neighbor,
     PortKey,
+    Router,
     Station,
     StationKey,
     View,
@@ -262,6 +263,15 @@ def test_neighbors_come_and_go_with_the_kernels_word() -> None:
     assert learn(view, KernelSynced((row,)), 2.0) == view
     assert not learn(view, KernelChanged(((row.key, None),)), 3.0).neighbors
     assert not learn(view, KernelSynced(()), 3.0).neighbors
+
+
+def test_routers_come_and_go_with_the_kernels_word() -> None:
+    row = Router(0, 101, True)
+    view = learn(View(), KernelChanged(((row.key, row),)), 1.0)
+    assert dict(view.routers) == {row.key: row}
+    assert learn(view, KernelSynced((row,)), 2.0) == view
+    assert not learn(view, KernelChanged(((row.key, None),)), 3.0).routers
+    assert not learn(view, KernelSynced(()), 3.0).routers
 
 
 def test_a_row_that_is_as_before_leaves_its_table_as_it_is() -> None:

@@ -38,5 +38,5 @@ def test_a_station_with_two_addresses_is_one_forwarding_flow() -> None:
     flows = compile_flows(
         view_of(PORTS, heard_host(S1, 1, H1, "10.0.0.1", "10.0.0.11")), S1
     )
-    unicast = [f for f in flows.values() if (f.table, f.priority) == (5, 100)]
+    unicast = [f for f in flows.values() if (f.table, f.priority) == (8, 100)]
     assert len(unicast) == 1

@@ -25,6 +25,7 @@ from flows.view import (
     Namespace,
     Neighbor,
     Port,
+    Router,
     Station,
     View,
 )
@@ -84,6 +85,7 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         Address(-1, 7, IPv6Address("fd00::1"), 64),
         Namespace(0, "red"),
         Neighbor(-1, 7, IPv4Address("10.0.0.2"), H2),
+        Router(-1, 7, True),
         Station(1, 0, H1, 2, 1.0, (Claim(IPv4Address("10.0.0.1"), 2.0),)),
         Fixed(0, IPv4Address("10.0.0.9"), H2),
         Guard("watch", "br0", "h1"),
@@ -108,7 +110,7 @@ def test_addresses_are_written_as_people_write_them() -> None:
     [row] = to_json(view_of(station))["stations"]
 
     assert row["lladdr"] == H1
-    assert row["claims"] == [{"ip": "10.0.0.1", "confirmed_at": 2.0}]
+    assert row["claims"] == [{"ip": "10.0.0.1", "confirmed_at": 2.0, "router": None}]
 
 
 def test_a_name_of_odd_octets_survives_in_ascii() -> None:

@@ -169,7 +169,7 @@ def test_known_stations_with_known_addresses_are_silent() -> None:
         announcement(in_port=3, sha=H3, ip="10.0.0.3"),
         probe(in_port=1, sha=H1, tpa="10.0.0.55"),
         ipv4(in_port=1, eth_src=H1, eth_dst=H2),
-        ipv6(in_port=1, eth_src=H1),
+        ipv6(in_port=1, eth_src=H1, eth_dst=H2),
     ):
         assert CONTROLLER not in ports_of(LAB, packet)
 
@@ -180,7 +180,7 @@ def test_news_reaches_the_controller_once_and_goes_on_at_once() -> None:
         arp_request(in_port=4, sha=stranger, spa="10.0.0.7", tpa="10.0.0.99"),
         probe(in_port=4, sha=stranger, tpa="10.0.0.99"),
         ipv4(in_port=4, eth_src=stranger, eth_dst=BROADCAST),
-        ipv6(in_port=4, eth_src=stranger),
+        ipv6(in_port=4, eth_src=stranger, eth_dst=BROADCAST),
         arp_request(in_port=1, sha=H1, spa="10.0.0.77", tpa="10.0.0.99"),
         arp_request(in_port=4, sha=H1, spa="10.0.0.1", tpa="10.0.0.99"),
     ):
@@ -283,9 +283,9 @@ LAB_PORTS_WITH_ONE_DOWN = [
 
 
 def test_ipv6_is_forwarded_by_plain_learning() -> None:
-    assert ports_of(LAB, ipv6(in_port=1, eth_src=H1)) == [2, 3, 4]
-    answer = ipv6(in_port=2, eth_src=H2, eth_dst=H1, dst="fd00::1")
-    assert ports_of(LAB, answer) == [1]
+    assert ports_of(LAB, ipv6(in_port=1, eth_src=H1, eth_dst=H2)) == [2]
+    mld = ipv6(in_port=1, eth_src=H1, eth_dst="33:33:00:00:00:16", dst="ff02::16")
+    assert ports_of(LAB, mld) == [2, 3, 4]
 
 
 # --- many switches ------------------------------------------------------------------
@@ -315,7 +315,12 @@ def test_what_comes_over_the_fabric_is_no_news() -> None:
 
 def test_a_switchs_own_interface_is_nobodys_host() -> None:
     """s2-eth8's kernel sends a router solicitation into s1-eth9."""
-    solicitation = ipv6(in_port=9, eth_src=port_lladdr(S2, 8))
+    solicitation = ipv6(
+        in_port=9,
+        eth_src=port_lladdr(S2, 8),
+        eth_dst="33:33:00:00:00:02",
+        dst="ff02::2",
+    )
     assert sent(LINE, solicitation, S1) == []
 
 

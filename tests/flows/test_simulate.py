@@ -21,7 +21,16 @@ from flows.openflow import (
     oxm,
 )
 from flows.simulate import Ambiguous, simulate
-from tests.packets import BROADCAST, H1, H2, arp_request, frame, ipv4
+from tests.packets import (
+    BROADCAST,
+    H1,
+    H2,
+    arp_request,
+    frame,
+    ipv4,
+    ipv6,
+    solicitation,
+)
 
 REQUEST = arp_request(in_port=1, sha=H1, spa="10.0.0.1", tpa="10.0.0.2")
 TAGGED = {**REQUEST, "vlan_vid": "0x1005"}
@@ -153,6 +162,41 @@ def test_a_part_of_a_register_is_moved_and_the_rest_stays() -> None:
     ]
 
     assert simulate(flows, REQUEST) == [(2, REQUEST)]
+
+
+def test_four_registers_are_one_wide_register() -> None:
+    flows = [
+        entry(oxm(), Move("ipv6_src", "xxreg1"), GotoTable(1)),
+        entry(oxm(reg4="0xfd000000", reg5=0, reg6=0, reg7=1), Output(2), table=1),
+    ]
+    packet = ipv6(in_port=1, eth_src=H1, eth_dst=H2, src="fd00::1")
+
+    assert simulate(flows, packet) == [(2, packet)]
+    assert simulate(flows, packet | {"ipv6_src": "fd00::1:1"}) == []
+
+
+def test_a_lladdr_fills_the_lowest_bits_of_a_wide_register() -> None:
+    flows = [
+        entry(
+            oxm(),
+            SetField("xxreg2", hex((1 << 128) - 1)),
+            Move("eth_src", "xxreg2", bits=48),
+            GotoTable(1),
+        ),
+        entry(oxm(reg9="0xffffffff", reg10="0xffff0200", reg11=1), Output(2), table=1),
+    ]
+
+    assert simulate(flows, REQUEST) == [(2, REQUEST)]
+
+
+def test_a_packet_of_another_type_has_other_fields() -> None:
+    """RFC 4861, 4.3 and 4.4: an advertisement has no source link-layer address."""
+    question = solicitation(in_port=1, eth_src=H1)
+    turned = entry(oxm(), SetField("icmpv6_type", "136"), Output(2))
+
+    [(_, advertisement)] = simulate([turned], question)
+
+    assert question.keys() - advertisement.keys() == {"ipv6_nd_sll"}
 
 
 def test_going_back_is_a_mistake() -> None:

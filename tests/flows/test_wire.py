@@ -255,8 +255,11 @@ def by_ryu(message: bytes) -> Any:
     return ofproto_parser.msg(DATAPATH, version, kind, length, xid, message)
 
 
+IN_RYU = {"ip_ttl": "nw_ttl"}  # it has Open vSwitch's field by Open vSwitch's name
+
+
 def ryu_match(flow: Flow) -> Any:
-    fields = {name: ryu_value(name, text) for name, text in flow.match}
+    fields = {IN_RYU.get(n, n): ryu_value(n, text) for n, text in flow.match}
     match = ofproto_v1_3_parser.OFPMatch(**fields)
     buffer = bytearray()
     match.serialize(buffer, 0)
@@ -288,7 +291,8 @@ def ryu_action(action: SetField | Move | Output) -> Any:
     parser = ofproto_v1_3_parser
     match action:
         case SetField(name, text):
-            return parser.OFPActionSetField(**{name: ryu_value(name, text)})
+            known_as = IN_RYU.get(name, name)
+            return parser.OFPActionSetField(**{known_as: ryu_value(name, text)})
         case Move(source, target, bits):
             width = bits or FIELDS[source].bits
             return parser.NXActionRegMove(source, target, width)

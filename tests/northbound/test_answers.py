@@ -114,6 +114,21 @@ def test_a_station_without_an_address_is_told_after_the_others(tmp_path: Path) -
     assert rows[1]["why_not"] == "it holds no address that is known"
 
 
+def test_an_ipv6_address_is_answered_for_when_its_holder_has_told_what_it_is(
+    tmp_path: Path,
+) -> None:
+    lab = runtime(
+        tmp_path / "s",
+        heard_host(S1, 1, H1, "fd00::1"),
+        heard_host(S1, 2, H2, "fd00::2", router=False),
+    )
+
+    assert [(row["answered"], row["why_not"]) for row in ask(lab, "hosts")] == [
+        (False, "it has not told yet whether it is a router"),
+        (True, ""),
+    ]
+
+
 def test_addresses_are_sorted_as_numbers(tmp_path: Path) -> None:
     lab = runtime(
         tmp_path / "s", kernel_host(S1, 1, H1, "10.0.0.10", "10.0.0.9", "fd00::1")

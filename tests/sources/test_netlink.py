@@ -30,6 +30,8 @@ from flows.view import (
     NamespaceKey,
     Neighbor,
     NeighborKey,
+    Router,
+    RouterKey,
     Tunnel,
 )
 from tests.netlink.lab import Lab, ip, new_lab
@@ -202,6 +204,41 @@ def test_what_says_nothing_of_a_neighbor_is_no_fact(fields: dict[str, Any]) -> N
     told = Told()
     listening = session(told)
     listening.hear(SYNC + neigh("new", **fields))
+    assert told.facts == {}
+
+
+def netconf(
+    op: str, *, nsid: int = 0, family: int = 10, ifindex: int = 2, on: int = 0
+) -> bytes:
+    key = {"nsid": nsid, "family": family, "ifindex": ifindex}
+    said: dict[str, object] = {"op": op, "table": "netconf", "key": key}
+    if op != "del":
+        said["value"] = {"forwarding": on}
+    return json.dumps(said).encode() + b"\n"
+
+
+def test_what_forwards_ipv6_is_a_router() -> None:
+    told, place = Told(), RouterKey(0, 2)
+    listening = session(told)
+    listening.hear(netconf("new") + SYNC)
+    assert told.facts[place] == Router(0, 2, False)
+    listening.hear(netconf("change", on=1))
+    assert told.facts[place] == Router(0, 2, True)
+    listening.hear(netconf("del"))
+    assert told.facts == {}
+
+
+def test_a_router_and_its_link_are_two_facts_of_one_picture() -> None:
+    told = Told()
+    session(told).hear(link("veth") + netconf("new", nsid=-1, ifindex=6) + SYNC)
+    [picture] = told.of(KernelSynced)
+    assert {type(fact) for fact in picture.facts} == {Link, Router}
+
+
+@pytest.mark.parametrize(("family", "ifindex"), [(2, 2), (10, -1), (10, -2)])
+def test_ipv4_and_what_is_no_interface_is_no_router(family: int, ifindex: int) -> None:
+    told = Told()
+    session(told).hear(SYNC + netconf("new", family=family, ifindex=ifindex, on=1))
     assert told.facts == {}
 
 

@@ -44,6 +44,10 @@ OXM_OF = {
     ("nd", "target"): "ipv6_nd_target",
     ("nd", "sll"): "ipv6_nd_sll",
     ("nd", "tll"): "ipv6_nd_tll",
+    ("nd_ext", "nd_reserved"): "nd_reserved",
+    ("nd_ext", "nd_options_type"): "nd_options_type",
+    ("ipv4", "ttl"): "ip_ttl",
+    ("ipv6", "hlimit"): "ip_ttl",
 }
 
 
@@ -91,9 +95,9 @@ def sent(
         name, _, arguments = action.partition("(")
         arguments = arguments.removesuffix(")")
         if action in numbers:
-            yield numbers[action], dict(header)
+            yield numbers[action], fields_of(header)
         elif name == "userspace" and "controller(" in arguments:
-            yield CONTROLLER, dict(header)
+            yield CONTROLLER, fields_of(header)
         elif name == "set":
             rewrite(arguments, header)
         elif action == "pop_vlan":
@@ -103,6 +107,16 @@ def sent(
             header["vlan_vid"] = hex(0x1000 | vid)
         elif action != "drop":
             raise TraceFailed(f"unknown datapath action {action!r} in {actions}")
+
+
+def fields_of(header: Mapping[str, str]) -> Packet:
+    """What of it the packet has: an advertisement has no source link-layer address."""
+    numbers = {name: FIELDS[name].read(text)[0] for name, text in header.items()}
+    return {
+        name: text
+        for name, text in header.items()
+        if all(numbers.get(need, 0) in allowed for need, allowed in FIELDS[name].needs)
+    }
 
 
 def is_zero(name: str, value: str) -> bool:
