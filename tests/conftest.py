@@ -14,6 +14,16 @@ PROGRAMS_OF = {  # marker -> what must be on PATH
 }
 
 
+SYSTEM = "the system's Open vSwitch"  # there is one, for one test at a time
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one process of several runs: a file, or all that shares the system's OVS."""
+    for item in items:
+        shares = item.get_closest_marker("mininet") is not None
+        item.add_marker(pytest.mark.xdist_group(SYSTEM if shares else item.path.name))
+
+
 def cannot_run(reason: str) -> NoReturn:
     """Skip this test, or fail it where nothing may be missing: in CI."""
     if os.environ.get("CI"):

@@ -204,7 +204,9 @@ def settle(mirror: Reader, lab: Lab, within: float = SETTLED) -> None:
         raise NeverTrue("\n".join(differences(mirror, lab))) from error
 
 
-FRESH = random.SystemRandom().randrange(1_000, 1_000_000)
+# A seed that nobody has tried; the same in all processes of one run.
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+FRESH = random.Random(RUN).randrange(1_000, 1_000_000)
 
 
 @pytest.mark.parametrize("seed", [1, 2, FRESH])
