@@ -223,7 +223,7 @@ def test_settings_that_matter_are_seen_as_they_change(
 ) -> None:
     ovs.add_bridge("br0")
     ovs.vsctl("set-controller", "br0", "tcp:10.0.0.9", "ptcp:6634")
-    heard.picture(lambda seen: bridge(seen, "br0").controllers)
+    heard.picture(lambda seen: any(b.controllers for b in seen.bridges))
     row = ovs.vsctl(
         *("--bare", "--columns=_uuid"), "find", "controller", 'target="tcp:10.0.0.9"'
     )
