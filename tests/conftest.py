@@ -17,6 +17,7 @@ PROGRAMS_OF = {  # marker -> what must be on PATH
 SYSTEM = "the system's Open vSwitch"  # there is one, for one test at a time
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What one process of several runs: a file, or all that shares the system's OVS."""
     for item in items:
