@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 PROGRAMS_OF = {  # marker -> what must be on PATH
     "ovs": ("ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-appctl"),
@@ -14,15 +15,34 @@ PROGRAMS_OF = {  # marker -> what must be on PATH
 }
 
 
-SYSTEM = "the system's Open vSwitch"  # there is one, for one test at a time
+# Tests that share the system's Open vSwitch: one process runs them, one after another.
+SHARING = (
+    "tests/bench/test_benches.py",
+    "tests/docs/test_pages.py",
+    "tests/mininet/",
+    "tests/packaging/test_run.py",
+)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
+class FileByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """What one process of several runs: a file, or all that share the system's OVS.
+
+    By place, as pytest-xdist's groups by mark are lost with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "the system's Open vSwitch" if file.startswith(SHARING) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
+    return FileByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What one process of several runs: a file, or all that shares the system's OVS."""
     for item in items:
-        shares = item.get_closest_marker("mininet") is not None
-        item.add_marker(pytest.mark.xdist_group(SYSTEM if shares else item.path.name))
+        if item.get_closest_marker("mininet") and not item.nodeid.startswith(SHARING):
+            raise pytest.UsageError(f"{item.nodeid} uses the system's Open vSwitch")
 
 
 def cannot_run(reason: str) -> NoReturn:
