@@ -112,7 +112,11 @@ ALIKE = (
 WRITABLE = {
     *(*ANYTHING, *WIDE, *OF_ARP, *OF_IPV4),
     *(*OF_IPV6, *OF_SOLICITATION, *OF_ADVERTISEMENT),
-} - {"in_port", "vlan_vid"}
+} - {
+    *("in_port", "vlan_vid"),
+    # Open vSwitch writes these two together; flows of ours do so, too (flows.nd).
+    *("nd_reserved", "nd_options_type"),
+}
 
 
 def plain(values: tuple[str, ...]) -> SearchStrategy[str]:
