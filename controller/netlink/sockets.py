@@ -99,8 +99,16 @@ class EventSocket:
         grow_receive_buffer(self.sock, receive_buffer)
         self.all_nsid = self._listen_all_nsid()
         for group in groups:
-            self.sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+            self._join(group)
         self._size = RECEIVE_SIZE
+
+    def _join(self, group: int) -> None:
+        """A kernel that is older than a group has not its table, either."""
+        try:
+            self.sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
 
     def _listen_all_nsid(self) -> bool:
         try:

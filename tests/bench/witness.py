@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -62,7 +63,7 @@ class Heard:
         return found
 
 
-class Witness(Heard):
+class Witness(Heard, ABC):
     """A process whose lines are read by a thread of ours as they come."""
 
     def __init__(self, command: Sequence[str], env: dict[str, str] | None = None):
@@ -80,8 +81,9 @@ class Witness(Heard):
         for line in self._lines:
             self.hear(line, time.monotonic())
 
+    @abstractmethod
     def hear(self, line: str, now: float) -> None:
-        raise NotImplementedError
+        """One line, and when it came."""
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +155,7 @@ class FlowMonitor(Witness):
             self.said.append(Said(now, event[1], event[3]))
 
 
-class Listener(Heard):
+class Listener(Heard, ABC):
     """A socket that is read by a thread of ours."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -168,8 +170,9 @@ class Listener(Heard):
             while ending not in select.select([self.socket, ending], [], [])[0]:
                 self.hear(self.socket.recv(1 << 16), time.monotonic())
 
+    @abstractmethod
     def hear(self, octets: bytes, now: float) -> None:
-        raise NotImplementedError
+        """One datagram, and when it came."""
 
     def __enter__(self) -> Self:
         return self

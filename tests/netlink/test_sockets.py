@@ -42,6 +42,15 @@ def asking(lab: Lab) -> Iterator[RequestSocket]:
         yield requests
 
 
+def test_a_group_that_this_kernel_has_not_is_no_obstacle(lab: Lab) -> None:
+    """RTNLGRP_NEXTHOP before Linux 5.3, for instance."""
+    with inside(lab.own):
+        events = EventSocket((9999, link.RTNLGRP_LINK), SMALLEST)
+    with contextlib.closing(events):
+        set_alias(lab, 7)
+        assert aliases(events) == [7]
+
+
 def set_alias(lab: Lab, number: int) -> None:
     ip("-n", lab.own, "link", "set", "br9", "alias", str(number))
 
