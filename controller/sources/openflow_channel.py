@@ -28,6 +28,7 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_parser, ofproto_v1_3_parser
 
 from controller.sources.openflow_check import (
+    ECHO_REQUEST,
     ERROR,
     HEADER,
     HELLO,
@@ -40,6 +41,7 @@ from controller.sources.openflow_check import (
 
 READ_SIZE = 64 * 1024  # octets
 WAITING_MAX = 256 * 1024 * 1024  # octets that a switch may leave unread
+ECHO_MAX = 4 * 1024 * 1024  # of these, until it gets no more answers to echo requests
 PIECE = 64 * 1024  # octets in one write
 HANDSHAKE = 10.0  # seconds from the connection to the list of ports
 HANDSHAKES_MAX = 128  # connections that are not that far yet
@@ -145,6 +147,8 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
     def _message(self, message: bytes) -> None:
         check(message, self._is_greeted)
         version, kind, length, xid = HEADER.unpack_from(message)
+        if kind == ECHO_REQUEST and self._size > ECHO_MAX:
+            return  # as long as it likes, from anybody: they would wait, and we pay
         if version != VERSION and kind == ERROR:
             raise Unacceptable("no version of OpenFlow in common")
         part = int.from_bytes(message[8:10]) if kind == MULTIPART_REPLY else 0

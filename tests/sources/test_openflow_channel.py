@@ -187,10 +187,24 @@ def test_connections_that_say_nothing_are_bounded(
     wait_until(is_served, within=20, why="a place is free again")
 
 
+@pytest.mark.parametrize("greeting", [b"", message(0)], ids=["stranger", "greeted"])
+def test_who_asks_and_does_not_read_costs_no_memory(
+    controller: Controller, healthy: FakeSwitch, greeting: bytes
+) -> None:
+    """Echo requests may be as long as one likes, and their answers as long as they."""
+    before = controller.memory()
+    with controller.connect() as lazy:
+        lazy.sendall(greeting)
+        for _ in range(3000):
+            lazy.sendall(message(2, bytes(60_000)))
+        assert healthy.echo() < ALIVE
+        assert controller.memory() - before < GROWTH
+
+
 def test_a_switch_that_does_not_read_delays_no_other(
     controller: Controller, healthy: FakeSwitch
 ) -> None:
-    """Some 30 MB of answers wait for it."""
+    """What it does not read waits, and nobody else."""
     with FakeSwitch(controller.port, datapath_id=12) as lazy:
         lazy.socket.settimeout(1)
         sent = 0
