@@ -42,8 +42,8 @@ def listen(path: str, owner: int, serve: Callable[[int], int]) -> int:
     owner  uid that may connect, besides root
     Ends, and takes the socket away, at SIGTERM and at Ctrl-C.
     """
-    listener = offered(path, owner)
     signal.signal(signal.SIGTERM, ended)
+    listener = offered(path, owner)
     readers: set[int] = set()
     try:
         while True:
@@ -101,18 +101,24 @@ def uid_behind(connection: socket.socket) -> int:
 
 
 def offered(path: str, owner: int) -> socket.socket:
-    """A socket that its owner and root may connect to.  Raises Unusable."""
+    """A socket that its owner and root may connect to.  Raises Unusable.
+
+    It gets its name when it listens: what has the name can be connected to.
+    """
+    early = f"{path}~"
     try:
         check_directory(Path(path).parent)
         free(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        Path(early).unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            listener.bind(path)
+            listener.bind(early)
         finally:
             os.umask(before)
-        os.chown(path, owner, -1)
+        os.chown(early, owner, -1)
         listener.listen(READERS_MAX)
+        os.rename(early, path)
     except OSError as error:
         raise Unusable(f"--listen {path!a}: {error.strerror or error}") from error
     return listener

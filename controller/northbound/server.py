@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LONGEST_LINE = 64 * 1024  # octets of a question
-LONGEST_PATH = 107  # octets, sun_path of unix(7) without its NUL
+LONGEST_PATH = 106  # octets, sun_path of unix(7) without its NUL and our "~"
 AT_ONCE = 16  # connections
 PATIENCE = 10.0  # seconds for a question to arrive, and for its answer to be taken
 PAUSE = 1.0  # seconds after a connection could not be taken, as without descriptors
@@ -65,12 +65,15 @@ class Server:
         make_private(Path(self.path).parent)
         remove_stale(self.path)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        early = f"{self.path}~"  # has its name when it can be connected to
+        Path(early).unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            self._listener.bind(self.path)
+            self._listener.bind(early)
         finally:
             os.umask(before)
         self._listener.listen(AT_ONCE)
+        os.rename(early, self.path)
         threading.Thread(target=self._run, name="northbound", daemon=True).start()
 
     def stop(self) -> None:
