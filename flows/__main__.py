@@ -10,7 +10,7 @@ from flows.pipeline import PIPELINE
 def as_markdown() -> str:
     lines = ["| table_id | name | may match | purpose |", "| --- | --- | --- | --- |"]
     for table_id, table in enumerate(PIPELINE):
-        doc = sys.modules[table.flows.__module__].__doc__ or ""
+        doc = sys.modules[table.always.__module__].__doc__ or ""
         purpose = doc.partition("\n")[0]
         matches = ", ".join(sorted(table.matches))
         lines.append(f"| {table_id} | `{table.name}` | {matches} | {purpose} |")

@@ -13,7 +13,7 @@ RESERVED = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"  # IEEE 802.1Q, table 8-1
 TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("source")
     group = f"{GROUP_BIT}/{GROUP_BIT}"
     yield flow(t, 400, oxm(eth_src=group), note="drop: a group address sends nothing")

@@ -18,6 +18,7 @@ from ipaddress import IPv4Address
 
 from flows.guard import REPLY, REQUEST
 from flows.nd_guard import ICMPV6, KINDS
+from flows.network import Holder
 from flows.openflow import (
     BROADCAST,
     ETH_ARP,
@@ -34,16 +35,8 @@ from flows.openflow import (
 from flows.switch import DOMAIN, Here, Switch
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("forward")
-    for holder in switch.holders:
-        if isinstance(holder.ip, IPv4Address) and holder.answered:
-            yield announcement(t, holder.domain.vlan, holder.ip, onward)
-            yield answer(t, holder.domain.vlan, holder.ip, holder.winner.lladdr)
-    for holder, candidate in switch.candidates_here():
-        if isinstance(holder.ip, IPv4Address) and holder.answered:
-            port_no = candidate.port.port_no
-            yield owner(t, port_no, holder.domain.vlan, holder.ip, onward)
     for kind, _, name in KINDS:
         yield flow(
             t,
@@ -53,6 +46,17 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
             note=f"a neighbor {name}: what answers it comes next",
         )
     yield flow(t, 0, oxm(), onward, note="no ARP request that we answer")
+
+
+def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
+    ip, vlan = holder.ip, holder.domain.vlan
+    if not isinstance(ip, IPv4Address) or not holder.answered:
+        return
+    t, onward = here.table_id, here.goto("forward")
+    yield announcement(t, vlan, ip, onward)
+    yield answer(t, vlan, ip, holder.winner.lladdr)
+    for candidate in switch.candidates_here(holder):
+        yield owner(t, candidate.port.port_no, vlan, ip, onward)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from flows.network import Network, network
@@ -33,12 +33,20 @@ def compile_flows(
     ids = {table.name: table_id for table_id, table in enumerate(pipeline)}
     for table_id, table in enumerate(pipeline):
         later = {name: other for name, other in ids.items() if other > table_id}
-        for entry in table.flows(switch, Here(table_id, later)):
+        for entry in written(table, switch, Here(table_id, later)):
             check(entry, table_id, table)
             other = entries.setdefault(entry.key, entry)
             if other is not entry and other != entry:
                 raise conflict(table_id, table, other, entry)
     return {entry.cookie: entry for entry in entries.values()}
+
+
+def written(table: Table, switch: Switch, here: Here) -> Iterator[Flow]:
+    yield from table.always(switch, here)
+    for where in switch.stations:
+        yield from table.of_station(switch, here, where)
+    for holder in switch.holders:
+        yield from table.of_holder(switch, here, holder)
 
 
 def inputs(view: View, conclusions: Network) -> tuple[object, ...]:

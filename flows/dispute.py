@@ -11,7 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from flows.network import Candidate, Holder, Network, Origin, is_unicast
-from flows.trust import Closed
+from flows.trust import Closed, Trust
 from flows.view import IPAddress, PortKey
 
 
@@ -121,13 +121,13 @@ def is_on_link(closed: Closed, ip: IPAddress) -> bool:
 
 def holds(known: Network, holder: Holder, lladdr: str) -> bool:
     mine = (c for c in holder.candidates if c.lladdr == lladdr)
-    return any(is_accepted(known, holder, candidate) for candidate in mine)
+    return any(is_accepted(known.trust, holder, candidate) for candidate in mine)
 
 
-def is_accepted(known: Network, holder: Holder, candidate: Candidate) -> bool:
+def is_accepted(trust: Trust, holder: Holder, candidate: Candidate) -> bool:
     """The winner, or as good as it: who of two is right nobody can say.  The operator's
     word counts even if it is not known where its holder is."""
     best, lladdr = holder.winner, candidate.lladdr
-    given = known.trust.configured.get((holder.domain.vlan, holder.ip), lladdr)
+    given = trust.configured.get((holder.domain.vlan, holder.ip), lladdr)
     equal = candidate.origin == best.origin or lladdr == best.lladdr
     return candidate.vouched and equal and lladdr == given

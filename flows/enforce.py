@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from flows.dispute import is_accepted
-from flows.network import Holder
+from flows.network import Holder, Located
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
@@ -40,21 +40,9 @@ NOBODY = "0.0.0.0"
 made = lru_cache(maxsize=1 << 17)(flow)  # with its cookie, for the next compilation
 
 
-def guarded(switch: Switch) -> Iterator[tuple[Port, Mode]]:
-    modes = switch.network.trust.modes
-    for port in switch.ports:
-        if port.key in modes and port.port_no not in switch.uplinks:
-            yield port, modes[port.key]
-
-
-def levels(switch: Switch) -> list[Mode]:
-    """The modes that ports of this switch are guarded with."""
-    return sorted({mode for _, mode in guarded(switch)})
-
-
 def marks(switch: Switch, here: Here) -> Iterator[Flow]:
     """For the first table: say of a frame that it came in by a guarded port."""
-    for port, mode in guarded(switch):
+    for port, mode in switch.guarded:
         mark = SetField(GUARDED, str(LEVEL[mode]))
         name, onward = f"port {port.port_no} is guarded ({mode})", here.goto("source")
         yield made(
@@ -81,7 +69,7 @@ def marks(switch: Switch, here: Here) -> Iterator[Flow]:
 def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
     """For the table of sources: who sends with somebody else's address."""
     onward = here.goto("guard")
-    if Mode.WATCH in levels(switch):
+    if Mode.WATCH in switch.levels:
         yield made(
             here.table_id,
             130,
@@ -89,19 +77,6 @@ def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
             onward,
             note="ARP is looked at by the guard, which reports its sender, too",
         )
-    for mode in levels(switch):
-        for where in switch.stations:
-            if not switch.network.trust.is_shared(where.domain.vlan, where.lladdr):
-                yield refusal(
-                    here.table_id,
-                    120,
-                    mode,
-                    onward,
-                    f"{where.lladdr} is known to be elsewhere",
-                    where.lladdr,
-                    eth_src=where.lladdr,
-                    **{DOMAIN: where.domain.vlan},
-                )
     for port, mode, _ in closed_ports(switch):
         yield from shared(switch, here.table_id, port, onward)
         yield refusal(
@@ -113,6 +88,23 @@ def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
             port.port_no,
             in_port=port.port_no,
             **{DOMAIN: 0},
+        )
+
+
+def stranger(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
+    """For the same table: who sends with this station's address, and is elsewhere."""
+    if switch.network.trust.is_shared(where.domain.vlan, where.lladdr):
+        return
+    for mode in switch.levels:
+        yield refusal(
+            here.table_id,
+            120,
+            mode,
+            here.goto("guard"),
+            f"{where.lladdr} is known to be elsewhere",
+            where.lladdr,
+            eth_src=where.lladdr,
+            **{DOMAIN: where.domain.vlan},
         )
 
 
@@ -133,13 +125,14 @@ def shared(switch: Switch, table: int, port: Port, onward: GotoTable) -> Iterato
 
 def claims(switch: Switch, here: Here) -> Iterator[Flow]:
     """For the table of ARP: who says that it has somebody else's address."""
-    if not levels(switch):
+    if not switch.levels:
         return
     t, onward = here.table_id, here.goto("arp")
     yield from given(switch, t, onward)
-    yield from held(switch, t, onward)
-    for mode in levels(switch):
-        yield from foreign(switch, t, mode, onward)
+    for mode in switch.levels:
+        for (vlan, ip), lladdr in switch.network.trust.configured.items():
+            if isinstance(ip, IPv4Address):
+                yield from foreign(t, mode, vlan, ip, lladdr, onward)
         yield from harmless(t, mode, onward)
         yield from confined(switch, t, mode, onward)
     for port, mode, closed in closed_ports(switch):
@@ -147,12 +140,26 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
         yield from unlisted(t, port, mode, closed, onward)
 
 
+def claims_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
+    """For the same table: who may say that it has this address, and who may not."""
+    if not switch.levels or not isinstance(holder.ip, IPv4Address):
+        return
+    t, vlan, onward = here.table_id, holder.domain.vlan, here.goto("arp")
+    yield from held(switch, t, holder, holder.ip, onward)
+    is_configured = (vlan, holder.ip) in switch.network.trust.configured
+    if holder.winner.vouched and not is_configured:
+        for mode in switch.levels:
+            lladdr = holder.winner.lladdr
+            yield from foreign(t, mode, vlan, holder.ip, lladdr, onward)
+
+
 def may_pass(switch: Switch, holder: Holder, port: PortKey, lladdr: str) -> bool:
     """Whether a binding passes a port in silence.  Where nobody guards, all do."""
     if port not in switch.network.trust.modes:
         return True
     return any(
-        is_accepted(switch.network, holder, c) and (c.port, c.lladdr) == (port, lladdr)
+        (c.port, c.lladdr) == (port, lladdr)
+        and is_accepted(switch.network.trust, holder, c)
         for c in holder.candidates
     )
 
@@ -166,31 +173,30 @@ def given(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
     trust = switch.network.trust
     for (vlan, ip), lladdr in trust.configured.items():
         domain = switch.network.domain(switch.datapath_id, vlan)
-        is_known = (domain, lladdr) in switch.network.located
+        is_known = (domain, lladdr) in switch.network.placed
         if not isinstance(ip, IPv4Address):
             continue
         if is_known and not trust.is_shared(vlan, lladdr):
             continue
         news: tuple[Action, ...] = () if is_known else (Output(CONTROLLER),)
-        for level in levels(switch):
+        for level in switch.levels:
             where = {GUARDED: LEVEL[level], "eth_src": lladdr, DOMAIN: vlan}
             yield from vouched(table, where, lladdr, ip, news, onward)
 
 
-def held(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
+def held(
+    switch: Switch, table: int, holder: Holder, ip: IPv4Address, onward: GotoTable
+) -> Iterator[Flow]:
     """IPv4 packets of who holds their source address; its ARP passes by `known`."""
-    for holder, candidate in switch.candidates_here():
-        if (
-            isinstance(holder.ip, IPv4Address)
-            and candidate.port in switch.network.trust.modes
-            and is_accepted(switch.network, holder, candidate)
-        ):
+    trust = switch.network.trust
+    for candidate in switch.candidates_here(holder):
+        if candidate.port in trust.modes and is_accepted(trust, holder, candidate):
             where: dict[str, Hashable] = {
                 "in_port": candidate.port.port_no,
                 DOMAIN: holder.domain.vlan,
                 "eth_src": candidate.lladdr,
             }
-            yield packet(table, candidate.lladdr, holder.ip, onward, **where)
+            yield packet(table, candidate.lladdr, ip, onward, **where)
 
 
 def listed(
@@ -199,7 +205,7 @@ def listed(
     """Addresses of other interfaces of a namespace, which Linux speaks with, too."""
     domain = switch.network.domain(switch.datapath_id, 0)
     for ip in sorted(closed.ips):
-        if (domain, ip) not in switch.network.holders:
+        if (domain, ip) in switch.network.unheld:
             for lladdr in sorted(closed.lladdrs):
                 where = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: 0}
                 yield from vouched(table, where, lladdr, ip, (), onward)
@@ -268,34 +274,16 @@ def harmless(table: int, mode: Mode, onward: GotoTable) -> Iterator[Flow]:
 
 
 def foreign(
-    switch: Switch, table: int, mode: Mode, onward: GotoTable
+    table: int, mode: Mode, vlan: int, ip: IPv4Address, lladdr: str, onward: GotoTable
 ) -> Iterator[Flow]:
-    """Addresses that somebody holds: whoever does passes by a flow above."""
-    for vlan, ip, lladdr in taken(switch):
-        about = {DOMAIN: vlan}
-        why = f"{ip} is {lladdr}'s"
-        yield refusal(
-            table, 180, mode, onward, why, ip, eth_type=ETH_ARP, arp_spa=ip, **about
-        )
-        yield refusal(
-            table, 180, mode, onward, why, ip, eth_type=ETH_IPV4, ipv4_src=ip, **about
-        )
-
-
-def taken(switch: Switch) -> Iterator[tuple[int, IPv4Address, str]]:
-    """VLAN, address and holder, the operator's word first."""
-    configured = switch.network.trust.configured
-    for (vlan, ip), lladdr in configured.items():
-        if isinstance(ip, IPv4Address):
-            yield vlan, ip, lladdr
-    for holder in switch.holders:
-        key = (holder.domain.vlan, holder.ip)
-        if (
-            isinstance(holder.ip, IPv4Address)
-            and holder.winner.vouched
-            and key not in configured
-        ):
-            yield holder.domain.vlan, holder.ip, holder.winner.lladdr
+    """An address that somebody holds: whoever does passes by a flow above."""
+    about, why = {DOMAIN: vlan}, f"{ip} is {lladdr}'s"
+    yield refusal(
+        table, 180, mode, onward, why, ip, eth_type=ETH_ARP, arp_spa=ip, **about
+    )
+    yield refusal(
+        table, 180, mode, onward, why, ip, eth_type=ETH_IPV4, ipv4_src=ip, **about
+    )
 
 
 def confined(
@@ -367,6 +355,6 @@ def guarded_match(mode: Mode, **fields: object) -> Match:
 
 def closed_ports(switch: Switch) -> Iterator[tuple[Port, Mode, Closed]]:
     closed = switch.network.trust.closed
-    for port, mode in guarded(switch):
+    for port, mode in switch.guarded:
         if port.key in closed:
             yield port, mode, closed[port.key]

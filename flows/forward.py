@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address
 
+from flows.network import Located
 from flows.openflow import GROUP_BIT, Flow, Output, flow, oxm
 from flows.switch import DOMAIN, Here, Switch
 
@@ -15,7 +16,7 @@ CONTROLLER_LLADDR = "02:69:73:61:74:00"
 CONTROLLER_IP = IPv6Address("fe80::69:73ff:fe61:7400")  # the same, by RFC 4291, 2.5.6
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t = here.table_id
     group = f"{GROUP_BIT}/{GROUP_BIT}"
     yield flow(
@@ -32,13 +33,15 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
         note="drop: a reply to a probe of the controller's has been counted",
         subject=CONTROLLER_LLADDR,
     )
-    for where in switch.stations:
-        port_no = switch.port_towards(where.port)
-        if port_no is not None:
-            yield unicast(t, where.domain.vlan, where.lladdr, port_no)
     yield flow(
         t, 0, oxm(), here.goto("flood"), note="nobody knows where: ask everywhere"
     )
+
+
+def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
+    port_no = switch.port_towards(where.port)
+    if port_no is not None:
+        yield unicast(here.table_id, where.domain.vlan, where.lladdr, port_no)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from flows import enforce
+from flows.network import Holder, Located
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
@@ -38,7 +39,7 @@ IMPOSSIBLE = (  # match fields beside eth_type, and why
 )
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("arp")
     for fields, reason in IMPOSSIBLE:
         yield flow(t, 400, oxm(eth_type=ETH_ARP, **fields), note=f"drop ARP: {reason}")
@@ -51,14 +52,16 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
             note=f"port {port_no} leads to another switch, which has looked at it",
             subject=port_no,
         )
-    for holder, candidate in switch.candidates_here():
-        at, lladdr = candidate.port, candidate.lladdr
-        if isinstance(holder.ip, IPv4Address) and enforce.may_pass(
-            switch, holder, at, lladdr
-        ):
-            yield known(t, at.port_no, holder.domain.vlan, lladdr, holder.ip, onward)
     yield from enforce.claims(switch, here)
-    yield from crowded(switch, t, onward)
+    for port_no in switch.full_ports:
+        yield flow(
+            t,
+            130,
+            oxm(in_port=port_no, eth_type=ETH_ARP),
+            onward,
+            note=f"port {port_no} has as many stations as are kept: learn no more",
+            subject=port_no,
+        )
     yield flow(
         t,
         140,
@@ -76,6 +79,36 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
             note=f"an ARP {name} with news: tell the controller, and go on at once",
         )
     yield flow(t, 0, oxm(), onward, note="not ARP, or no ARP that could teach anything")
+
+
+def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
+    """Where nothing more would be learned, nothing is told either."""
+    limit = switch.view.limits.addresses_per_station
+    if switch.here(where.port) and is_full(where.station, limit):
+        yield flow(
+            here.table_id,
+            150,
+            oxm(
+                in_port=where.port.port_no,
+                eth_src=where.lladdr,
+                eth_type=ETH_ARP,
+                **{DOMAIN: where.domain.vlan},
+            ),
+            here.goto("arp"),
+            note=f"{where.lladdr} claims as many addresses as are kept",
+            subject=where.lladdr,
+        )
+
+
+def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
+    if not isinstance(holder.ip, IPv4Address):
+        return
+    t, vlan, onward = here.table_id, holder.domain.vlan, here.goto("arp")
+    for candidate in switch.candidates_here(holder):
+        at, lladdr = candidate.port, candidate.lladdr
+        if enforce.may_pass(switch, holder, at, lladdr):
+            yield known(t, at.port_no, vlan, lladdr, holder.ip, onward)
+    yield from enforce.claims_of(switch, here, holder)
 
 
 @lru_cache(maxsize=1 << 17)
@@ -98,35 +131,6 @@ def known(
         note=f"{lladdr} on port {port_no} says that it has {ip}, as is known",
         subject=ip,
     )
-
-
-def crowded(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
-    """Where nothing more would be learned, nothing is told either."""
-    limit = switch.view.limits.addresses_per_station
-    for where in switch.stations:
-        if switch.here(where.port) and is_full(where.station, limit):
-            yield flow(
-                table,
-                150,
-                oxm(
-                    in_port=where.port.port_no,
-                    eth_src=where.lladdr,
-                    eth_type=ETH_ARP,
-                    **{DOMAIN: where.domain.vlan},
-                ),
-                onward,
-                note=f"{where.lladdr} claims as many addresses as are kept",
-                subject=where.lladdr,
-            )
-    for port_no in switch.full_ports:
-        yield flow(
-            table,
-            130,
-            oxm(in_port=port_no, eth_type=ETH_ARP),
-            onward,
-            note=f"port {port_no} has as many stations as are kept: learn no more",
-            subject=port_no,
-        )
 
 
 def is_full(station: Station | None, limit: int) -> bool:

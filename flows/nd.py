@@ -19,6 +19,7 @@ from ipaddress import IPv6Address
 
 from flows.nd_guard import ADVERTISEMENT, NO_LLADDR, SOLICITATION
 from flows.nd_guard import nd as neighbor_discovery
+from flows.network import Holder
 from flows.openflow import (
     CONTROLLER,
     GROUP_BIT,
@@ -53,19 +54,21 @@ def is_solicited_node(group: IPv6Address) -> bool:
     return int(group) & ~LAST_24 == SOLICITED_NODE
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
+    ip, vlan, best = holder.ip, holder.domain.vlan, holder.winner
+    if not isinstance(ip, IPv6Address) or not holder.answered:
+        return
     t, onward, written = here.table_id, here.goto("forward"), here.goto("nd_answer")
-    for holder in switch.holders:
-        ip, router = holder.ip, holder.winner.router
-        if isinstance(ip, IPv6Address) and holder.answered and router is not None:
-            asked = (t, holder.domain.vlan, ip, holder.winner.lladdr, router, written)
-            yield answer(*asked)
-            yield defence(*asked)
-            yield without_room(t, holder.domain.vlan, ip, onward)
-    for holder, candidate in switch.candidates_here():
-        if isinstance(holder.ip, IPv6Address) and holder.answered:
-            port_no = candidate.port.port_no
-            yield owner(t, port_no, holder.domain.vlan, holder.ip, onward)
+    if best.router is not None:
+        yield answer(t, vlan, ip, best.lladdr, best.router, written)
+        yield defence(t, vlan, ip, best.lladdr, best.router, written)
+        yield without_room(t, vlan, ip, onward)
+    for candidate in switch.candidates_here(holder):
+        yield owner(t, candidate.port.port_no, vlan, ip, onward)
+
+
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
+    t, onward = here.table_id, here.goto("forward")
     yield from unanswered(switch, t, onward)
     yield flow(t, 0, oxm(), onward, note="no solicitation that we answer")
 

@@ -13,7 +13,7 @@ from flows.openflow import IN_PORT, Flow, Move, Output, flow, oxm
 from flows.switch import Here, Switch
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     yield flow(
         here.table_id,
         100,

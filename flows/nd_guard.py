@@ -59,7 +59,7 @@ def nd(kind: int, **fields: object) -> Match:
     )
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("nd")
     for kind, option, name in KINDS:
         for fields, reason in impossible(option):

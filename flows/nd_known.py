@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 from flows.fields import joined, words
 from flows.guard import is_full
 from flows.nd_guard import ROLE, SAYS_HOST, SAYS_ROUTER
+from flows.network import Holder, Located
 from flows.openflow import CONTROLLER, Flow, GotoTable, Output, flow, oxm
 from flows.switch import DOMAIN, KNOWN, Here, Switch
 
@@ -31,30 +32,8 @@ def router_in(match: Mapping[str, str]) -> bool | None:
     return {hex(news): router for router, news in NEWS.items()}.get(mask)
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("nd")
-    for holder, candidate in switch.candidates_here():
-        if isinstance(holder.ip, IPv6Address):
-            port_no, vlan = candidate.port.port_no, holder.domain.vlan
-            yield known(
-                *(t, port_no, vlan, candidate.lladdr),
-                *(holder.ip, candidate.router, onward),
-            )
-    limit = switch.view.limits.addresses_per_station
-    for where in switch.stations:
-        if switch.here(where.port) and is_full(where.station, limit):
-            yield flow(
-                t,
-                150,
-                oxm(
-                    in_port=where.port.port_no,
-                    eth_src=where.lladdr,
-                    **{DOMAIN: where.domain.vlan},
-                ),
-                onward,
-                note=f"{where.lladdr} claims as many addresses as are kept",
-                subject=where.lladdr,
-            )
     for port_no in switch.full_ports:
         yield flow(
             t,
@@ -72,6 +51,32 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
         onward,
         note="neighbor discovery with news: tell the controller, and go on at once",
     )
+
+
+def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
+    limit = switch.view.limits.addresses_per_station
+    if switch.here(where.port) and is_full(where.station, limit):
+        yield flow(
+            here.table_id,
+            150,
+            oxm(
+                in_port=where.port.port_no,
+                eth_src=where.lladdr,
+                **{DOMAIN: where.domain.vlan},
+            ),
+            here.goto("nd"),
+            note=f"{where.lladdr} claims as many addresses as are kept",
+            subject=where.lladdr,
+        )
+
+
+def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
+    if isinstance(holder.ip, IPv6Address):
+        for candidate in switch.candidates_here(holder):
+            yield known(
+                *(here.table_id, candidate.port.port_no, holder.domain.vlan),
+                *(candidate.lladdr, holder.ip, candidate.router, here.goto("nd")),
+            )
 
 
 @lru_cache(maxsize=1 << 17)

@@ -131,17 +131,24 @@ class Holder:
 
 
 Place = tuple[Domain, str]
+Holding = tuple[Domain, IPAddress]
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Every conclusion from one view."""
+    """Every conclusion from one view.
+
+    placed  configured holders of addresses that are located
+    unheld  addresses that the kernel lists behind a closed port and nobody holds
+    """
 
     fabric: Fabric
     located: Mapping[Place, Located]
-    holders: Mapping[tuple[Domain, IPAddress], Holder]
+    holders: Mapping[Holding, Holder]
     full: frozenset[PortKey]
     trust: Trust
+    placed: frozenset[Place]
+    unheld: frozenset[Holding]
 
     def domain(self, datapath_id: int, vlan: int) -> Domain:
         return Domain(self.fabric.islands.get(datapath_id, datapath_id), vlan)
@@ -151,12 +158,15 @@ def network(view: View) -> Network:
     shape = fabric(view.ports, view.interfaces, view.links)
     far_ends = kernel_hosts(view)
     located = located_stations(shape, far_ends, view.ports, view.stations)
+    held, trusted = holders(shape, far_ends, located, view.bindings), trust(view)
     return Network(
         shape,
         located,
-        holders(shape, far_ends, located, view.bindings),
+        held,
         full_ports(view.crowds, view.limits.stations_per_port),
-        trust(view),
+        trusted,
+        placed(shape, located, view.bindings),
+        unheld(shape, held, trusted),
     )
 
 
@@ -299,6 +309,31 @@ def full_ports(crowds: Map[PortKey, int], limit: int) -> frozenset[PortKey]:
     return frozenset(key for key, count in crowds.items() if count >= limit)
 
 
+@remember_last
+def placed(
+    shape: Fabric, located: Mapping[Place, Located], bindings: tuple[Fixed, ...]
+) -> frozenset[Place]:
+    islands = set(shape.islands.values())
+    places = (
+        (Domain(island, fixed.vlan), fixed.lladdr)
+        for fixed in bindings
+        for island in islands
+    )
+    return frozenset(place for place in places if place in located)
+
+
+@remember_last
+def unheld(
+    shape: Fabric, held: Mapping[Holding, Holder], trusted: Trust
+) -> frozenset[Holding]:
+    listed = (
+        (Domain(shape.islands[port.datapath_id], 0), ip)
+        for port, closed in trusted.closed.items()
+        for ip in closed.ips
+    )
+    return frozenset(holding for holding in listed if holding not in held)
+
+
 # --- who holds an address -----------------------------------------------------------
 
 
@@ -308,8 +343,8 @@ def holders(
     far_ends: FarEnds,
     located: Mapping[Place, Located],
     bindings: tuple[Fixed, ...],
-) -> Mapping[tuple[Domain, IPAddress], Holder]:
-    claims: dict[tuple[Domain, IPAddress], list[Candidate]] = {}
+) -> Mapping[Holding, Holder]:
+    claims: dict[Holding, list[Candidate]] = {}
     for domain, ip, candidate in candidates(shape, far_ends, located, bindings):
         claims.setdefault((domain, ip), []).append(candidate)
     return {

@@ -22,23 +22,35 @@ from flows import (
     nd_known,
     source,
 )
+from flows.network import Holder, Located
 from flows.openflow import Flow
 from flows.switch import DOMAIN, GUARDED, KNOWN, Here, Switch
+
+Writer = Callable[[Switch, Here], Iterator[Flow]]
+
+
+def of_nobody(switch: Switch, here: Here, one: object) -> Iterator[Flow]:
+    return iter(())
 
 
 @dataclass(frozen=True)
 class Table:
-    """name, the OXM fields its flows may match, and who writes them."""
+    """name, the OXM fields its flows may match, and who writes them.
+
+    always      what depends on no single station or address
+    of_station  what one located station yields, whoever else there is
+    of_holder   what one held address yields
+    """
 
     name: str
     matches: frozenset[str]
-    flows: Callable[[Switch, Here], Iterator[Flow]]
+    always: Writer
+    of_station: Callable[[Switch, Here, Located], Iterator[Flow]] = of_nobody
+    of_holder: Callable[[Switch, Here, Holder], Iterator[Flow]] = of_nobody
 
 
-def table(
-    flows: Callable[[Switch, Here], Iterator[Flow]], name: str, *matches: str
-) -> Table:
-    return Table(name, frozenset(matches), flows)
+def fields(*names: str) -> frozenset[str]:
+    return frozenset(names)
 
 
 ARP = ("eth_type", "arp_op", "arp_spa", "arp_tpa", "arp_sha")
@@ -48,31 +60,56 @@ ND = (*ICMPV6, "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target", "ipv6_nd
 CLAIM = (*nd_known.IP_WORDS, *nd_known.LLADDR_WORDS, nd_guard.ROLE)
 
 PIPELINE: tuple[Table, ...] = (
-    table(
-        admit.flows, "admit", "in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid"
+    Table(
+        "admit",
+        fields("in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid"),
+        admit.always,
     ),
-    table(source.flows, "source", "in_port", DOMAIN, GUARDED, "eth_src", *ICMPV6),
-    table(
-        guard.flows,
+    Table(
+        "source",
+        fields("in_port", DOMAIN, GUARDED, "eth_src", *ICMPV6),
+        source.always,
+        of_station=source.of_station,
+    ),
+    Table(
         "guard",
-        "in_port",
-        KNOWN,
-        DOMAIN,
-        GUARDED,
-        "eth_src",
-        "ipv4_src",
-        *ARP,
+        fields("in_port", KNOWN, DOMAIN, GUARDED, "eth_src", "ipv4_src", *ARP),
+        guard.always,
+        of_station=guard.of_station,
+        of_holder=guard.of_holder,
     ),
-    table(arp.flows, "arp", "in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6),
-    table(
-        *(nd_guard.flows, "nd_guard", "in_port", "ip_ttl"),
-        *(*ND, "ipv6_nd_tll", "nd_reserved"),
+    Table(
+        "arp",
+        fields("in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6),
+        arp.always,
+        of_holder=arp.of_holder,
     ),
-    table(nd_known.flows, "nd_known", "in_port", KNOWN, DOMAIN, "eth_src", *CLAIM),
-    table(nd.flows, "nd", "in_port", KNOWN, DOMAIN, "eth_dst", *ND),
-    table(nd_answer.flows, "nd_answer", *ICMPV6, "icmpv6_code"),
-    table(forward.flows, "forward", DOMAIN, "eth_dst"),
-    table(flood.flows, "flood", "in_port"),
+    Table(
+        "nd_guard",
+        fields("in_port", "ip_ttl", *ND, "ipv6_nd_tll", "nd_reserved"),
+        nd_guard.always,
+    ),
+    Table(
+        "nd_known",
+        fields("in_port", KNOWN, DOMAIN, "eth_src", *CLAIM),
+        nd_known.always,
+        of_station=nd_known.of_station,
+        of_holder=nd_known.of_holder,
+    ),
+    Table(
+        "nd",
+        fields("in_port", KNOWN, DOMAIN, "eth_dst", *ND),
+        nd.always,
+        of_holder=nd.of_holder,
+    ),
+    Table("nd_answer", fields(*ICMPV6, "icmpv6_code"), nd_answer.always),
+    Table(
+        "forward",
+        fields(DOMAIN, "eth_dst"),
+        forward.always,
+        of_station=forward.of_station,
+    ),
+    Table("flood", fields("in_port"), flood.always),
 )
 
 TABLE_IDS = {entry.name: table_id for table_id, entry in enumerate(PIPELINE)}

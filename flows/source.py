@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from flows import enforce
 from flows.nd_guard import ICMPV6, KINDS
+from flows.network import Located
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
@@ -21,14 +22,10 @@ from flows.openflow import (
 from flows.switch import DOMAIN, KNOWN, Here, Switch
 
 
-def flows(switch: Switch, here: Here) -> Iterator[Flow]:
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("guard")
     for port_no in switch.uplinks:
         yield from_uplink(t, port_no, onward)
-    for where in switch.stations:
-        if switch.here(where.port):
-            domain, port_no = where.domain, where.port.port_no
-            yield known(t, port_no, domain.vlan, where.lladdr, onward)
     yield from enforce.strangers(switch, here)
     for port_no in switch.full_ports:
         yield flow(
@@ -58,6 +55,14 @@ def flows(switch: Switch, here: Here) -> Iterator[Flow]:
         onward,
         note="an unknown sender: tell the controller, and forward at once",
     )
+
+
+def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
+    if switch.here(where.port):
+        port_no, vlan = where.port.port_no, where.domain.vlan
+        onward = here.goto("guard")
+        yield known(here.table_id, port_no, vlan, where.lladdr, onward)
+    yield from enforce.stranger(switch, here, where)
 
 
 @lru_cache(maxsize=1 << 12)

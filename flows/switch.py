@@ -9,6 +9,7 @@ from functools import cached_property
 from flows.memo import remember_last
 from flows.network import Candidate, Domain, Holder, Located, Network, Place
 from flows.openflow import GotoTable
+from flows.trust import Mode
 from flows.view import IPAddress, Port, PortKey, View
 
 # Registers, by name.  Open vSwitch starts each packet with all of them zero.
@@ -44,6 +45,20 @@ class Switch:
         full = self.network.full
         return tuple(port.port_no for port in self.ports if port.key in full)
 
+    @cached_property
+    def guarded(self) -> tuple[tuple[Port, Mode], ...]:
+        """Ports where more is done than to learn."""
+        modes = self.network.trust.modes
+        if not modes:
+            return ()
+        found = (port for port in self.ports if port.key in modes)
+        return tuple((p, modes[p.key]) for p in found if p.port_no not in self.uplinks)
+
+    @cached_property
+    def levels(self) -> tuple[Mode, ...]:
+        """The modes that ports of this switch are guarded with."""
+        return tuple(sorted({mode for _, mode in self.guarded}))
+
     @property
     def stations(self) -> tuple[Located, ...]:
         """Every station that this switch can reach."""
@@ -63,12 +78,9 @@ class Switch:
         ways = self.network.fabric.ways.get(self.datapath_id, {})
         return ways.get(port.datapath_id)
 
-    def candidates_here(self) -> Iterator[tuple[Holder, Candidate]]:
+    def candidates_here(self, holder: Holder) -> Iterator[Candidate]:
         """Everyone at a port of this switch who holds, or says it holds, an address."""
-        for holder in self.holders:
-            for candidate in holder.candidates:
-                if self.here(candidate.port):
-                    yield holder, candidate
+        return (c for c in holder.candidates if self.here(c.port))
 
 
 @dataclass(frozen=True)

@@ -336,7 +336,7 @@ def test_what_a_binding_vouches_for_is_never_dropped(facts: list[Fact]) -> None:
     known = network(view)
     for holder in known.holders.values():
         for one in holder.candidates:
-            if is_accepted(known, holder, one):
+            if is_accepted(known.trust, holder, one):
                 at, own, ip = one.port.port_no, one.lladdr, str(holder.ip)
                 for packet in (
                     announcement(in_port=at, sha=own, ip=ip),
