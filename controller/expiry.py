@@ -24,6 +24,7 @@ from controller.learn import disclaim, forget, put
 from flows import guard, nd_known, source
 from flows.openflow import Flow, GotoTable
 from flows.pipeline import TABLE_IDS
+from flows.switch import ANSWERS
 from flows.view import Claim, IPAddress, Station, StationKey, View
 
 PROBES = 3  # MAX_UNICAST_SOLICIT
@@ -169,7 +170,7 @@ def witness(station: Station, ip: IPAddress | None) -> Flow:
             station.vlan,
             station.lladdr,
             ip,
-            GotoTable(TABLE_IDS["arp"]),
+            GotoTable(TABLE_IDS[ANSWERS]),
         )
     if isinstance(ip, IPv6Address):
         return nd_known.known(
@@ -179,7 +180,7 @@ def witness(station: Station, ip: IPAddress | None) -> Flow:
             station.lladdr,
             ip,
             router_of(station, ip),
-            GotoTable(TABLE_IDS["nd"]),
+            GotoTable(TABLE_IDS[ANSWERS]),
         )
     return source.known(
         TABLE_IDS["source"],

@@ -42,7 +42,7 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
             t,
             50,
             oxm(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind),
-            here.goto("nd_guard"),
+            here.goto("nd"),
             note=f"a neighbor {name}: what answers it comes next",
         )
     yield flow(t, 0, oxm(), onward, note="no ARP request that we answer")

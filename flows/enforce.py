@@ -29,7 +29,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
-from flows.switch import DOMAIN, GUARDED, KNOWN, Here, Switch
+from flows.switch import ANSWERS, DOMAIN, GUARDED, KNOWN, Here, Switch
 from flows.trust import Closed, Mode
 from flows.view import Port, PortKey
 
@@ -127,7 +127,7 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
     """For the table of ARP: who says that it has somebody else's address."""
     if not switch.levels:
         return
-    t, onward = here.table_id, here.goto("arp")
+    t, onward = here.table_id, here.goto(ANSWERS)
     yield from given(switch, t, onward)
     for mode in switch.levels:
         for (vlan, ip), lladdr in switch.network.trust.configured.items():
@@ -144,7 +144,7 @@ def claims_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     """For the same table: who may say that it has this address, and who may not."""
     if not switch.levels or not isinstance(holder.ip, IPv4Address):
         return
-    t, vlan, onward = here.table_id, holder.domain.vlan, here.goto("arp")
+    t, vlan, onward = here.table_id, holder.domain.vlan, here.goto(ANSWERS)
     yield from held(switch, t, holder, holder.ip, onward)
     is_configured = (vlan, holder.ip) in switch.network.trust.configured
     if holder.winner.vouched and not is_configured:

@@ -13,10 +13,12 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from flows import enforce
+from flows.nd_guard import ICMPV6, KINDS
 from flows.network import Holder, Located
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
+    ETH_IPV6,
     GROUP_BIT,
     Flow,
     GotoTable,
@@ -24,7 +26,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
-from flows.switch import DOMAIN, KNOWN, Here, Switch
+from flows.switch import ANSWERS, DOMAIN, KNOWN, Here, Switch
 from flows.view import Station
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
@@ -40,7 +42,7 @@ IMPOSSIBLE = (  # match fields beside eth_type, and why
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
-    t, onward = here.table_id, here.goto("arp")
+    t, onward = here.table_id, here.goto(ANSWERS)
     for fields, reason in IMPOSSIBLE:
         yield flow(t, 400, oxm(eth_type=ETH_ARP, **fields), note=f"drop ARP: {reason}")
     for port_no in switch.uplinks:
@@ -78,6 +80,14 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
             onward,
             note=f"an ARP {name} with news: tell the controller, and go on at once",
         )
+    for kind, _, name in KINDS:
+        yield flow(
+            t,
+            50,
+            oxm(eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind),
+            here.goto("nd_guard"),
+            note=f"a neighbor {name} has a guard of its own",
+        )
     yield flow(t, 0, oxm(), onward, note="not ARP, or no ARP that could teach anything")
 
 
@@ -94,7 +104,7 @@ def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
                 eth_type=ETH_ARP,
                 **{DOMAIN: where.domain.vlan},
             ),
-            here.goto("arp"),
+            here.goto(ANSWERS),
             note=f"{where.lladdr} claims as many addresses as are kept",
             subject=where.lladdr,
         )
@@ -103,7 +113,7 @@ def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
 def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     if not isinstance(holder.ip, IPv4Address):
         return
-    t, vlan, onward = here.table_id, holder.domain.vlan, here.goto("arp")
+    t, vlan, onward = here.table_id, holder.domain.vlan, here.goto(ANSWERS)
     for candidate in switch.candidates_here(holder):
         at, lladdr = candidate.port, candidate.lladdr
         if enforce.may_pass(switch, holder, at, lladdr):

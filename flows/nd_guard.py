@@ -23,7 +23,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
-from flows.switch import Here, Switch
+from flows.switch import ANSWERS, Here, Switch
 
 ICMPV6 = 58
 SOLICITATION, ADVERTISEMENT = 135, 136  # ICMPv6 types, RFC 4861, 4.3 and 4.4
@@ -60,7 +60,7 @@ def nd(kind: int, **fields: object) -> Match:
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
-    t, onward = here.table_id, here.goto("nd")
+    t, onward = here.table_id, here.goto(ANSWERS)
     for kind, option, name in KINDS:
         for fields, reason in impossible(option):
             yield flow(t, 400, nd(kind, **fields), note=f"drop {name}: {reason}")

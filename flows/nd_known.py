@@ -11,7 +11,7 @@ from flows.guard import is_full
 from flows.nd_guard import ROLE, SAYS_HOST, SAYS_ROUTER
 from flows.network import Holder, Located
 from flows.openflow import CONTROLLER, Flow, GotoTable, Output, flow, oxm
-from flows.switch import DOMAIN, KNOWN, Here, Switch
+from flows.switch import ANSWERS, DOMAIN, KNOWN, Here, Switch
 
 IP_WORDS = ("reg4", "reg5", "reg6", "reg7")  # nd_guard.CLAIMED_IP
 LLADDR_WORDS = ("reg10", "reg11")  # nd_guard.CLAIMED_LLADDR
@@ -33,7 +33,7 @@ def router_in(match: Mapping[str, str]) -> bool | None:
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
-    t, onward = here.table_id, here.goto("nd")
+    t, onward = here.table_id, here.goto(ANSWERS)
     for port_no in switch.full_ports:
         yield flow(
             t,
@@ -64,7 +64,7 @@ def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
                 eth_src=where.lladdr,
                 **{DOMAIN: where.domain.vlan},
             ),
-            here.goto("nd"),
+            here.goto(ANSWERS),
             note=f"{where.lladdr} claims as many addresses as are kept",
             subject=where.lladdr,
         )
@@ -75,7 +75,7 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
         for candidate in switch.candidates_here(holder):
             yield known(
                 *(here.table_id, candidate.port.port_no, holder.domain.vlan),
-                *(candidate.lladdr, holder.ip, candidate.router, here.goto("nd")),
+                *(candidate.lladdr, holder.ip, candidate.router, here.goto(ANSWERS)),
             )
 
 

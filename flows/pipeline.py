@@ -73,16 +73,13 @@ PIPELINE: tuple[Table, ...] = (
     ),
     Table(
         "guard",
-        fields("in_port", KNOWN, DOMAIN, GUARDED, "eth_src", "ipv4_src", *ARP),
+        fields(
+            *("in_port", KNOWN, DOMAIN, GUARDED, "eth_src", "ipv4_src", *ARP),
+            *ICMPV6,
+        ),
         guard.always,
         of_station=guard.of_station,
         of_holder=guard.of_holder,
-    ),
-    Table(
-        "arp",
-        fields("in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6),
-        arp.always,
-        of_holder=arp.of_holder,
     ),
     Table(
         "nd_guard",
@@ -95,6 +92,12 @@ PIPELINE: tuple[Table, ...] = (
         nd_known.always,
         of_station=nd_known.of_station,
         of_holder=nd_known.of_holder,
+    ),
+    Table(
+        "arp",
+        fields("in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6),
+        arp.always,
+        of_holder=arp.of_holder,
     ),
     Table(
         "nd",

@@ -17,6 +17,8 @@ KNOWN = "reg0"  # 1: the source is where it is known to be, or came over the fab
 DOMAIN = "reg1"  # VLAN identifier of the bridge domain, 0 for untagged
 GUARDED = "reg2"  # 1: it came in by a port that is watched, 2: that is enforced on
 
+ANSWERS = "arp"  # the first table of those that answer: where guards let pass to
+
 
 @dataclass(frozen=True)
 class Switch:

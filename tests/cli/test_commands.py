@@ -21,6 +21,7 @@ from flows.dispute import Kind, Said, contradiction
 from flows.document import from_json, to_json
 from flows.network import network
 from flows.openflow import texts
+from flows.pipeline import TABLE_IDS
 from flows.trust import Mode
 from flows.view import Namespace, NamespaceKey, Neighbor, PortKey, Station, View
 from tests.cli.conftest import Isat
@@ -331,13 +332,13 @@ def test_why_tells_the_evidence_the_flow_and_what_becomes_of_a_question(
     first, because, answered, flow, asked, *met = said.out.splitlines()
     assert first == f"10.0.0.1 is at {H1}"
     assert because.startswith(f"  the kernel: h0-eth0 in h0 is {H1}")
-    assert answered.startswith("  answered by s1, table 3 arp, cookie 0x15a7")
+    assert answered.startswith(f"  answered by s1, table {ARP} arp, cookie 0x15a7")
     assert "arp_tpa=10.0.0.1" in flow
     assert asked == (
         f"  asked from s1-eth2 by {H2} with 10.0.0.2:"
         f" the switch answers: 10.0.0.1 is at {H1}"
     )
-    assert met[-1].strip().startswith("s1, table 3 arp: answer who has 10.0.0.1")
+    assert met[-1].strip().startswith(f"s1, table {ARP} arp: answer who has 10.0.0.1")
 
 
 def test_why_is_answered_from_a_file_without_ages(isat: Isat, file: str) -> None:
@@ -389,6 +390,8 @@ def test_what_a_guarded_port_has_met_is_told_with_its_counts(
 
 # --- explaining -----------------------------------------------------------------------
 
+ARP = TABLE_IDS["arp"]
+
 FOREIGN = " cookie=0x7, table=0, n_packets=3, n_bytes=9, priority=5,ip actions=NORMAL\n"
 OUTDATED = " cookie=0x15a7000000000001, table=3, n_packets=0, priority=9 actions=drop\n"
 
@@ -430,9 +433,9 @@ def test_one_table_can_be_chosen(isat: Isat, lab: Runtime) -> None:
     words = ("explain", "s1", "-", "--json", "--table")
 
     by_name = isat(*words, "arp", stdin=dump(lab.core.view))
-    by_number = isat(*words, "3", stdin=dump(lab.core.view))
+    by_number = isat(*words, str(ARP), stdin=dump(lab.core.view))
 
-    assert {row["table"] for row in by_name.json} == {3}
+    assert {row["table"] for row in by_name.json} == {ARP}
     assert by_name.json == by_number.json
     assert isat(*words, "arq").status == 1
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flows.pipeline import TABLE_IDS
 from tests.support.ovs import PrivateOvs
 from tests.support.wait import wait_until
 
@@ -97,7 +98,8 @@ def test_a_bridge_is_adopted_explained_compiled_and_released(lab: Lab) -> None:
     [answer] = [row for row in rows if f"10.0.0.2: it is at {H2}" in row["says"]]
     assert any(h2["host"] in reason for reason in answer["because"])
 
-    assert "table 3 arp" in lab.isat("explain", "br0", "--table", "arp")
+    head = f"table {TABLE_IDS['arp']} arp"
+    assert head in lab.isat("explain", "br0", "--table", "arp")
     piped = (
         f"ovs-ofctl dump-flows br0 | {sys.executable} -m controller.cli explain br0 -"
     )
