@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from controller.events import ArpSeen, FrameSeen
 from controller.packets import REQUEST
-from flows.dispute import Contradiction, Kind, Said, contradiction
+from flows.dispute import Contradiction, Kind, Said, contradiction, rivalry
 from flows.network import Network, Origin
 from flows.trust import Mode
 from flows.view import PortKey, View, switch_name
@@ -22,9 +22,16 @@ from flows.view import PortKey, View, switch_name
 CONFLICTS_MAX = 1024  # rows that are kept
 CONFLICTS_PER_PORT = 64  # so that one port's lies hide nobody else's
 SETTLE = 2.0  # seconds until a contradiction is taken for one
+OUTLIVED = 6.0  # seconds in which one of two who were only heard is found dead
 REMIND = 60.0  # seconds until one that goes on is told again
 FORGET = 3600.0  # seconds without a packet
 TOLD_MAX = 16  # in one turn; the others are told in the next
+
+NAMES = {  # of a claim to somebody else's address, or to none of one's own
+    Kind.REQUEST: "ARP spoofing",
+    Kind.REPLY: "ARP spoofing",
+    Kind.ANNOUNCEMENT: "ARP spoofing",
+}
 
 
 class ConflictKey(NamedTuple):
@@ -65,6 +72,13 @@ class Conflict:
         )
 
     @property
+    def name(self) -> str:
+        """What such a thing is called."""
+        if self.found.ip is None:
+            return "MAC spoofing" if self.found.rival else "unknown MAC"
+        return NAMES.get(self.said.kind, "IP spoofing")
+
+    @property
     def total(self) -> int:
         return sum(self.counts.values())
 
@@ -92,6 +106,8 @@ class Conflicts:
     def note(self, heard: Said, found: Contradiction, mode: Mode, now: float) -> None:
         """Another packet that contradicts what is known."""
         row = Conflict(heard, found, mode, {}, now, now)
+        if is_rivalry(row) and self._is_answer(row):
+            return
         row = self.rows.get(row.key, row)
         self.counters[f"contradicting: {heard.kind}"] += 1
         if row.key not in self.rows and not self._has_room(heard.at):
@@ -102,6 +118,14 @@ class Conflicts:
         self.rows[row.key] = replace(
             row, said=heard, found=found, mode=mode, counts=counts, last=now
         )
+
+    def _is_answer(self, row: Conflict) -> bool:
+        """Of two who were only heard, this one was there first."""
+        found, said = row.found, row.said
+        if found.port is None or found.origin is not Origin.HEARD:
+            return False
+        first = ConflictKey(found.port, said.vlan, found.rival, found.ip)
+        return first in self.rows and self.rows[first].found.rival == said.lladdr
 
     def _has_room(self, at: PortKey) -> bool:
         return len(self.rows) < CONFLICTS_MAX and self._crowds[at] < CONFLICTS_PER_PORT
@@ -141,10 +165,21 @@ class Conflicts:
 def next_at(row: Conflict) -> float:
     """When something is to be done about it."""
     if row.told_at is None:
-        return row.since + SETTLE if may_settle(row) else row.since
+        return row.since + settles_in(row)
     if row.total > row.told:
         return row.told_at + REMIND
     return row.last + FORGET
+
+
+def settles_in(row: Conflict) -> float:
+    if is_rivalry(row) and row.found.origin is Origin.HEARD:
+        return OUTLIVED  # `controller.expiry` asks both
+    return SETTLE if may_settle(row) else 0.0
+
+
+def is_rivalry(row: Conflict) -> bool:
+    """Nobody guards: both were believed as far as that goes."""
+    return row.mode is Mode.LEARN
 
 
 def may_settle(row: Conflict) -> bool:
@@ -155,14 +190,16 @@ def may_settle(row: Conflict) -> bool:
 
 
 def is_settled(row: Conflict, known: Network) -> bool:
-    return may_settle(row) and contradiction(known, row.said) is None
+    judge = rivalry if is_rivalry(row) else contradiction
+    return may_settle(row) and judge(known, row.said) is None
 
 
 # --- in words -----------------------------------------------------------------------
 
 
 def in_words(row: Conflict, view: View) -> str:
-    return f"{claim_in_words(row, view)}, {against_in_words(row, view)}; {much(row)}"
+    what = f"{claim_in_words(row, view)}, {against_in_words(row, view)}"
+    return f"{what}; {much(row)} ({row.name})"
 
 
 def claim_in_words(row: Conflict, view: View) -> str:

@@ -16,7 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
+from controller import attacks
 from controller.adoption import same_target
+from controller.attacks import Attacks
 from controller.commands import (
     AdoptBridge,
     ChangeFlows,
@@ -59,7 +61,7 @@ from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import plan
 from flows import arp, nd
 from flows.compile import compile_flows, inputs
-from flows.dispute import Contradiction, contradiction
+from flows.dispute import Contradiction, contradiction, rivalry
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
@@ -154,6 +156,7 @@ class Core:
         self.counters: Counter[str] = Counter()
         self.expiry = Expiry(self.policy.max_age)
         self.conflicts = Conflicts()
+        self.attacks = Attacks()
         self.moves = Moves()
         self.defence = Defence()
         self._is_outdated = False  # the conclusions, by more than what was heard
@@ -168,8 +171,10 @@ class Core:
         commands: list[Command] = []
         for event in events:
             self.counters[type(event).__name__] += 1
+            self.attacks.watch(event, self.network, now)
             commands += self._take(event, now)
         self.network = network(self.view)
+        self._rivalries(events, now)
         for asked in dict.fromkeys(questions(events)):  # two tables may tell of one
             commands += self._answer(asked)
         commands += self._questions(events)
@@ -184,6 +189,7 @@ class Core:
         times = [
             self.expiry.deadline(self.view),
             self.conflicts.deadline(),
+            self.attacks.deadline(),
             self.moves.deadline(),
             self.defence.deadline(),
         ]
@@ -305,6 +311,16 @@ class Core:
             return None
         return FrameSeen(*heard.at, heard.vlan, heard.lladdr)
 
+    def _rivalries(self, events: Sequence[Event], now: float) -> None:
+        """Where nobody guards: what was learned, and who is wronged by it."""
+        for event in events:
+            if isinstance(event, ArpSeen | FrameSeen):
+                heard = said(event)
+                if self.network.trust.mode(heard.at) is Mode.LEARN:
+                    found = rivalry(self.network, heard)
+                    if found is not None:
+                        self.conflicts.note(heard, found, Mode.LEARN, now)
+
     def _note_forged(self, event: ArpSeen, now: float) -> None:
         """ARP of one station in a frame of another: nothing is learned of it, but one
         of the two may contradict what is known."""
@@ -339,6 +355,8 @@ class Core:
         told = self.conflicts.due(self.network, now)
         for row in told:
             yield TellConflict(in_words(row, self.view))
+        for attack in self.attacks.due(now):
+            yield TellConflict(attacks.in_words(attack, self.view))
         if self.policy.defend:
             yield from self._defences(told, now)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from flows.network import Candidate, Holder, Network, Origin, is_unicast
-from flows.trust import Closed, Trust
+from flows.network import Candidate, Domain, Holder, Network, Origin, is_unicast
+from flows.trust import Closed, Trust, is_shared
 from flows.view import IPAddress, PortKey
 
 
@@ -131,3 +131,39 @@ def is_accepted(trust: Trust, holder: Holder, candidate: Candidate) -> bool:
     given = trust.configured.get((holder.domain.vlan, holder.ip), lladdr)
     equal = candidate.origin == best.origin or lladdr == best.lladdr
     return candidate.vouched and equal and lladdr == given
+
+
+# --- where nobody guards --------------------------------------------------------------
+
+
+def rivalry(known: Network, said: Said) -> Contradiction | None:
+    """Two say the same of themselves, and one of them is wrong.
+
+    This is looked at when what was said has been learned.  The kernel's and the
+    operator's word are stronger; of two who were only heard the other one is the rival.
+    """
+    if said.at in known.fabric.uplinks or is_shared(said.lladdr):
+        return None
+    elsewhere = wrong_place(known, said)
+    if elsewhere is not None:
+        return elsewhere
+    domain = known.domain(said.at.datapath_id, said.vlan)
+    holder = known.holders.get((domain, said.ip)) if said.ip is not None else None
+    if holder is None:
+        return None
+    mine = [c.origin for c in holder.candidates if c.lladdr == said.lladdr]
+    for other in holder.candidates:
+        if other.lladdr == said.lladdr or not other.vouched:
+            continue
+        is_weaker = other.origin < max(mine, default=Origin.NEIGHBOR)
+        if is_weaker or is_one_host(known, domain, said.lladdr, other.lladdr):
+            continue
+        return Contradiction(said.ip, other.lladdr, other.port, other.origin)
+    return None
+
+
+def is_one_host(known: Network, domain: Domain, one: str, other: str) -> bool:
+    """Linux speaks with any of its addresses from any of its interfaces."""
+    ends = [known.located.get((domain, lladdr)) for lladdr in (one, other)]
+    spaces = [end.link.nsid if end and end.link else None for end in ends]
+    return spaces[0] is not None and spaces[0] == spaces[1]

@@ -100,10 +100,11 @@ def conflicts(arguments: Namespace) -> int:
         as_json(rows)
         return 0
     table(
-        ["WHO", "AT", "CLAIMS", "OF", "AT", "SAID BY", "SINCE", "PACKETS"],
+        ["KIND", "WHO", "AT", "CLAIMS", "OF", "AT", "SAID BY", "SINCE", "PACKETS"],
         [
             [
-                row["lladdr"],
+                row["kind"],
+                row["lladdr"] or "many",
                 place(row),
                 row["ip"] or "its own address",
                 row["against"]["lladdr"] or "nobody",

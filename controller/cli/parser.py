@@ -154,8 +154,11 @@ COMMANDS: tuple[Command, ...] = (
         "who contradicts what is known, where, since when and how often",
         "controller.cli.ask:conflicts",
         description=(
-            "At ports with `guard: watch` or `enforce` contradictions are counted; at"
-            " others the rivals for an address are shown, as far as they are learned."
+            "Attacks by name: what an attacker does in many packets (a MAC flood, a"
+            " scan, denying others their addresses), and who says what somebody else is"
+            " known to hold. At ports with `guard: watch` or `enforce` each"
+            " contradiction is counted, at others as far as it is news. Rivals of"
+            " whom nobody can say who is right come last."
         ),
     ),
     Command(

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
+from typing import Any, Protocol
 
+from controller import attacks
 from controller.config import Config
 from controller.conflicts import Conflict
 from controller.core import Channel, Core
@@ -101,6 +102,7 @@ def status(runtime: Running, _: Json) -> Json:
         "counters": {
             **core.counters,
             **core.conflicts.counters,
+            **core.attacks.counters,
             **runtime.counters,
         },
         "warnings": list(warnings(runtime)),
@@ -396,18 +398,43 @@ def conflicts(runtime: Running, _: Json) -> list[Json]:
     """What guarded ports have met, the latest first, then all other rivals."""
     core, now = runtime.core, time.monotonic()
     rows = [conflict(core.view, row, now) for row in core.conflicts.told()]
-    known = {(row["lladdr"], row["ip"], row["vlan"]) for row in rows}
+    known = {parties(row) for row in rows}
     rivals = (r for h in core.network.holders.values() for r in rivalry(core.view, h))
     return [
+        *(pattern(core.view, row, now) for row in core.attacks.told()),
         *rows,
-        *(r for r in rivals if (r["lladdr"], r["ip"], r["vlan"]) not in known),
+        *(r for r in rivals if parties(r) not in known),
     ]
+
+
+def parties(row: Json) -> tuple[object, ...]:
+    """Who disagrees, on what."""
+    against: Any = row["against"]
+    return frozenset((row["lladdr"], against["lladdr"])), row["ip"], row["vlan"]
+
+
+def pattern(view: View, row: attacks.Row, now: float) -> Json:
+    """counts: how many different things make it an attack, by what they are."""
+    suspect = row.suspect
+    return {
+        "kind": str(suspect.attack),
+        "lladdr": suspect.lladdr,
+        **attachment(view, suspect.at),
+        "vlan": suspect.vlan,
+        "ip": None,
+        "against": {"lladdr": "", **place_of(view, None), "origin": ""},
+        "counts": {attacks.PATTERNS[suspect.attack].things: row.count},
+        "since": age(row.since, now),
+        "last": age(row.last, now),
+        "dropped": False,
+    }
 
 
 def conflict(view: View, row: Conflict, now: float) -> Json:
     """counts: packets by kind that reached the controller; since, last: seconds ago."""
     found = row.found
     return {
+        "kind": row.name,
         "lladdr": row.said.lladdr,
         **attachment(view, row.said.at),
         "vlan": row.said.vlan,
@@ -430,6 +457,7 @@ def rivalry(view: View, holder: Holder) -> Iterator[Json]:
     for one in holder.candidates[1:]:
         if one.lladdr != best.lladdr:
             yield {
+                "kind": "rivals",
                 "lladdr": one.lladdr,
                 **attachment(view, one.port),
                 "vlan": holder.domain.vlan,

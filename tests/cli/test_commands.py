@@ -364,7 +364,7 @@ def test_rivals_for_an_address_are_conflicts_even_where_nobody_guards(
     [row] = isat("conflicts", "--json").json
     assert (row["lladdr"], row["port"], row["ip"]) == (H2, "s1-eth2", "10.0.0.1")
     assert (row["against"]["lladdr"], row["against"]["origin"]) == (H1, "kernel")
-    assert isat("conflicts").rows[1][:4] == [H2, "s1-eth2", "10.0.0.1", H1]
+    assert isat("conflicts").rows[1][:5] == ["rivals", H2, "s1-eth2", "10.0.0.1", H1]
     assert f"conflict: {H2} at s1-eth2 says that" in isat("why", "10.0.0.1").out
 
 

@@ -1,0 +1,271 @@
+"""What only an attacker does: told by name, however its port is guarded.
+
+One packet that contradicts what is known is a conflict (`controller.conflicts`).  Here
+are patterns of packets of which each alone may be innocent: so many different stations
+at one port, so many questions for nobody, objections to every address that is tried.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from controller.conflicts import FORGET, REMIND, TOLD_MAX, port_in_words
+from controller.events import ArpSeen, Event, FrameSeen, NdSeen
+from controller.ndp import is_probe
+from controller.packets import REQUEST
+from flows.network import Domain, Network, is_unicast
+from flows.openflow import BROADCAST
+from flows.view import IPAddress, PortKey, View
+
+ROWS_MAX = 1024  # suspects that are kept, and as many that are not yet
+PROBES_MAX = 1024  # addresses that somebody tries to take
+PROBED = 10.0  # seconds that one is tried: RFC 5227 takes up to 7, RFC 4862 one or two
+
+
+class Attack(StrEnum):
+    """By the names that the tools and the literature use."""
+
+    MAC_FLOOD = "MAC flood"
+    ARP_SCAN = "ARP scan"
+    ND_SCAN = "ND scan"
+    DAD_DENIAL = "DAD denial of service"
+
+
+class Pattern(NamedTuple):
+    """So many different things of a kind, within so many seconds."""
+
+    least: int
+    within: float
+    things: str
+
+
+PATTERNS = {
+    Attack.MAC_FLOOD: Pattern(256, 10.0, "stations that nobody knew"),
+    Attack.ARP_SCAN: Pattern(64, 10.0, "questions for addresses that nobody holds"),
+    Attack.ND_SCAN: Pattern(64, 10.0, "questions for addresses that nobody holds"),
+    Attack.DAD_DENIAL: Pattern(2, 60.0, "addresses that others wanted to take"),
+}
+
+
+class Suspect(NamedTuple):
+    """lladdr is "" where it is another one each time."""
+
+    attack: Attack
+    at: PortKey
+    vlan: int
+    lladdr: str = ""
+
+
+class Sign(NamedTuple):
+    """Part of a pattern, if there are many that differ in `thing`."""
+
+    suspect: Suspect
+    thing: Hashable
+
+
+@dataclass(slots=True)
+class Tally:
+    """Different things of a suspect, since when."""
+
+    since: float
+    things: set[Hashable] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A pattern that is complete.
+
+    count     things that made it so, each time it was
+    since, last  seconds on the caller's monotonic clock
+    told_at   when it was told, None as long as it was not
+    told      things at that time
+    """
+
+    suspect: Suspect
+    count: int
+    since: float
+    last: float
+    told_at: float | None = None
+    told: int = 0
+
+
+Probed = tuple[Domain, IPAddress]
+
+
+class Attacks:
+    """The patterns that are complete, and those that may become so."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Suspect, Row] = {}
+        self.counters: Counter[str] = Counter()
+        self._tallies: dict[Suspect, Tally] = {}
+        self._probes: dict[Probed, tuple[PortKey, float]] = {}
+
+    def watch(self, event: Event, known: Network, now: float) -> None:
+        """A packet, before anything is learned from it."""
+        if isinstance(event, ArpSeen | NdSeen | FrameSeen):
+            at = PortKey(event.datapath_id, event.in_port)
+            if at not in known.fabric.uplinks:  # the switch beyond has looked at it
+                for sign in self._signs(event, known, now):
+                    self._count(sign, now)
+
+    # --- signs ----------------------------------------------------------------------
+
+    def _signs(
+        self, event: ArpSeen | NdSeen | FrameSeen, known: Network, now: float
+    ) -> Iterator[Sign]:
+        at = PortKey(event.datapath_id, event.in_port)
+        domain = known.domain(event.datapath_id, event.vlan)
+        if (domain, event.eth_src) not in known.located:
+            flood = Suspect(Attack.MAC_FLOOD, at, event.vlan)
+            yield Sign(flood, event.eth_src)
+        if isinstance(event, FrameSeen):
+            return
+        target = asked_for(event)
+        if target is not None and (domain, target) not in known.holders:
+            is_arp = isinstance(event, ArpSeen)
+            scan = Attack.ARP_SCAN if is_arp else Attack.ND_SCAN
+            yield Sign(Suspect(scan, at, event.vlan, event.eth_src), target)
+        yield from self._objections(event, at, domain, known, now)
+
+    def _objections(
+        self,
+        event: ArpSeen | NdSeen,
+        at: PortKey,
+        domain: Domain,
+        known: Network,
+        now: float,
+    ) -> Iterator[Sign]:
+        """Somebody wants to take an address, and somebody else, who was not known to
+        hold it, says that they have it, or want it, too."""
+        tried = probed_for(event)
+        ip = tried or claimed(event)
+        if ip is None:
+            return
+        first, since = self._probes.get((domain, ip), (at, now))
+        if first != at and now < since + PROBED:
+            if not holds(known, domain, ip, event.eth_src):
+                yield Sign(Suspect(Attack.DAD_DENIAL, at, event.vlan), ip)
+        elif tried is not None:
+            self._remember((domain, ip), at, now)
+
+    def _remember(self, tried: Probed, at: PortKey, now: float) -> None:
+        if len(self._probes) >= PROBES_MAX:
+            self._probes = {
+                k: v for k, v in self._probes.items() if now < v[1] + PROBED
+            }
+        if len(self._probes) < PROBES_MAX:
+            self._probes[tried] = (at, now)
+
+    # --- patterns -------------------------------------------------------------------
+
+    def _count(self, sign: Sign, now: float) -> None:
+        suspect, pattern = sign.suspect, PATTERNS[sign.suspect.attack]
+        tally = self._tallies.get(suspect)
+        if tally is None or now >= tally.since + pattern.within:
+            if not self._has_room(suspect, now):
+                self.counters["suspects not kept"] += 1
+                return
+            tally = self._tallies[suspect] = Tally(now)
+        tally.things.add(sign.thing)
+        if len(tally.things) >= pattern.least:
+            del self._tallies[suspect]
+            self._complete(suspect, tally, now)
+
+    def _has_room(self, suspect: Suspect, now: float) -> bool:
+        if len(self._tallies) >= ROWS_MAX and suspect not in self._tallies:
+            self._tallies = {
+                s: tally
+                for s, tally in self._tallies.items()
+                if now < tally.since + PATTERNS[s.attack].within
+            }
+        return len(self._tallies) < ROWS_MAX or suspect in self._tallies
+
+    def _complete(self, suspect: Suspect, tally: Tally, now: float) -> None:
+        row = self.rows.get(suspect)
+        if row is None and len(self.rows) >= ROWS_MAX:
+            self.counters["suspects not kept"] += 1
+            return
+        row = row or Row(suspect, 0, tally.since, now)
+        self.rows[suspect] = replace(row, count=row.count + len(tally.things), last=now)
+
+    # --- telling --------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When to call `due` again."""
+        return min(map(next_at, self.rows.values()), default=None)
+
+    def due(self, now: float) -> list[Row]:
+        """Those to be told now, for the first time or once more."""
+        told: list[Row] = []
+        for row in [row for row in self.rows.values() if now >= next_at(row)]:
+            if now >= row.last + FORGET:
+                del self.rows[row.suspect]
+            elif len(told) < TOLD_MAX:
+                self.counters[f"attacks: {row.suspect.attack}"] += row.told_at is None
+                self.rows[row.suspect] = replace(row, told_at=now, told=row.count)
+                told.append(row)
+        return told
+
+    def told(self) -> list[Row]:
+        """The latest first."""
+        rows = (row for row in self.rows.values() if row.told_at is not None)
+        return sorted(rows, key=lambda row: -row.last)
+
+
+def next_at(row: Row) -> float:
+    """When something is to be done about it."""
+    if row.told_at is None:
+        return row.since
+    if row.count > row.told:
+        return row.told_at + REMIND
+    return row.last + FORGET
+
+
+# --- what a packet says -------------------------------------------------------------
+
+
+def asked_for(event: ArpSeen | NdSeen) -> IPAddress | None:
+    """The target of a question to all.  Who probes, or announces, asks for itself."""
+    if isinstance(event, ArpSeen):
+        is_question = event.op == REQUEST and event.eth_dst == BROADCAST
+        is_own = event.spa in (event.tpa, 0) or not is_unicast(event.spa)
+        return event.tpa if is_question and not is_own else None
+    is_open = event.is_question and event.dst.is_multicast and not is_probe(event)
+    return event.target if is_open else None
+
+
+def probed_for(event: ArpSeen | NdSeen) -> IPAddress | None:
+    """The address that who sent it wants to take (RFC 5227, 1.1; RFC 4862, 5.4)."""
+    if isinstance(event, ArpSeen):
+        is_try = event.op == REQUEST and event.spa.is_unspecified
+        return event.tpa if is_try and is_unicast(event.tpa) else None
+    return event.target if is_probe(event) else None
+
+
+def claimed(event: ArpSeen | NdSeen) -> IPAddress | None:
+    """The address that who sent it says to have."""
+    ip: IPAddress = event.spa if isinstance(event, ArpSeen) else event.ip
+    return ip if is_unicast(ip) else None
+
+
+def holds(known: Network, domain: Domain, ip: IPAddress, lladdr: str) -> bool:
+    holder = known.holders.get((domain, ip))
+    return holder is not None and any(c.lladdr == lladdr for c in holder.candidates)
+
+
+# --- in words -----------------------------------------------------------------------
+
+
+def in_words(row: Row, view: View) -> str:
+    """ "MAC flood by br0:h3: 256 stations that nobody knew"."""
+    attack, at, vlan, lladdr = row.suspect
+    who = (
+        f"{lladdr} at {port_in_words(at, view)}" if lladdr else port_in_words(at, view)
+    )
+    tag = f" on VLAN {vlan}" if vlan else ""
+    return f"{attack} by {who}{tag}: {row.count} {PATTERNS[attack].things}"

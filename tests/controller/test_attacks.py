@@ -1,0 +1,270 @@
+"""Patterns that only attackers make, and two of whom one must be lying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from controller.attacks import (
+    PATTERNS,
+    PROBED,
+    PROBES_MAX,
+    ROWS_MAX,
+    Attack,
+    Attacks,
+    in_words,
+)
+from controller.commands import Command, TellConflict
+from controller.conflicts import FORGET, OUTLIVED, REMIND, SETTLE
+from controller.core import Core, Policy
+from controller.events import (
+    ArpSeen,
+    BridgesSeen,
+    Event,
+    FlowsListed,
+    FrameSeen,
+    HitsCounted,
+    KernelSynced,
+    NdSeen,
+    SwitchReady,
+)
+from controller.ndp import NOBODY, OVERRIDE
+from flows.nd import ALL_NODES, ALL_NODES_LLADDR, solicited_node
+from flows.nd_guard import ADVERTISEMENT, SOLICITATION
+from flows.openflow import BROADCAST
+from flows.view import Address, Bridge, Guard, Interface, Link, Namespace
+from tests.facts import H1, H2, S1, kernel_host, ports
+
+EVIL = "02:00:00:00:00:99"
+ZERO = "00:00:00:00:00:00"
+FLOOD, SCAN = PATTERNS[Attack.MAC_FLOOD], PATTERNS[Attack.ARP_SCAN]
+
+
+def lab(mode: str = "learn") -> Core:
+    """h0 with 10.0.0.1 behind port 1, by the kernel's word; H2, which said that it has
+    10.0.0.2, at port 2; ports 3 and 4."""
+    core = Core(Policy(guards=(Guard(mode),) if mode != "learn" else ()))
+    facts = kernel_host(S1, 1, H1, "10.0.0.1")
+    rows = tuple(fact for fact in facts if isinstance(fact, Interface))
+    kernel = tuple(f for f in facts if isinstance(f, Link | Address | Namespace))
+    core.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3, 4)))], now=0.0)
+    start: list[Event] = [
+        FlowsListed(S1, frozenset()),
+        BridgesSeen((Bridge(S1, "s1"),), rows),
+    ]
+    core.handle([*start, KernelSynced(kernel)], now=0.1)
+    core.handle([claim("10.0.0.2", H2, at=2)], now=0.2)
+    return core
+
+
+def claim(spa: str, sha: str, *, at: int) -> ArpSeen:
+    spoken, asked = IPv4Address(spa), IPv4Address("10.0.0.9")
+    return ArpSeen(S1, at, 0, sha, BROADCAST, 2, sha, spoken, ZERO, asked)
+
+
+def question(tpa: IPv4Address, *, at: int = 3, spa: str = "10.0.0.3") -> ArpSeen:
+    own = IPv4Address(spa)
+    return ArpSeen(S1, at, 0, EVIL, BROADCAST, 1, EVIL, own, ZERO, tpa)
+
+
+def frames(count: int, *, at: int = 3) -> list[Event]:
+    """Of as many stations."""
+    lladdrs = (f"06:00:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(count))
+    return [FrameSeen(S1, at, 0, lladdr) for lladdr in lladdrs]
+
+
+def dad(ip: str, *, at: int, lladdr: str = H2) -> NdSeen:
+    target = IPv6Address(ip)
+    group = solicited_node(target)
+    return NdSeen(
+        *(S1, at, 0, lladdr, "33:33:ff:00:00:00", SOLICITATION),
+        *(NOBODY, group, target, "", 0, False),
+    )
+
+
+def advertised(ip: str, lladdr: str, *, at: int) -> NdSeen:
+    target = IPv6Address(ip)
+    return NdSeen(
+        *(S1, at, 0, lladdr, ALL_NODES_LLADDR, ADVERTISEMENT),
+        *(target, ALL_NODES, target, lladdr, OVERRIDE, True),
+    )
+
+
+def told(commands: Iterable[Command]) -> list[str]:
+    return [command.text for command in commands if isinstance(command, TellConflict)]
+
+
+def names(core: Core) -> set[Attack]:
+    return {row.suspect.attack for row in core.attacks.told()}
+
+
+# --- patterns -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["learn", "watch", "enforce"])
+def test_a_port_with_hundreds_of_new_stations_is_flooded(mode: str) -> None:
+    core = lab(mode)
+    [line] = told(core.handle(frames(FLOOD.least), now=1.0))
+    assert line == "MAC flood by s1-eth3: 256 stations that nobody knew"
+
+
+def test_a_few_stations_less_or_slower_are_none() -> None:
+    core = lab()
+    half = FLOOD.least // 2
+    everybody = frames(FLOOD.least)
+    assert not told(core.handle(everybody[:half], now=1.0))
+    assert not told(core.handle(everybody[half:], now=1.0 + FLOOD.within))
+
+
+def test_the_same_station_again_and_again_is_one() -> None:
+    core = lab()
+    assert not told(core.handle(frames(1) * FLOOD.least, now=1.0))
+
+
+def test_who_asks_for_many_addresses_that_nobody_holds_scans() -> None:
+    core = lab()
+    nobody = [question(IPv4Address("10.0.1.0") + n) for n in range(SCAN.least)]
+    [line] = told(core.handle(nobody, now=1.0))
+    assert line == (
+        f"ARP scan by {EVIL} at s1-eth3: 64 questions for addresses that nobody holds"
+    )
+
+
+def test_questions_for_somebody_and_announcements_are_no_scan() -> None:
+    core = lab()
+    asked = [question(IPv4Address("10.0.0.2"), at=1)] * SCAN.least
+    ips = [IPv4Address("10.0.1.0") + n for n in range(SCAN.least)]
+    own = [question(ip, spa=str(ip)) for ip in ips]
+    core.handle([*asked, *own], now=1.0)
+    assert not names(core)
+
+
+def test_who_denies_others_their_addresses_is_told_by_its_port() -> None:
+    core = lab()
+    tries: list[Event] = [
+        dad("fd00::1", at=2),
+        advertised("fd00::1", "02:00:00:00:01:01", at=3),
+        dad("fd00::2", at=1, lladdr=H1),
+        advertised("fd00::2", "02:00:00:00:01:02", at=3),
+    ]
+    [line] = told(core.handle(tries, now=1.0))
+    assert line == (
+        "DAD denial of service by s1-eth3: 2 addresses that others wanted to take"
+    )
+
+
+def test_who_tries_the_same_addresses_at_once_denies_them_too() -> None:
+    """As `dos-new-ip6 -S` does."""
+    core = lab()
+    for ip in ("fd00::1", "fd00::2"):
+        core.handle([dad(ip, at=2), dad(ip, at=3, lladdr=EVIL)], now=1.0)
+    assert names(core) == {Attack.DAD_DENIAL}
+
+
+def test_an_owner_who_defends_its_addresses_denies_nobody_anything() -> None:
+    core = lab()
+    for ip in ("fd00::1", "fd00::2", "fd00::3"):
+        core.handle([advertised(ip, H2, at=2)], now=1.0)
+        core.handle([dad(ip, at=3, lladdr=EVIL), advertised(ip, H2, at=2)], now=2.0)
+    assert not names(core)
+
+
+def test_who_takes_an_address_that_was_tried_long_ago_denies_nothing() -> None:
+    core = lab()
+    for ip in ("fd00::1", "fd00::2"):
+        core.handle([dad(ip, at=2)], now=1.0)
+        core.handle([advertised(ip, EVIL, at=3)], now=1.0 + PROBED)
+    assert not names(core)
+
+
+def test_a_pattern_that_goes_on_is_told_once_a_minute_and_then_forgotten() -> None:
+    core, watcher, lines = lab(), Attacks(), 0
+    for second in range(100):
+        for event in frames(FLOOD.least):
+            watcher.watch(event, core.network, 1.0 + second)
+        lines += len(watcher.due(1.0 + second))
+    assert (lines, REMIND) == (2, 60)
+    assert watcher.rows
+    for late in (FORGET, 2 * FORGET):
+        watcher.due(101.0 + late)
+    assert not watcher.rows
+    assert watcher.deadline() is None
+
+
+def test_what_is_kept_is_bounded() -> None:
+    core = lab()
+    watcher = Attacks()
+    for vlan in range(3 * ROWS_MAX):
+        lladdr = f"06:00:00:00:{vlan >> 8:02x}:{vlan & 255:02x}"
+        watcher.watch(FrameSeen(S1, 3, vlan, lladdr), core.network, 1.0)
+        watcher.watch(dad(f"fd00::{vlan:x}", at=3, lladdr=lladdr), core.network, 1.0)
+    assert len(watcher._tallies) == ROWS_MAX
+    assert len(watcher._probes) == PROBES_MAX
+    assert watcher.counters["suspects not kept"] > 0
+
+
+# --- two who say the same, where nobody guards ----------------------------------------
+
+
+def test_a_claim_against_the_kernel_is_told_by_name_where_nobody_guards() -> None:
+    core = lab()
+    assert not told(core.handle([claim("10.0.0.1", EVIL, at=3)], now=1.0))
+    [line] = told(core.handle([], now=1.0 + SETTLE))
+    assert line == (
+        f"{EVIL} at s1-eth3 says that it has 10.0.0.1,"
+        f" which {H1} at s1-eth1 holds (kernel); 1 x reply, not dropped"
+        " (ARP spoofing)"
+    )
+
+
+def test_of_two_who_are_heard_who_came_second_is_told_when_both_live() -> None:
+    core = lab()
+    core.handle([claim("10.0.0.2", EVIL, at=3)], now=1.0)
+    core.handle([claim("10.0.0.2", H2, at=2)], now=2.0)  # the first one objects
+    [line] = told(core.handle([], now=1.0 + OUTLIVED))
+    assert line.startswith(f"{EVIL} at s1-eth3 says that it has 10.0.0.2, which {H2}")
+
+
+def test_who_takes_the_address_of_a_host_that_is_gone_is_no_attacker() -> None:
+    core = lab()
+    core.handle([claim("10.0.0.2", EVIL, at=3)], now=1.0)
+    key = next(key for key in core.view.stations if key.lladdr == H2)
+    silent = dict.fromkeys(core.channels[S1].installed or (), 0)
+    for second in range(2, 2 + int(OUTLIVED)):
+        core.handle([HitsCounted(S1, tuple(silent.items()))], now=float(second))
+    assert not core.view.stations[key].claims
+    assert not told(core.handle([], now=1.0 + OUTLIVED))
+    assert core.conflicts.counters["contradictions that settled"] == 1
+
+
+def test_frames_of_a_station_that_the_kernel_shows_elsewhere_are_told() -> None:
+    core = lab()
+    core.handle([FrameSeen(S1, 3, 0, H1)], now=1.0)
+    [line] = told(core.handle([], now=1.0 + SETTLE))
+    assert line.endswith("(MAC spoofing)")
+
+
+def test_an_address_of_another_interface_of_ones_own_is_no_theft() -> None:
+    """Linux answers for all its addresses at each of its interfaces."""
+    core = lab()
+    far = kernel_host(S1, 3, EVIL, "10.0.0.3")
+    rows = [f for f in core.view.interfaces.values()]
+    rows += [fact for fact in far if isinstance(fact, Interface)]
+    both = [*core.view.links.values(), *core.view.addresses.values()]
+    both += [fact for fact in far if isinstance(fact, Link | Address)]
+    shown = KernelSynced(tuple(both))
+    core.handle([BridgesSeen((Bridge(S1, "s1"),), tuple(rows)), shown], now=0.5)
+    core.handle([claim("10.0.0.1", EVIL, at=3)], now=1.0)
+    assert not core.conflicts.rows
+
+
+def test_words_name_the_vlan() -> None:
+    core, watcher = lab(), Attacks()
+    for event in frames(FLOOD.least):
+        assert isinstance(event, FrameSeen)
+        tagged = FrameSeen(S1, 3, 7, event.eth_src)
+        watcher.watch(tagged, core.network, 1.0)
+    [row] = watcher.due(1.0)
+    assert "s1-eth3 on VLAN 7:" in in_words(row, core.view)
