@@ -58,16 +58,15 @@ from controller.learn import learn, recover
 from controller.moves import Moves
 from controller.ndp import advertisement, is_probe, is_to_its_group, solicitation
 from controller.packets import REQUEST, arp_reply, arp_request
-from controller.reconcile import plan
+from controller.reconcile import Plan, plan
 from flows import arp, nd
-from flows.compile import compile_flows, inputs
+from flows.compile import Compiled
 from flows.dispute import Contradiction, contradiction, rivalry
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
-from flows.memo import same
 from flows.network import Holder, Network, Origin, kernel_hosts, network
-from flows.openflow import BROADCAST, Flow, GotoTable
+from flows.openflow import BROADCAST, Flow, GotoTable, is_ours
 from flows.pipeline import TABLE_IDS
 from flows.trust import Mode
 from flows.view import (
@@ -118,20 +117,20 @@ class Policy:
 class Channel:
     """What is known of one connected switch.
 
+    compiled   the flows that it should hold
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
     was_empty  it held none when it connected
-    compiled   the parts of the view that its flows were last compiled from
-    is_settled nothing was listed or refused since then
+    is_settled they are what it holds, unless it was listed or refused since then
     audit_at   when to count its flows again
     expected   how many flows there were when they were last counted
     retry_at   after a refusal: when to look again; None if nothing was refused
     refusals   in a row
     """
 
-    installed: frozenset[int] | None = None
+    compiled: Compiled
+    installed: set[int] | None = None
     was_empty: bool = False
-    compiled: tuple[object, ...] = ()
     is_settled: bool = False
     audit_at: float = 0.0
     expected: int = 0
@@ -204,7 +203,7 @@ class Core:
     def _take(self, event: Event, now: float) -> Iterator[Command]:
         match event:
             case SwitchReady(datapath_id):
-                self.channels[datapath_id] = Channel()
+                self.channels[datapath_id] = Channel(Compiled(datapath_id))
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
                 self.channels.pop(datapath_id, None)
@@ -251,7 +250,7 @@ class Core:
         channel = self.channels.get(event.datapath_id)
         if channel is None:
             return
-        channel.installed = event.cookies
+        channel.installed = {cookie for cookie in event.cookies if is_ours(cookie)}
         channel.is_settled = False
         channel.was_empty = not event.cookies
         channel.audit_at = now + AUDIT
@@ -450,8 +449,7 @@ class Core:
         """Claims that contradict each other: one of them may be out of date."""
         return frozenset(
             Subject(StationKey(c.port.datapath_id, h.domain.vlan, c.lladdr), h.ip)
-            for h in self.network.holders.values()
-            if len(h.candidates) > 1
+            for h in map(self.network.holders.__getitem__, self.network.contested)
             for c in h.candidates
             if c.origin is Origin.HEARD
         )
@@ -506,20 +504,24 @@ class Core:
     # --- flows ----------------------------------------------------------------------
 
     def _changes(self, now: float) -> Iterator[Command]:
-        compiled = inputs(self.view, self.network)
         for datapath_id, channel in sorted(self.channels.items()):
             if channel.retry_at is not None and now >= channel.retry_at:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
             if channel.installed is None or self._is_waiting(channel, now):
                 continue
-            if channel.is_settled and same(channel.compiled, compiled):
+            compiled = channel.compiled
+            if channel.is_settled and compiled.is_current(self.view, self.network):
                 continue
-            desired = compile_flows(self.view, datapath_id, self.network)
-            change = plan(desired, channel.installed)
-            channel.compiled, channel.is_settled = compiled, True
+            step = compiled.update(self.view, self.network)
+            if channel.is_settled:
+                change = Plan(step.added, step.removed)
+            else:
+                change = plan(compiled.flows, channel.installed)
+            channel.is_settled = True
             if change:
-                channel.installed = frozenset(desired)
+                channel.installed.difference_update(change.delete)
+                channel.installed.update(entry.cookie for entry in change.add)
                 self.counters["flows added"] += len(change.add)
                 self.counters["flows deleted"] += len(change.delete)
                 yield ChangeFlows(datapath_id, change)

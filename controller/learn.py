@@ -50,7 +50,6 @@ from flows.view import (
     Station,
     StationKey,
     View,
-    crowds_of,
 )
 
 ECHO = 5.0  # seconds in which what was heard is not taken down again
@@ -299,6 +298,8 @@ def forget(view: View, stations: Iterable[Station]) -> View:
     for station in stations:
         known = known.delete(station.key)
         crowds = counted(crowds, station.port, -1)
+    if known is view.stations:
+        return view
     return replace(view, stations=known, crowds=crowds)
 
 
@@ -364,9 +365,7 @@ def without_stations_at(view: View, ports: Set[PortKey]) -> View:
 
 
 def without_stations(view: View, is_gone: Callable[[Station], bool]) -> View:
-    kept = {key: row for key, row in view.stations.items() if not is_gone(row)}
-    stations = Map(kept)
-    return replace(view, stations=stations, crowds=crowds_of(stations))
+    return forget(view, [row for row in view.stations.values() if is_gone(row)])
 
 
 def without_strays(before: View, after: View) -> View:

@@ -20,6 +20,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from immutables import Map
 
+from flows.tracked import Tracked
 from flows.view import LOCAL_PORT, IPAddress, Link, Port, View, crowds_of
 
 VERSION = 1
@@ -68,7 +69,7 @@ def to_json(view: View) -> dict[str, Json]:
 
 
 def as_json(value: object) -> Json:
-    if isinstance(value, Map):
+    if isinstance(value, Map | Tracked):
         return [as_json(value[key]) for key in sorted(value, key=by_kind)]
     if isinstance(value, tuple):
         return [as_json(item) for item in value]
@@ -112,7 +113,8 @@ def from_json(document: Json) -> View:
 
 def table(kind: Any, value: Json, where: str) -> Any:
     """One field of the view: a map of rows by their key, a tuple, or one row."""
-    if get_origin(kind) is not Map:
+    made = get_origin(kind)
+    if made not in (Map, Tracked):
         return read(kind, value, where)
     row_type = get_args(kind)[1]
     rows: dict[object, Any] = {}
@@ -121,7 +123,7 @@ def table(kind: Any, value: Json, where: str) -> Any:
         if rows.setdefault(key_of(found), found) is not found:
             hint = "each fact is stated once"
             raise DocumentError(f"{where}[{n}]", "the key of an earlier row", hint)
-    return Map(rows)
+    return made(rows)
 
 
 def key_of(row: Any) -> object:

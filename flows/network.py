@@ -11,16 +11,17 @@ be answered, what other interfaces have in their neighbor tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from immutables import Map
 
 from flows.chains import Chain, Speaker, chains
 from flows.fabric import Fabric, fabric
-from flows.memo import remember_last
+from flows.memo import Step, remember_last
+from flows.tracked import Tracked, changed
 from flows.trust import Trust, trust
 from flows.view import (
     Address,
@@ -37,6 +38,9 @@ from flows.view import (
     StationKey,
     View,
 )
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 TUNNELS = {"vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}
 
@@ -140,15 +144,17 @@ class Network:
 
     placed  configured holders of addresses that are located
     unheld  addresses that the kernel lists behind a closed port and nobody holds
+    contested  addresses that more than one may hold
     """
 
     fabric: Fabric
-    located: Mapping[Place, Located]
-    holders: Mapping[Holding, Holder]
+    located: Tracked[Place, Located]
+    holders: Tracked[Holding, Holder]
     full: frozenset[PortKey]
     trust: Trust
     placed: frozenset[Place]
     unheld: frozenset[Holding]
+    contested: frozenset[Holding]
 
     def domain(self, datapath_id: int, vlan: int) -> Domain:
         return Domain(self.fabric.islands.get(datapath_id, datapath_id), vlan)
@@ -157,16 +163,18 @@ class Network:
 def network(view: View) -> Network:
     shape = fabric(view.ports, view.interfaces, view.links)
     far_ends = kernel_hosts(view)
-    located = located_stations(shape, far_ends, view.ports, view.stations)
-    held, trusted = holders(shape, far_ends, located, view.bindings), trust(view)
+    where = located_stations(shape, far_ends, view.ports, view.stations)
+    held = located_holders(shape, far_ends, where, view.bindings)
+    trusted = trust(view)
     return Network(
         shape,
-        located,
+        where,
         held,
         full_ports(view.crowds, view.limits.stations_per_port),
         trusted,
-        placed(shape, located, view.bindings),
+        placed(shape, where, view.bindings),
         unheld(shape, held, trusted),
+        contested(held),
     )
 
 
@@ -267,41 +275,107 @@ def is_unicast(ip: IPAddress) -> bool:
 
 # --- what was heard -----------------------------------------------------------------
 
+Stations = Tracked[StationKey, Station]
+Locations = Tracked[Place, Located]
+Holders = Tracked[Holding, Holder]
 
-@remember_last
-def located_stations(
+
+def every_location(
     shape: Fabric,
     far_ends: FarEnds,
     ports: Map[PortKey, Port],
-    stations: Map[StationKey, Station],
-) -> Mapping[Place, Located]:
+    stations: Stations,
+) -> Locations:
     """One port for each station of a domain: the kernel's word, else the latest."""
-    located: dict[Place, Located] = {}
+    heard: dict[Place, list[Station]] = {}
     for station in stations.values():
-        port = ports.get(station.port)
-        if port is None or not port.up or station.port in shape.uplinks:
-            continue
-        domain = Domain(shape.islands[station.datapath_id], station.vlan)
-        place = (domain, station.lladdr)
-        before = located.get(place)
-        if before is None or is_later(station, before):
-            located[place] = Located(
-                domain, station.lladdr, station.port, Origin.HEARD, None, station
-            )
-    for place, end in far_ends.items():
-        heard = located.get(place)
-        located[place] = end.located
-        if heard is not None:
-            located[place] = replace(end.located, station=heard.station)
-    return located
-
-
-def is_later(station: Station, other: Located) -> bool:
-    known = other.station
-    return known is None or (station.heard_at, station.port) > (
-        known.heard_at,
-        known.port,
+        place = place_of(shape, station.key)
+        if place is not None:
+            heard.setdefault(place, []).append(station)
+    found = (
+        (place, located(shape, ports, place, heard.get(place, ()), far_ends.get(place)))
+        for place in {**heard, **far_ends}
     )
+    return Tracked((place, where) for place, where in found if where is not None)
+
+
+def next_locations(
+    before: tuple[Fabric, FarEnds, Map[PortKey, Port], Stations],
+    known: Locations,
+    now: tuple[Fabric, FarEnds, Map[PortKey, Port], Stations],
+) -> Locations | None:
+    shape, far_ends, ports, stations = now
+    if shape is not before[0]:
+        return None
+    keys = set(changed(before[3], stations))
+    if moved := changed(before[2], ports):
+        keys.update(key for key, row in stations.items() if row.port in moved)
+    places = {place for key in keys if (place := place_of(shape, key)) is not None}
+    for place in places | changed(before[1], far_ends):
+        heard = heard_at(shape, stations, place)
+        where = located(shape, ports, place, heard, far_ends.get(place))
+        known = updated(known, place, where)
+    return known
+
+
+def place_of(shape: Fabric, key: StationKey) -> Place | None:
+    island = shape.islands.get(key.datapath_id)
+    return None if island is None else (Domain(island, key.vlan), key.lladdr)
+
+
+def heard_at(shape: Fabric, stations: Stations, place: Place) -> Iterator[Station]:
+    (island, vlan), lladdr = place
+    for datapath_id in members(shape).get(island, ()):
+        station = stations.get(StationKey(datapath_id, vlan, lladdr))
+        if station is not None:
+            yield station
+
+
+@remember_last
+def members(shape: Fabric) -> Mapping[int, tuple[int, ...]]:
+    """The switches of each island."""
+    grouped: dict[int, tuple[int, ...]] = {}
+    for datapath_id, island in shape.islands.items():
+        grouped[island] = (*grouped.get(island, ()), datapath_id)
+    return grouped
+
+
+def located(
+    shape: Fabric,
+    ports: Map[PortKey, Port],
+    place: Place,
+    heard: Iterable[Station],
+    end: FarEnd | None,
+) -> Located | None:
+    """Where a station is.
+
+    heard  what it has said at all switches of its island
+    """
+    latest = max(
+        (one for one in heard if may_be_at(shape, ports, one.port)),
+        key=lambda one: (one.heard_at, one.port),
+        default=None,
+    )
+    if end is not None:
+        return replace(end.located, station=latest) if latest else end.located
+    if latest is None:
+        return None
+    return Located(*place, latest.port, Origin.HEARD, None, latest)
+
+
+def may_be_at(shape: Fabric, ports: Map[PortKey, Port], at: PortKey) -> bool:
+    port = ports.get(at)
+    return port is not None and port.up and at not in shape.uplinks
+
+
+def updated(rows: Tracked[K, V], key: K, row: V | None) -> Tracked[K, V]:
+    """The same object if it says so already: see flows.memo."""
+    if row is None:
+        return rows.without(key)
+    return rows if rows.get(key) == row else rows.set(key, row)
+
+
+located_stations = Step(every_location, next_locations)
 
 
 @remember_last
@@ -309,93 +383,186 @@ def full_ports(crowds: Map[PortKey, int], limit: int) -> frozenset[PortKey]:
     return frozenset(key for key, count in crowds.items() if count >= limit)
 
 
-@remember_last
-def placed(
-    shape: Fabric, located: Mapping[Place, Located], bindings: tuple[Fixed, ...]
+# --- what the guard needs to know of others -----------------------------------------
+
+
+def every_placed(
+    shape: Fabric, located: Locations, bindings: tuple[Fixed, ...]
 ) -> frozenset[Place]:
-    islands = set(shape.islands.values())
-    places = (
+    return frozenset(p for p in configured_places(shape, bindings) if p in located)
+
+
+def next_placed(
+    before: tuple[Fabric, Locations, tuple[Fixed, ...]],
+    known: frozenset[Place],
+    now: tuple[Fabric, Locations, tuple[Fixed, ...]],
+) -> frozenset[Place] | None:
+    shape, located, bindings = now
+    if shape is not before[0] or bindings is not before[2]:
+        return None
+    moved = changed(before[1], located) & configured_places(shape, bindings)
+    there = frozenset(place for place in moved if place in located)
+    return (known - moved) | there if moved else known
+
+
+@remember_last
+def configured_places(shape: Fabric, bindings: tuple[Fixed, ...]) -> frozenset[Place]:
+    return frozenset(
         (Domain(island, fixed.vlan), fixed.lladdr)
         for fixed in bindings
-        for island in islands
+        for island in members(shape)
     )
-    return frozenset(place for place in places if place in located)
+
+
+placed = Step(every_placed, next_placed)
+
+
+def every_unheld(shape: Fabric, held: Holders, trusted: Trust) -> frozenset[Holding]:
+    return frozenset(one for one in listed(shape, trusted) if one not in held)
+
+
+def next_unheld(
+    before: tuple[Fabric, Holders, Trust],
+    known: frozenset[Holding],
+    now: tuple[Fabric, Holders, Trust],
+) -> frozenset[Holding] | None:
+    shape, held, trusted = now
+    if shape is not before[0] or trusted is not before[2]:
+        return None
+    moved = changed(before[1], held) & listed(shape, trusted)
+    free = frozenset(holding for holding in moved if holding not in held)
+    return (known - moved) | free if moved else known
 
 
 @remember_last
-def unheld(
-    shape: Fabric, held: Mapping[Holding, Holder], trusted: Trust
-) -> frozenset[Holding]:
-    listed = (
+def listed(shape: Fabric, trusted: Trust) -> frozenset[Holding]:
+    """What the kernel lists behind closed ports."""
+    return frozenset(
         (Domain(shape.islands[port.datapath_id], 0), ip)
         for port, closed in trusted.closed.items()
         for ip in closed.ips
     )
-    return frozenset(holding for holding in listed if holding not in held)
+
+
+unheld = Step(every_unheld, next_unheld)
+
+
+def every_contest(held: Holders) -> frozenset[Holding]:
+    return frozenset(key for key, row in held.items() if len(row.candidates) > 1)
+
+
+def next_contest(
+    before: tuple[Holders], known: frozenset[Holding], now: tuple[Holders]
+) -> frozenset[Holding]:
+    moved = changed(before[0], now[0])
+    rows = ((key, now[0].get(key)) for key in moved)
+    found = frozenset(key for key, row in rows if row and len(row.candidates) > 1)
+    return (known - moved) | found if moved & known or found else known
+
+
+contested = Step(every_contest, next_contest)
 
 
 # --- who holds an address -----------------------------------------------------------
 
 
-@remember_last
-def holders(
+def every_holder(
     shape: Fabric,
     far_ends: FarEnds,
-    located: Mapping[Place, Located],
+    located: Locations,
     bindings: tuple[Fixed, ...],
-) -> Mapping[Holding, Holder]:
+) -> Holders:
+    given = by_lladdr(bindings)
+    rivals: dict[Holding, list[Candidate]] = {}
+    for place, where in located.items():
+        for ip, candidate in candidates(place, where, far_ends, given):
+            rivals.setdefault((place[0], ip), []).append(candidate)
+    return Tracked(
+        ((domain, ip), judge(domain, ip, ones)) for (domain, ip), ones in rivals.items()
+    )
+
+
+def next_holders(
+    before: tuple[Fabric, FarEnds, Locations, tuple[Fixed, ...]],
+    known: Holders,
+    now: tuple[Fabric, FarEnds, Locations, tuple[Fixed, ...]],
+) -> Holders | None:
+    shape, far_ends, located, bindings = now
+    if shape is not before[0] or bindings is not before[3]:
+        return None
+    given = by_lladdr(bindings)
+    places = changed(before[2], located) | changed(before[1], far_ends)
     claims: dict[Holding, list[Candidate]] = {}
-    for domain, ip, candidate in candidates(shape, far_ends, located, bindings):
-        claims.setdefault((domain, ip), []).append(candidate)
-    return {
-        (domain, ip): judge(domain, ip, rivals)
-        for (domain, ip), rivals in claims.items()
-    }
+    for place in places:
+        for ip, _ in candidates(place, before[2].get(place), before[1], given):
+            claims.setdefault((place[0], ip), [])
+        for ip, candidate in candidates(place, located.get(place), far_ends, given):
+            claims.setdefault((place[0], ip), []).append(candidate)
+    for holding, mine in claims.items():
+        row = known.get(holding)
+        domain, ip = holding
+        others = [
+            one
+            for one in (row.candidates if row else ())
+            if (domain, one.lladdr) not in places
+        ]
+        ones = [*others, *mine]
+        known = updated(known, holding, judge(domain, ip, ones) if ones else None)
+    return known
+
+
+located_holders = Step(every_holder, next_holders)
+
+
+@remember_last
+def by_lladdr(
+    bindings: tuple[Fixed, ...],
+) -> Mapping[tuple[int, str], tuple[Fixed, ...]]:
+    """What the configuration gives to a station of a VLAN."""
+    given: dict[tuple[int, str], tuple[Fixed, ...]] = {}
+    for fixed in bindings:
+        key = (fixed.vlan, fixed.lladdr)
+        given[key] = (*given.get(key, ()), fixed)
+    return given
 
 
 def candidates(
-    shape: Fabric,
+    place: Place,
+    where: Located | None,
     far_ends: FarEnds,
-    located: Mapping[Place, Located],
-    bindings: tuple[Fixed, ...],
-) -> Iterator[tuple[Domain, IPAddress, Candidate]]:
-    for (domain, lladdr), end in far_ends.items():
+    given: Mapping[tuple[int, str], tuple[Fixed, ...]],
+) -> Iterator[tuple[IPAddress, Candidate]]:
+    """The addresses that a station may hold; of no other station anything is asked."""
+    if where is None:
+        return
+    (_, vlan), lladdr = place
+    end = far_ends.get(place)
+    if end is not None:
+        at = end.located.port
         for address in end.addresses:
             yield (
-                domain,
                 address.ip,
-                Candidate(lladdr, end.located.port, Origin.KERNEL, router=end.router),
+                Candidate(lladdr, at, Origin.KERNEL, router=end.router),
             )
-    for place, where in located.items():
-        if where.station is not None:
-            yield from heard_claims(where, where.station, far_ends.get(place))
-    for fixed in bindings:
-        for island in sorted(set(shape.islands.values())):
-            domain = Domain(island, fixed.vlan)
-            holder = located.get((domain, fixed.lladdr))
-            if holder is not None:
-                yield (
-                    domain,
-                    fixed.ip,
-                    Candidate(
-                        fixed.lladdr,
-                        holder.port,
-                        Origin.CONFIGURED,
-                        router=router_of(holder, far_ends, fixed.ip),
-                    ),
-                )
+    if where.station is not None:
+        yield from heard_claims(where, where.station, end)
+    for fixed in given.get((vlan, lladdr), ()):
+        router = router_of(where, end, fixed.ip)
+        yield (
+            fixed.ip,
+            Candidate(lladdr, where.port, Origin.CONFIGURED, router=router),
+        )
 
 
 def heard_claims(
     where: Located, station: Station, end: FarEnd | None
-) -> Iterator[tuple[Domain, IPAddress, Candidate]]:
+) -> Iterator[tuple[IPAddress, Candidate]]:
     """A station's own word.  Where the kernel has its address table, that decides: an
     address that is not in it (any more) is not vouched for."""
     in_kernel = {address.ip for address in end.addresses} if end else set()
     for claim in station.claims:
         if claim.ip not in in_kernel:
             yield (
-                where.domain,
                 claim.ip,
                 Candidate(
                     where.lladdr,
@@ -408,9 +575,8 @@ def heard_claims(
             )
 
 
-def router_of(where: Located, far_ends: FarEnds, ip: IPAddress) -> bool | None:
+def router_of(where: Located, end: FarEnd | None, ip: IPAddress) -> bool | None:
     """Whom the operator vouches for is a host until somebody says otherwise."""
-    end = far_ends.get((where.domain, where.lladdr))
     if end is not None and where.has_table:
         return end.router
     claims = where.station.claims if where.station else ()

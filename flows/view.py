@@ -22,11 +22,14 @@ Normal form: each fact once, under the key that the one who reports it uses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from immutables import Map
+
+from flows.tracked import Tracked
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -355,7 +358,7 @@ class Limits:
     addresses_per_station: int = 64
 
 
-def crowds_of(stations: Map[StationKey, Station]) -> Map[PortKey, int]:
+def crowds_of(stations: Mapping[StationKey, Station]) -> Map[PortKey, int]:
     """How many stations were heard at each port."""
     counts: dict[PortKey, int] = {}
     for station in stations.values():
@@ -379,7 +382,7 @@ class View:
     namespaces: Map[NamespaceKey, Namespace] = field(default_factory=Map)
     neighbors: Map[NeighborKey, Neighbor] = field(default_factory=Map)
     routers: Map[RouterKey, Router] = field(default_factory=Map)
-    stations: Map[StationKey, Station] = field(default_factory=Map)
+    stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()

@@ -26,6 +26,7 @@ from flows.openflow import (
     SetField,
     oxm,
 )
+from flows.tracked import Tracked
 from flows.view import (
     LOCAL_PORT,
     Address,
@@ -321,7 +322,7 @@ def tables(
 
 @composite
 def views(draw: DrawFn) -> View:
-    heard = draw(tables(stations, lambda row: row.key))
+    heard = Tracked(draw(tables(stations, lambda row: row.key)))
     return View(
         ports=draw(tables(ports, lambda row: row.key)),
         bridges=draw(tables(bridges, lambda row: row.datapath_id)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from controller.config import Config, Sources
 from controller.core import Channel
 from controller.runtime import Runtime
-from flows.compile import compile_flows
+from flows.compile import Compiled, compile_flows
 from flows.network import network
 from flows.view import Bridge, View
 from tests.facts import H1, H2, S1, Fact, heard_host, kernel_host, view_of
@@ -36,6 +36,7 @@ def runtime(socket_path: Path, *facts: Fact | Iterable[Fact]) -> Runtime:
     view = view_of(*facts) if facts else small_lab()
     made.core.view, made.core.network = view, network(view)
     for datapath_id in {key.datapath_id for key in view.ports}:
-        held = frozenset(compile_flows(view, datapath_id))
-        made.core.channels[datapath_id] = Channel(installed=held)
+        held = set(compile_flows(view, datapath_id))
+        channel = Channel(Compiled(datapath_id), installed=held)
+        made.core.channels[datapath_id] = channel
     return made

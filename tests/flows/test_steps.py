@@ -1,0 +1,303 @@
+"""What is computed from the last result is what is computed from the view alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import network as stages
+from flows.compile import Compiled, compile_flows
+from flows.memo import Step
+from flows.network import Network, network
+from flows.openflow import GotoTable, flow, oxm
+from flows.pipeline import Table
+from flows.tracked import LOG_MAX, Tracked, changed
+from flows.view import Fixed, Limits, View, crowds_of
+from tests import strategies
+from tests.facts import (
+    H1,
+    H2,
+    H3,
+    S1,
+    S2,
+    TABLE_OF,
+    cable,
+    heard_host,
+    kernel_host,
+    ports,
+    view_of,
+)
+
+STAGES = [name for name, value in vars(stages).items() if isinstance(value, Step)]
+
+ROWS = {
+    "ports": strategies.ports,
+    "bridges": strategies.bridges,
+    "interfaces": strategies.interfaces,
+    "links": strategies.links,
+    "addresses": strategies.link_addresses,
+    "routers": strategies.routers,
+    "stations": strategies.stations,
+}
+
+
+def key_of(row: Any) -> Any:
+    return row.key if hasattr(row, "key") else row.datapath_id
+
+
+def put(name: str, row: Any) -> Callable[[View], View]:
+    def edit(view: View) -> View:
+        table = getattr(view, name).set(key_of(row), row)
+        return counted(replace(view, **{name: table}))
+
+    return edit
+
+
+def take(name: str, position: int) -> Callable[[View], View]:
+    def edit(view: View) -> View:
+        table = getattr(view, name)
+        if not table:
+            return view
+        key = sorted(table, key=str)[position % len(table)]
+        return counted(replace(view, **{name: table.delete(key)}))
+
+    return edit
+
+
+def counted(view: View) -> View:
+    return replace(view, crowds=crowds_of(view.stations))
+
+
+def with_host(view: View, facts: Any) -> View:
+    [*_, station] = facts
+    return counted(replace(view, stations=view.stations.set(station.key, station)))
+
+
+def assigned(name: str, value: Any) -> Callable[[View], View]:
+    return lambda view: replace(view, **{name: value})
+
+
+def attach(facts: list[Any]) -> Callable[[View], View]:
+    """A host with all that the switch, OVSDB and the kernel say of it."""
+    steps = [put(TABLE_OF.get(type(fact), "bridges"), fact) for fact in facts]
+
+    def edit(view: View) -> View:
+        for step in steps:
+            view = step(view)
+        return view
+
+    return edit
+
+
+places = (st.sampled_from([S1, S2]), st.integers(1, 3), st.sampled_from([H1, H2, H3]))
+ips = st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1"])
+hosts = st.builds(
+    lambda *given, nsid: kernel_host(*given, nsid=nsid),
+    *places,
+    ips,
+    nsid=st.integers(0, 2),
+) | st.builds(heard_host, *places, ips, at=st.sampled_from([0.0, 1.0, 2.0]))
+cables = st.builds(cable, st.just((S1, 3)), st.just((S2, 3)))
+
+edits = st.one_of(
+    st.builds(attach, hosts),
+    st.builds(attach, hosts),
+    st.builds(attach, cables),
+    st.builds(
+        take, st.sampled_from(["addresses", "links", "stations"]), st.integers(0, 9)
+    ),
+    *(st.builds(put, st.just(name), rows) for name, rows in ROWS.items()),
+    st.builds(put, st.just("stations"), strategies.stations),
+    st.builds(take, st.sampled_from([*ROWS]), st.integers(0, 3)),
+    st.builds(assigned, st.just("bindings"), strategies.bindings),
+    st.builds(assigned, st.just("guards"), strategies.guards),
+    st.builds(assigned, st.just("limits"), strategies.limits),
+)
+
+
+def history(first: View, steps: list[Callable[[View], View]]) -> Iterator[View]:
+    yield first
+    for edit in steps:
+        first = edit(first)
+        yield first
+
+
+def as_defined(view: View, monkeypatch: pytest.MonkeyPatch) -> Network:
+    with monkeypatch.context() as patch:
+        for name in STAGES:
+            patch.setattr(stages, name, getattr(stages, name).definition)
+        return network(view)
+
+
+@given(strategies.views(), st.lists(edits, max_size=12))
+def test_conclusions_that_go_on_from_the_last_are_those_of_the_view(
+    first: View, steps: list[Callable[[View], View]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for view in history(first, steps):
+            assert network(view) == as_defined(view, patch)
+
+
+@given(strategies.views(), st.lists(edits, max_size=12))
+def test_flows_that_go_on_from_the_last_are_those_of_the_view(
+    first: View, steps: list[Callable[[View], View]]
+) -> None:
+    going = {datapath_id: Compiled(datapath_id) for datapath_id in (1, 2, 3)}
+    held: dict[int, set[int]] = {datapath_id: set() for datapath_id in going}
+    for view in history(first, steps):
+        known = network(view)
+        for datapath_id, compiled in going.items():
+            is_current = compiled.is_current(view, known)
+            difference = compiled.update(view, known)
+            assert compiled.flows == compile_flows(view, datapath_id, known)
+            assert [f.note for f in compiled.flows.values() if not f.note] == []
+            added = {entry.cookie for entry in difference.added}
+            assert not added & held[datapath_id]
+            assert held[datapath_id].issuperset(difference.removed)
+            held[datapath_id] -= set(difference.removed)
+            held[datapath_id] |= added
+            assert held[datapath_id] == compiled.flows.keys()
+            assert not (is_current and (difference.added or difference.removed))
+
+
+def test_a_host_that_moves_costs_its_own_flows_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = [
+        heard_host(S1, 1, f"02:00:00:00:01:{n:02x}", f"10.0.1.{n}") for n in range(200)
+    ]
+    lab = view_of(ports(S1, 1, 2), *crowd, Limits(1000, 10))
+    compiled = Compiled(S1)
+    compiled.update(lab, network(lab))
+    looked_at: list[object] = []
+    original = Compiled._written
+
+    def counting(self: Compiled, switch: Any, part: Any) -> Any:
+        looked_at.append(part)
+        return original(self, switch, part)
+
+    monkeypatch.setattr(Compiled, "_written", counting)
+    moved = with_host(lab, heard_host(S1, 2, "02:00:00:00:01:05", "10.0.1.5"))
+    difference = compiled.update(moved, network(moved))
+
+    assert len(looked_at) == 2  # the station, and its address
+    assert {str(f.subject) for f in difference.added} == {
+        "02:00:00:00:01:05",
+        "10.0.1.5",
+    }
+    assert compiled.flows == compile_flows(moved, S1)
+
+
+def test_an_address_that_comes_to_a_kernel_host_and_goes_is_all_that_changes() -> None:
+    one = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
+    two = attach(kernel_host(S1, 1, H1, "10.0.0.2"))(one)
+    compiled = Compiled(S1)
+    held = []
+    for view in (one, two, one):
+        known = network(view)
+        compiled.update(view, known)
+        held.append({str(ip) for _, ip in known.holders})
+        assert compiled.flows == compile_flows(view, S1, known)
+    assert held == [{"10.0.0.1"}, {"10.0.0.1", "10.0.0.2"}, {"10.0.0.1"}]
+
+
+def test_a_flow_of_two_parts_goes_with_the_last() -> None:
+    def shared(switch, here, one):  # type: ignore[no-untyped-def]
+        yield flow(here.table_id, 1, oxm(in_port=1), note="of all")
+
+    def always(switch, here):  # type: ignore[no-untyped-def]
+        yield flow(here.table_id, 0, oxm(), note="nothing")
+
+    pipeline = (Table("one", frozenset({"in_port"}), always, of_station=shared),)
+    views = [
+        view_of(ports(S1, 1), heard_host(S1, 1, H1), heard_host(S1, 1, H2)),
+        view_of(ports(S1, 1), heard_host(S1, 1, H2)),
+        view_of(ports(S1, 1)),
+    ]
+    compiled = Compiled(S1, pipeline)
+    counts = []
+    for view in views:
+        compiled.update(view, network(view))
+        counts.append(len(compiled.flows))
+    assert counts == [2, 2, 1]
+
+
+def test_a_table_that_failed_is_written_anew() -> None:
+    broken = True
+
+    def always(switch, here):  # type: ignore[no-untyped-def]
+        yield flow(here.table_id, 1, oxm(in_port=1), GotoTable(7), note="one")
+        if broken:
+            yield flow(here.table_id, 1, oxm(in_port=1), note="another")
+
+    compiled = Compiled(S1, (Table("one", frozenset({"in_port"}), always),))
+    view = view_of(ports(S1, 1))
+    for _ in range(2):
+        with pytest.raises(Exception, match="two flows"):
+            compiled.update(view, network(view))
+    broken = False
+    assert len(compiled.update(view, network(view)).added) == 1
+
+
+def test_what_concerns_another_island_costs_nothing() -> None:
+    lab = view_of(ports(S1, 1), ports(S2, 1), kernel_host(S1, 1, H1, "10.0.0.1"))
+    compiled = Compiled(S2)
+    compiled.update(lab, network(lab))
+    after = with_host(lab, heard_host(S1, 1, H2, "10.0.0.2"))
+    difference = compiled.update(after, network(after))
+    assert (difference.added, difference.removed) == ((), ())
+
+
+def test_what_the_operator_vouches_for_is_found_when_it_is_located() -> None:
+    lab = view_of(ports(S1, 1, 2), Fixed(0, ip_address("10.0.0.9"), H2))
+    assert not network(lab).placed
+    there = with_host(lab, heard_host(S1, 2, H2))
+    assert {lladdr for _, lladdr in network(there).placed} == {H2}
+    assert not network(lab).placed
+
+
+# --- Tracked ------------------------------------------------------------------------
+
+writes = st.lists(st.tuples(st.integers(0, 5), st.none() | st.integers(0, 3)))
+
+
+@given(writes, writes)
+def test_a_tracked_mapping_tells_at_least_what_has_changed(
+    first: list[tuple[int, int | None]], then: list[tuple[int, int | None]]
+) -> None:
+    before = written(Tracked(), first)
+    after = written(before, then)
+    differing = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+    assert differing <= changed(before, after) <= {key for key, _ in then}
+    assert changed(after, Tracked(dict(after))) == frozenset()
+
+
+def written(
+    table: Tracked[int, int], rows: list[tuple[int, int | None]]
+) -> Tracked[int, int]:
+    for key, row in rows:
+        table = table.without(key) if row is None else table.set(key, row)
+    return table
+
+
+def test_two_heirs_of_one_mapping_are_compared_row_by_row() -> None:
+    parent = Tracked({1: "a", 2: "b"})
+    one, other = parent.set(1, "x"), parent.set(2, "y")
+    assert other.changed_since(one) is None
+    assert changed(one, other) == {1, 2}
+    assert changed(parent, other) == {2}
+    assert dict(one) == {1: "x", 2: "b"}
+
+
+def test_the_memory_of_what_has_changed_is_bounded() -> None:
+    first = table = Tracked[int, int]()
+    for n in range(LOG_MAX + 1):
+        table = table.set(n % 7, n)
+    assert table.changed_since(first) is None
+    assert changed(first, table) == set(range(7))
