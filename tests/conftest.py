@@ -7,7 +7,14 @@ import shutil
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+# A slow machine is no mistake of the program's.
+settings.register_profile(
+    "isat", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("isat")
 
 PROGRAMS_OF = {  # marker -> what must be on PATH
     "ovs": ("ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-appctl"),
