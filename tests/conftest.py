@@ -12,7 +12,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 # A slow machine is no mistake of the program's.
 settings.register_profile(
-    "isat", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "isat",
+    settings.get_profile("ci" if os.environ.get("CI") else "default"),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("isat")
 
