@@ -30,10 +30,13 @@ from flows.switch import ANSWERS, DOMAIN, KNOWN, Here, Switch
 from flows.view import Station
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
+NO_LLADDR = "00:00:00:00:00:00"
 
 IMPOSSIBLE = (  # match fields beside eth_type, and why
     ({"arp_sha": f"{GROUP_BIT}/{GROUP_BIT}"}, "the sender is a group"),
-    ({"arp_sha": "00:00:00:00:00:00"}, "the sender's hardware address is zero"),
+    # With the operation: Open vSwitch sees zeros in ARP of other kinds and lengths.
+    ({"arp_op": REQUEST, "arp_sha": NO_LLADDR}, "nobody asks"),
+    ({"arp_op": REPLY, "arp_sha": NO_LLADDR}, "nobody replies"),
     ({"arp_spa": "127.0.0.0/8"}, "the sender's address is a loopback address"),
     ({"arp_spa": "224.0.0.0/4"}, "the sender's address is a multicast group"),
     ({"arp_spa": "255.255.255.255"}, "the sender's address is the broadcast address"),

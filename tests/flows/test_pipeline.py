@@ -194,6 +194,7 @@ def test_news_reaches_the_controller_once_and_goes_on_at_once() -> None:
     [
         {"arp_sha": "01:00:5e:00:00:01"},
         {"arp_sha": "00:00:00:00:00:00"},
+        {"arp_sha": "00:00:00:00:00:00", "arp_op": "2"},
         {"arp_spa": "127.0.0.1"},
         {"arp_spa": "224.0.0.5"},
         {"arp_spa": "255.255.255.255"},
@@ -208,6 +209,11 @@ def test_an_impossible_arp_sender_is_dropped_in_silence(fields: dict[str, str]) 
 def test_arp_of_another_kind_is_forwarded_and_teaches_nothing() -> None:
     inverse = arp_request(in_port=1, sha=H1, spa="10.0.0.1", tpa="10.0.0.2")
     assert ports_of(LAB, inverse | {"arp_op": "8"}) == [2, 3, 4]
+    # What Open vSwitch sees of other hardware, of IPv6, and of what is cut off.
+    unread = dict.fromkeys(("arp_op", "arp_spa", "arp_tpa", "arp_sha", "arp_tha"), "0")
+    unread |= {"arp_spa": "0.0.0.0", "arp_tpa": "0.0.0.0"}
+    unread |= dict.fromkeys(("arp_sha", "arp_tha"), "00:00:00:00:00:00")
+    assert ports_of(LAB, inverse | unread) == [2, 3, 4]
 
 
 def test_a_full_port_is_not_heard_any_more_and_still_served() -> None:
