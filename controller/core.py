@@ -426,6 +426,7 @@ class Core:
             holder is None
             or not holder.answered
             or (asked.datapath_id, asked.in_port) in {c.port for c in holder.candidates}
+            or asked.eth_src in {c.lladdr for c in holder.candidates}  # it has moved
             or not self._is_ready(asked.datapath_id)
         ):
             return None

@@ -6,8 +6,9 @@ back where it came from, so that a VLAN tag stays.  Open vSwitch does this in it
 path, once per packet, without the controller.
 
 Never answered: the owner (its own probe, announcement or question would look like a
-conflict to it, RFC 5227, 2.1.1), an announcement of anybody, and a unicast poll, which
-asks whether the holder is alive (RFC 1122, 2.3.2.1) and must reach it.
+conflict to it, RFC 5227, 2.1.1), also where it has just moved to; an announcement of
+anybody; a unicast poll, which asks whether the holder is alive (RFC 1122, 2.3.2.1) and
+must reach it; and what comes from another switch, which answers its own ports.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ipaddress import IPv4Address
 
 from flows.guard import REPLY, REQUEST
 from flows.nd_guard import ICMPV6, KINDS
-from flows.network import Holder
+from flows.network import Holder, Origin
 from flows.openflow import (
     BROADCAST,
     ETH_ARP,
@@ -37,6 +38,15 @@ from flows.switch import DOMAIN, Here, Switch
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("forward")
+    for port_no in switch.uplinks:
+        yield flow(
+            t,
+            400,
+            oxm(in_port=port_no),
+            onward,
+            note=f"port {port_no} leads to another switch, which answers its own ports",
+            subject=port_no,
+        )
     for kind, _, name in KINDS:
         yield flow(
             t,
@@ -57,6 +67,9 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     yield answer(t, vlan, ip, holder.winner.lladdr)
     for candidate in switch.candidates_here(holder):
         yield owner(t, candidate.port.port_no, vlan, ip, onward)
+    for candidate in holder.candidates:
+        if candidate.origin is not Origin.KERNEL:  # the kernel tells where it is
+            yield itself(t, vlan, ip, candidate.lladdr, onward)
 
 
 @lru_cache(maxsize=1 << 17)
@@ -87,6 +100,26 @@ def owner(
         ),
         onward,
         note=f"who asks for {ip} from its own port {port_no} is never answered",
+        subject=ip,
+    )
+
+
+@lru_cache(maxsize=1 << 17)
+def itself(
+    table: int, vlan: int, ip: IPv4Address, lladdr: str, onward: GotoTable
+) -> Flow:
+    return flow(
+        table,
+        200,
+        oxm(
+            eth_type=ETH_ARP,
+            arp_op=REQUEST,
+            arp_tpa=ip,
+            arp_sha=lladdr,
+            **{DOMAIN: vlan},
+        ),
+        onward,
+        note=f"{lladdr} asks for its own {ip}: it may have moved, and is not answered",
         subject=ip,
     )
 

@@ -6,9 +6,10 @@ change options and add none: so the solicitation must bring an option with a lin
 address, as 4.3 asks of it.  One that does not is left to the owner and the controller.
 
 Never answered: the owner (its duplicate address detection would fail, RFC 4862, 5.4),
-and a unicast solicitation, which asks whether the holder is alive (7.3.1) and must
-reach it.  Nor is anybody answered for of whom it is not known whether it is a router:
-the wrong flag would make hosts drop their default router (7.2.5).
+also where it has just moved to, and a unicast solicitation, which asks whether the
+holder is alive (7.3.1) and must reach it.  Nor is anybody answered for of whom it is
+not known whether it is a router: the wrong flag would make hosts drop their default
+router (7.2.5).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ipaddress import IPv6Address
 
 from flows.nd_guard import ADVERTISEMENT, NO_LLADDR, SOLICITATION
 from flows.nd_guard import nd as neighbor_discovery
-from flows.network import Holder
+from flows.network import Holder, Origin
 from flows.openflow import (
     CONTROLLER,
     GROUP_BIT,
@@ -65,6 +66,9 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
         yield without_room(t, vlan, ip, onward)
     for candidate in switch.candidates_here(holder):
         yield owner(t, candidate.port.port_no, vlan, ip, onward)
+    for candidate in holder.candidates:
+        if candidate.origin is not Origin.KERNEL:  # the kernel tells where it is
+            yield itself(t, vlan, ip, candidate.lladdr, onward)
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
@@ -112,6 +116,22 @@ def owner(
         ),
         onward,
         note=f"who asks for {ip} from its own port {port_no} is never answered",
+        subject=ip,
+    )
+
+
+@lru_cache(maxsize=1 << 17)
+def itself(
+    table: int, vlan: int, ip: IPv6Address, lladdr: str, onward: GotoTable
+) -> Flow:
+    return flow(
+        table,
+        300,
+        neighbor_discovery(
+            SOLICITATION, eth_src=lladdr, ipv6_nd_target=ip, **{DOMAIN: vlan}
+        ),
+        onward,
+        note=f"{lladdr} asks for its own {ip}: it may have moved, and is not answered",
         subject=ip,
     )
 

@@ -101,7 +101,7 @@ PIPELINE: tuple[Table, ...] = (
     ),
     Table(
         "nd",
-        fields("in_port", KNOWN, DOMAIN, "eth_dst", *ND),
+        fields("in_port", KNOWN, DOMAIN, "eth_src", "eth_dst", *ND),
         nd.always,
         of_holder=nd.of_holder,
     ),

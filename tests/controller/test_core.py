@@ -104,7 +104,7 @@ def test_an_empty_switch_receives_the_pipeline() -> None:
 def test_one_arp_packet_changes_its_senders_flows_and_saying_it_again_nothing() -> None:
     core = connected()
     [change] = changes(core.handle([arp("10.0.0.1")], now=0.2))
-    tables = ("source", "guard", "arp", "arp", "arp", "forward")
+    tables = ("source", "guard", "arp", "arp", "arp", "arp", "forward")
     added = sorted(flow.table for flow in change.plan.add)
     assert added == [TABLE_IDS[name] for name in tables]
     assert change.plan.delete == ()

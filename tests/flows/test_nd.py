@@ -107,6 +107,25 @@ def test_an_owner_is_never_answered_about_its_own_address() -> None:
         assert IN_PORT not in ports_of(LAB, question)
 
 
+def test_an_owner_that_has_moved_is_not_answered_either() -> None:
+    """Its duplicate address detection would find itself."""
+    assert IN_PORT not in ports_of(LAB, dad(in_port=4, eth_src=H3, target="fd00::3"))
+
+
+def test_what_another_switch_passes_on_is_not_answered() -> None:
+    line = view_of(
+        cable((S1, 9), (S2, 8)),
+        heard_host(S1, 1, H1, "fd00::1", router=False),
+        ports(S2, 1),
+    )
+    for question in (
+        dad(in_port=8, eth_src=H1, target="fd00::1"),
+        dad(in_port=8, eth_src=STRANGER, target="fd00::1"),
+        solicitation(in_port=8, eth_src=STRANGER, src="fd00::7", target="fd00::1"),
+    ):
+        assert ports_of(line, question, S2) == [1]
+
+
 def test_a_unicast_solicitation_reaches_the_one_it_asks() -> None:
     """RFC 4861, 7.3.1: is it still there?"""
     poll = nud(in_port=1, eth_src=H1, src="fd00::1", eth_dst=H2, target="fd00::2")

@@ -97,6 +97,20 @@ def test_an_owner_is_never_answered_about_its_own_address() -> None:
         assert IN_PORT not in ports_of(LAB, question)
 
 
+def test_an_owner_that_has_moved_is_not_answered_either() -> None:
+    for view, datapath_id in ((LAB, S1), (LINE, S1)):
+        question = probe(in_port=1, sha=H3, tpa="10.0.0.3")
+        assert IN_PORT not in ports_of(view, question, datapath_id)
+
+
+def test_what_another_switch_passes_on_is_not_answered() -> None:
+    """It has answered what there is to answer, and has let the owner's own pass."""
+    probing = probe(in_port=8, sha=H1, tpa="10.0.0.1")
+    asking = arp_request(in_port=8, sha=H2, spa="10.0.0.2", tpa="10.0.0.1")
+    for question in (probing, asking):
+        assert ports_of(LINE, question, S2) == [1, 9]
+
+
 def test_an_announcement_is_heard_by_everybody_and_answered_by_nobody() -> None:
     known = announcement(in_port=2, sha=H2, ip="10.0.0.2")
     assert ports_of(LAB, known) == [1, 3, 4]
