@@ -68,6 +68,13 @@ class TellConflict:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class TellSilence:
+    """A line for the log: who no longer answers, or speaks again."""
+
+    text: str
+
+
 Command = (
     ListFlows
     | CountFlows
@@ -77,4 +84,5 @@ Command = (
     | AdoptBridge
     | HealPort
     | TellConflict
+    | TellSilence
 )

@@ -47,10 +47,15 @@ OVSDB = f"unix:{os.environ.get('OVS_RUNDIR', '/var/run/openvswitch')}/db.sock"
 
 
 @dataclass(frozen=True, slots=True)
-class Ageing:
-    """max_age  seconds after which what was heard in a packet is checked again"""
+class Liveness:
+    """How long what was heard in packets is believed.
 
-    max_age: int = 300
+    silent_after  seconds without a sign of life until it is not answered for
+    forget_after  seconds until what is silent is forgotten
+    """
+
+    silent_after: int = 30
+    forget_after: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ class Config:
     guards: tuple[Guard, ...] = ()
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
-    ageing: Ageing = field(default_factory=Ageing)
+    liveness: Liveness = field(default_factory=Liveness)
     sources: Sources = field(default_factory=Sources)
 
 
@@ -295,14 +300,21 @@ LIMITS = Section(
     ),
 )
 
-AGEING = Section(
-    Ageing,
+LIVENESS = Section(
+    Liveness,
     (
         Key(
-            "max_age",
+            "silent_after",
             integer(10, 86_400, "seconds"),
-            "after which what was heard in a packet is checked again",
-            str(Ageing().max_age),
+            "from the last sign of life, probes included, until a host that was only"
+            " heard is not answered for",
+            str(Liveness().silent_after),
+        ),
+        Key(
+            "forget_after",
+            integer(10, 86_400, "seconds"),
+            "until a silent host is forgotten, and where it was",
+            str(Liveness().forget_after),
         ),
     ),
 )
@@ -380,9 +392,10 @@ SCHEMA = Section(
             "false",
         ),
         Key("limits", LIMITS, "how much of what is heard in packets is kept"),
-        Key("ageing", AGEING, "how long it is believed"),
+        Key("liveness", LIVENESS, "how long it is believed"),
         Key("sources", SOURCES, "where facts come from besides the switches"),
     ),
+    renamed={"ageing": "liveness: {silent_after: 30}, which counts the probes in"},
 )
 
 

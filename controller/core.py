@@ -29,8 +29,9 @@ from controller.commands import (
     ListFlows,
     SendPacket,
     TellConflict,
+    TellSilence,
 )
-from controller.conflicts import Conflict, Conflicts, in_words, said
+from controller.conflicts import Conflict, Conflicts, in_words, port_in_words, said
 from controller.defence import Defence
 from controller.events import (
     ArpSeen,
@@ -52,9 +53,10 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
-from controller.expiry import Expiry, Probe, Subject, witness
 from controller.heal import newly_deaf
 from controller.learn import learn, recover
+from controller.liveness import Liveness, Look, Probe, Subject, witness
+from controller.liveness import in_words as silences_in_words
 from controller.moves import Moves
 from controller.ndp import advertisement, is_probe, is_to_its_group, solicitation
 from controller.packets import REQUEST, arp_reply, arp_request
@@ -88,6 +90,7 @@ AUDIT = 10.0  # seconds between two counts of a switch's flows
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
 Question = ArpSeen | NdSeen
+Heard = ArpSeen | NdSeen | FrameSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,8 @@ class Policy:
     bindings   what the operator vouches for
     guards     how closely ports are guarded
     defend     announce addresses for their owners when others claim them
-    max_age    seconds until a heard fact is checked
+    silent_after  seconds without a sign of life until who was heard is not answered for
+    forget_after  seconds until who is silent is forgotten
     awaited    sources that are switched on: "netlink", "ovsdb"
     listening  the OpenFlow port that switches connect to
     """
@@ -108,7 +112,8 @@ class Policy:
     guards: tuple[Guard, ...] = ()
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
-    max_age: float = 300.0
+    silent_after: float = 30.0
+    forget_after: float = 300.0
     awaited: frozenset[str] = frozenset()
     listening: int = 6653
 
@@ -153,7 +158,7 @@ class Core:
         self.channels: dict[int, Channel] = {}
         self.sources: dict[str, str] = dict.fromkeys(self.policy.awaited, "starting")
         self.counters: Counter[str] = Counter()
-        self.expiry = Expiry(self.policy.max_age)
+        self.liveness = Liveness(self.policy.silent_after, self.policy.forget_after)
         self.conflicts = Conflicts()
         self.attacks = Attacks()
         self.moves = Moves()
@@ -162,6 +167,8 @@ class Core:
         self._patient_until = now + PATIENCE
         self._familiar: set[int] = set()
         self._adopted: set[str] = set()
+        self._silent: list[Probe] = []  # in this turn
+        self._awake: list[Probe] = []
 
     # --- the two verbs --------------------------------------------------------------
 
@@ -178,7 +185,7 @@ class Core:
             commands += self._answer(asked)
         commands += self._questions(events)
         commands += self._disputes(now)
-        commands += self._checks(now)
+        commands += self._looks(events, now)
         commands += self._changes(now)
         commands += self._audits(now)
         return commands
@@ -186,7 +193,7 @@ class Core:
     def deadline(self) -> float | None:
         """When to call `handle` again although nothing has happened."""
         times = [
-            self.expiry.deadline(self.view),
+            self.liveness.deadline(),
             self.conflicts.deadline(),
             self.attacks.deadline(),
             self.moves.deadline(),
@@ -215,6 +222,7 @@ class Core:
                 yield from self._audited(event)
             case HitsCounted():
                 yield from self._counted(event, now)
+                return
             case ChangeDone(datapath_id):
                 if channel := self.channels.get(datapath_id):
                     channel.refusals, channel.last_refusal = 0, ""
@@ -241,6 +249,9 @@ class Core:
         if isinstance(event, NdSeen) and not self._may_be_there(event, now):
             return
         self._is_outdated = True
+        if isinstance(event, NdSeen):
+            self._learn(event, now)
+            return
         before, self.view = self.view, learn(self.view, event, now)
         for bridge, ifname in newly_deaf(before, self.view):
             yield HealPort(bridge, ifname)
@@ -257,9 +268,12 @@ class Core:
         channel.retry_at = None
         if event.datapath_id not in self._familiar:
             self._familiar.add(event.datapath_id)
-            at = now - self.policy.max_age
-            genuine = filter(is_genuine, event.bindings)
+            at = now - self.policy.silent_after
+            genuine = [one for one in event.bindings if is_genuine(one)]
             self.view = recover(self.view, event.datapath_id, genuine, at)
+            for one in genuine:
+                key = StationKey(event.datapath_id, one.vlan, one.lladdr)
+                self.liveness.watch(self.view, key, is_news=False)
 
     def _refused(self, event: ChangeFailed, now: float) -> None:
         channel = self.channels.get(event.datapath_id)
@@ -282,7 +296,15 @@ class Core:
     def _hear(self, event: ArpSeen | FrameSeen, now: float) -> None:
         believed = self._credible(event, now) if self.policy.guards else event
         if believed is not None:
-            self.view = learn(self.view, believed, now)
+            self._learn(believed, now)
+
+    def _learn(self, event: Heard, now: float) -> None:
+        """What a packet says; who speaks is watched from now on."""
+        before, self.view = self.view, learn(self.view, event, now)
+        if self.view is not before:
+            key = speaker(event)
+            self.liveness.watch(self.view, key)
+            self._awake += [*awoken(before, self.view, key)]
 
     def _may_be_there(self, event: NdSeen, now: float) -> bool:
         """Its claims are not judged yet, but where its sender is."""
@@ -367,17 +389,16 @@ class Core:
                 self.counters["announcements for owners"] += 1
                 yield sent
 
-    def _tried(self, cookie: int, packets: int, now: float) -> Iterator[Command]:
+    def _tried(self, flow: Look, packets: int, now: float) -> Iterator[Command]:
         """Who is heard at a second place, and was asked at the first."""
-        outcome = self.moves.counted(self.view, cookie, packets, now)
+        outcome = self.moves.counted(self.view, flow, packets, now)
         self.view = outcome.view
         if outcome.probe is not None:
             yield self._asked(outcome.probe)
         if outcome.news is not None:
             self.counters["moves that were believed"] += 1
             heard = said(outcome.news)
-            place = FrameSeen(*heard.at, heard.vlan, heard.lladdr)
-            self.view = learn(self.view, place, now)
+            self._learn(FrameSeen(*heard.at, heard.vlan, heard.lladdr), now)
             self._is_outdated = True
             self._hear(outcome.news, now)  # what it says besides is judged anew
 
@@ -436,31 +457,62 @@ class Core:
         installed = self.channels[asked.datapath_id].installed
         return installed is not None and flow.cookie in installed
 
-    # --- ageing ---------------------------------------------------------------------
+    # --- who lives ------------------------------------------------------------------
 
-    def _checks(self, now: float) -> Iterator[Command]:
+    def _looks(self, events: Sequence[Event], now: float) -> Iterator[Command]:
+        for event in events:
+            if isinstance(event, ArpSeen | NdSeen):
+                self._hurry(event, now)
+        self.view, looks = self.liveness.due(self.view, now, self._is_ready)
         wanted: dict[int, list[int]] = {}
-        for datapath_id, cookie in self.expiry.due(self.view, now, self._contested):
-            if self._is_ready(datapath_id):
-                wanted.setdefault(datapath_id, []).append(cookie)
+        for datapath_id, cookie in looks:
+            wanted.setdefault(datapath_id, []).append(cookie)
         for datapath_id, cookies in wanted.items():
             yield CountHits(datapath_id, tuple(cookies))
+        yield from self._told()
 
-    def _contested(self) -> frozenset[Subject]:
+    def _told(self) -> Iterator[Command]:
+        """Who fell silent in this turn, and who speaks again."""
+        for some, what in ((self._silent, "silent"), (self._awake, "speaking again")):
+            if some:
+                self.counters[f"addresses that fell {what}"] += len(some)
+                yield TellSilence(f"{what}: {silences_in_words(some, self._place)}")
+                some.clear()
+
+    def _place(self, station: Station) -> str:
+        return port_in_words(station.port, self.view)
+
+    def _hurry(self, event: ArpSeen | NdSeen, now: float) -> None:
         """Claims that contradict each other: one of them may be out of date."""
-        return frozenset(
-            Subject(StationKey(c.port.datapath_id, h.domain.vlan, c.lladdr), h.ip)
-            for h in map(self.network.holders.__getitem__, self.network.contested)
-            for c in h.candidates
-            if c.origin is Origin.HEARD
-        )
+        ip = event.spa if isinstance(event, ArpSeen) else event.ip
+        domain = self.network.domain(event.datapath_id, event.vlan)
+        if (domain, ip) in self.network.contested:
+            for one in self.network.holders[domain, ip].candidates:
+                key = StationKey(one.port.datapath_id, domain.vlan, one.lladdr)
+                self.liveness.hurry(Subject(key, ip), now)
+
+    def _is_contested(self, subject: Subject) -> bool:
+        if subject.ip is None:
+            return False
+        key = subject.station
+        domain = self.network.domain(key.datapath_id, key.vlan)
+        return (domain, subject.ip) in self.network.contested
 
     def _counted(self, event: HitsCounted, now: float) -> Iterator[Command]:
+        tried = self.moves.asked
         for cookie, packets in event.packet_counts:
-            self.view, probe = self.expiry.counted(self.view, cookie, packets, now)
-            if probe is not None:
-                yield self._asked(probe)
-            yield from self._tried(cookie, packets, now)
+            flow = (event.datapath_id, cookie)
+            outcome = self.liveness.counted(
+                self.view, flow, packets, now, self._is_contested
+            )
+            if outcome is not None:
+                self.view = outcome.view
+                if outcome.probe is not None:
+                    yield self._asked(outcome.probe)
+                if outcome.silent is not None:
+                    self._silent.append(outcome.silent)
+            if flow in tried:
+                yield from self._tried(flow, packets, now)
 
     def _asked(self, probe: Probe) -> SendPacket:
         station = probe.station
@@ -604,6 +656,22 @@ def new_neighbors(event: Event) -> Iterator[Neighbor]:
             yield from (fact for fact in facts if isinstance(fact, Neighbor))
         case _:
             pass
+
+
+def speaker(heard: Heard) -> StationKey:
+    lladdr = heard.sha if isinstance(heard, ArpSeen) else heard.eth_src
+    return StationKey(heard.datapath_id, heard.vlan, lladdr)
+
+
+def awoken(before: View, after: View, key: StationKey) -> Iterator[Probe]:
+    """Addresses of a station that was silent about them, and is no longer."""
+    old, new = before.stations.get(key), after.stations.get(key)
+    if old is None or new is None or old.silent is new.silent:
+        return
+    claimed = {claim.ip for claim in new.claims}
+    for one in old.silent:
+        if one.ip in claimed:
+            yield Probe(new, one.ip)
 
 
 def is_genuine(binding: Binding) -> bool:

@@ -16,6 +16,7 @@ from controller.commands import (
     ListFlows,
     SendPacket,
     TellConflict,
+    TellSilence,
 )
 from controller.events import (
     ArpSeen,
@@ -136,6 +137,8 @@ def consequence(command: Command) -> str:
             return f"heal {bridge!a} {ifname!a}"
         case TellConflict(text):
             return f"conflict: {safe(text)}"
+        case TellSilence(text):
+            return safe(text)
         case _:
             return type(command).__name__
 

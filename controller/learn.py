@@ -35,6 +35,7 @@ from flows.view import (
     Address,
     AddressKey,
     Claim,
+    Fixed,
     Interface,
     IPAddress,
     Link,
@@ -47,6 +48,7 @@ from flows.view import (
     PortKey,
     Router,
     RouterKey,
+    Silence,
     Station,
     StationKey,
     View,
@@ -174,8 +176,24 @@ def place(view: View, key: StationKey, port_no: int, now: float) -> View:
     if is_crowded(view, at) and at not in {station.port for station in known}:
         return view
     claims = {claim.ip: claim for station in known for claim in station.claims}
+    silent = {one.ip: one for station in known for one in station.silent}
+    for fixed in given(view.bindings).get((key.vlan, key.lladdr), ()):
+        if fixed.ip not in silent:  # the operator's word counts while its holder lives
+            claims.setdefault(fixed.ip, Claim(fixed.ip, now, router=False))
     view = forget(view, (station for station in known if station.key != key))
-    return put(view, Station(*key, port_no, now, tuple(claims.values())))
+    known_silent = tuple(one for one in silent.values() if one.ip not in claims)
+    return put(view, Station(*key, port_no, now, tuple(claims.values()), known_silent))
+
+
+@remember_last
+def given(
+    bindings: tuple[Fixed, ...],
+) -> Mapping[tuple[int, str], tuple[Fixed, ...]]:
+    found: dict[tuple[int, str], tuple[Fixed, ...]] = {}
+    for fixed in bindings:
+        key = (fixed.vlan, fixed.lladdr)
+        found[key] = (*found.get(key, ()), fixed)
+    return found
 
 
 def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
@@ -227,18 +245,46 @@ def claim(
     if router is None:
         router = router_of(view, key, ip)
     others = tuple(c for c in station.claims if c.ip != ip)
-    if len(others) >= view.limits.addresses_per_station:
+    room = view.limits.addresses_per_station - len(others) - 1
+    if room < 0:
         return view
-    return put(view, replace(station, claims=(*others, Claim(ip, now, router))))
+    silent = latest((one for one in station.silent if one.ip != ip), room)
+    claims = (*others, Claim(ip, now, router))
+    return put(view, replace(station, claims=claims, silent=silent))
 
 
 def disclaim(view: View, key: StationKey, ip: IPAddress) -> View:
-    """A claim that nobody confirmed in time."""
+    """A claim that another has taken over."""
     station = view.stations.get(key)
     if station is None:
         return view
     kept = tuple(c for c in station.claims if c.ip != ip)
     return put(view, replace(station, claims=kept))
+
+
+def fall_silent(view: View, key: StationKey, ip: IPAddress, now: float) -> View:
+    """A claim that nobody confirmed in time: kept in mind, together with the place."""
+    station = view.stations.get(key)
+    if station is None:
+        return view
+    claims = tuple(c for c in station.claims if c.ip != ip)
+    earlier = (one for one in station.silent if one.ip != ip)
+    room = view.limits.addresses_per_station - len(claims)
+    silent = latest((*earlier, Silence(ip, now)), room)
+    return put(view, replace(station, claims=claims, silent=silent))
+
+
+def latest(silences: Iterable[Silence], room: int) -> tuple[Silence, ...]:
+    some = tuple(silences)
+    return some[max(0, len(some) - room) :]
+
+
+def without_old_silences(view: View, key: StationKey, before: float) -> View:
+    station = view.stations.get(key)
+    if station is None or not any(one.since <= before for one in station.silent):
+        return view
+    kept = tuple(one for one in station.silent if one.since > before)
+    return put(view, replace(station, silent=kept))
 
 
 def recover(
@@ -276,9 +322,12 @@ def without_echoes(view: View, keys: Iterable[StationKey]) -> View:
 
 def without_claims(view: View, station: Station, stated: set[IPAddress]) -> View:
     kept = tuple(c for c in station.claims if c.ip not in stated)
-    if not kept:
+    silent = tuple(one for one in station.silent if one.ip not in stated)
+    if not kept and not silent:
         return forget(view, [station])
-    return put(view, replace(station, claims=kept)) if kept != station.claims else view
+    if (kept, silent) == (station.claims, station.silent):
+        return view
+    return put(view, replace(station, claims=kept, silent=silent))
 
 
 def put(view: View, station: Station) -> View:

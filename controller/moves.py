@@ -14,13 +14,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from controller.events import ArpSeen, FrameSeen
-from controller.expiry import (
-    PATIENCE,
-    Probe,
-    Subject,
-    witness,
-)
 from controller.learn import disclaim
+from controller.liveness import PATIENCE, Look, Probe, Subject, witness
 from flows.view import IPAddress, PortKey, Station, View
 
 TRIALS_MAX = 256  # at once; further ones are not believed either
@@ -52,6 +47,10 @@ class Trial:
     count: int | None = None
     asked_at: float = 0.0
 
+    @property
+    def flow(self) -> Look:
+        return self.subject.station.datapath_id, self.cookie
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -82,19 +81,24 @@ class Moves:
         times = (t.due_at for t in self.trials.values() if t.due_at is not None)
         return min(times, default=None)
 
-    def due(self, now: float) -> list[tuple[int, int]]:
-        """(datapath_id, cookie) of flows whose packet_count is wanted now."""
+    def due(self, now: float) -> list[Look]:
+        """Whose packet_count is wanted now."""
         ready = [
             t for t in self.trials.values() if t.due_at is not None and now >= t.due_at
         ]
         for trial in ready:  # an answer may be lost: ask again, until it is over
             again = now + PATIENCE if now < trial.until else None
             self.trials[trial.subject] = replace(trial, due_at=again)
-        return [(trial.subject.station.datapath_id, trial.cookie) for trial in ready]
+        return [trial.flow for trial in ready]
 
-    def counted(self, view: View, cookie: int, packets: int, now: float) -> Outcome:
+    @property
+    def asked(self) -> set[Look]:
+        """The flows that tell whether somebody has answered."""
+        return {t.flow for t in self.trials.values() if t.due_at is not None}
+
+    def counted(self, view: View, flow: Look, packets: int, now: float) -> Outcome:
         for trial in self.trials.values():
-            if trial.cookie == cookie and trial.due_at is not None:
+            if trial.flow == flow and trial.due_at is not None:
                 return self._counted(view, trial, packets, now)
         return Outcome(view)
 

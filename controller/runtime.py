@@ -12,7 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from controller import eventlog
-from controller.commands import AdoptBridge, Command, HealPort, TellConflict
+from controller.commands import (
+    AdoptBridge,
+    Command,
+    HealPort,
+    TellConflict,
+    TellSilence,
+)
 from controller.config import Config
 from controller.core import Core, Policy
 from controller.events import BridgeRefused, Event
@@ -120,7 +126,7 @@ class Runtime:
             case HealPort(bridge, ifname):
                 if self.ovsdb is not None:
                     self.ovsdb.heal(bridge, ifname)
-            case TellConflict():
+            case TellConflict() | TellSilence():
                 pass  # it is in the log
             case _:
                 self._perform(command)
@@ -150,7 +156,8 @@ def policy_of(config: Config, listening: int) -> Policy:
         guards=config.guards,
         defend=config.defend,
         limits=config.limits,
-        max_age=float(config.ageing.max_age),
+        silent_after=float(config.liveness.silent_after),
+        forget_after=float(config.liveness.forget_after),
         awaited=frozenset(name for name, is_on in sources.items() if is_on),
         listening=listening,
     )

@@ -156,10 +156,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A set of keys.  `build` makes the value from those that are written."""
+    """A set of keys.  `build` makes the value from those that are written.
+
+    renamed  keys of earlier releases, and what is written instead
+    """
 
     build: Callable[..., object]
     keys: tuple[Key, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -187,6 +191,9 @@ class Section:
         return WRONG if WRONG in values.values() else self.build(**values)
 
     def unknown(self, name: str, at: Node, path: str, notes: Notes) -> object:
+        if name in self.renamed:
+            problem = f"the key {name!r} has another name now"
+            return notes.add(at, path, problem, f"write {self.renamed[name]}")
         hint = correction(name, self, notes.root)
         return notes.add(at, path, f"unknown key {name!r}", hint)
 

@@ -128,7 +128,7 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
 def known(
     table: int, port_no: int, vlan: int, lladdr: str, ip: IPv4Address, onward: GotoTable
 ) -> Flow:
-    """Its packet_count tells whether the binding is alive (controller.expiry)."""
+    """Its packet_count tells whether the binding is alive (controller.liveness)."""
     return flow(
         table,
         200,

@@ -89,7 +89,7 @@ def known(
     router: bool | None,
     onward: GotoTable,
 ) -> Flow:
-    """Its packet_count tells whether the binding is alive (controller.expiry)."""
+    """Its packet_count tells whether the binding is alive (controller.liveness)."""
     address = zip(IP_WORDS, map(hex, words(int(ip))), strict=True)
     octets = lladdr.replace(":", "")
     low = zip(LLADDR_WORDS, (octets[:4], octets[4:]), strict=True)

@@ -547,11 +547,19 @@ def candidates(
     if where.station is not None:
         yield from heard_claims(where, where.station, end)
     for fixed in given.get((vlan, lladdr), ()):
-        router = router_of(where, end, fixed.ip)
-        yield (
-            fixed.ip,
-            Candidate(lladdr, where.port, Origin.CONFIGURED, router=router),
-        )
+        if not is_silent(where, fixed.ip):
+            router = router_of(where, end, fixed.ip)
+            yield (
+                fixed.ip,
+                Candidate(lladdr, where.port, Origin.CONFIGURED, router=router),
+            )
+
+
+def is_silent(where: Located, ip: IPAddress) -> bool:
+    """It has not answered when it was asked; whoever vouches for it cannot know."""
+    if where.has_table or where.station is None:
+        return False
+    return any(one.ip == ip for one in where.station.silent)
 
 
 def heard_claims(

@@ -80,7 +80,7 @@ def from_uplink(table: int, port_no: int, onward: GotoTable) -> Flow:
 
 @lru_cache(maxsize=1 << 17)
 def known(table: int, port_no: int, vlan: int, lladdr: str, onward: GotoTable) -> Flow:
-    """Its packet_count tells whether the station is alive (controller.expiry)."""
+    """Its packet_count tells whether the station is alive (controller.liveness)."""
     return flow(
         table,
         150,

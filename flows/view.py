@@ -289,13 +289,25 @@ class Claim:
 
     ip            ar$spa in ARP; in ND the source of a solicitation, or the target of an
                   advertisement
-    confirmed_at  seconds on the caller's monotonic clock: heard, or its guard flow hit
+    confirmed_at  seconds on the caller's monotonic clock: when a packet that said so
+                  reached the controller last (`controller.liveness` knows more)
     router        the flag R of its last advertisement (RFC 4861, 4.4); None until then
     """
 
     ip: IPAddress
     confirmed_at: float
     router: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """An address whose holder has not answered: remembered, and not answered for.
+
+    since  seconds on the caller's monotonic clock: when it was given up
+    """
+
+    ip: IPAddress
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +318,7 @@ class Station:
     lladdr    six octets, unicast
     heard_at  seconds on the caller's monotonic clock
     claims    the protocol addresses it holds by its own word, in order of first hearing
+    silent    those that it held until it fell silent, the latest last
     """
 
     datapath_id: int
@@ -314,6 +327,7 @@ class Station:
     port_no: int
     heard_at: float
     claims: tuple[Claim, ...] = ()
+    silent: tuple[Silence, ...] = ()
 
     @property
     def key(self) -> StationKey:

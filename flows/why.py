@@ -6,7 +6,7 @@ controller does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
 from typing import Any
@@ -30,6 +30,8 @@ from flows.simulate import Datapath, Header, Packet
 from flows.view import (
     IPAddress,
     PortKey,
+    Silence,
+    StationKey,
     View,
     namespace_name,
     switch_name,
@@ -61,25 +63,42 @@ class Asker:
     ip: IPv4Address | None = None
 
 
-def why(view: View, text: str, asker: str = "", now: float | None = None) -> list[Row]:
+Life = tuple[str, float]  # a claim's state, and its last sign of life that is proven
+Lives = Callable[[StationKey, IPAddress, float], Life]
+
+
+def as_heard(key: StationKey, ip: IPAddress, heard: float) -> Life:
+    """A saved view does not say what came after it."""
+    return "confirmed", heard
+
+
+def why(
+    view: View,
+    text: str,
+    asker: str = "",
+    now: float | None = None,
+    lives: Lives = as_heard,
+) -> list[Row]:
     """A row for each domain in which somebody holds the address, at least one.
 
     asker  name of a host or a port, or an address; "" for no question
     now    seconds on the clock of the view; None if it is a saved one
+    lives  tells of signs of life that are no facts of the view
     """
     ip, known = address(text), network(view)
     asks = named(view, known, asker) if asker else None
     about = [holder for (_, held), holder in known.holders.items() if held == ip]
     rumors = rumored(view, ip)
     domains = {holder.domain for holder in about} | {one.domain for one in rumors}
+    domains |= {where.domain for where, _ in silences(known, ip)}
     if asks is not None:
         domains.add(known.domain(asks.port.datapath_id, asks.vlan))
     by_domain = {holder.domain: holder for holder in about}
     rows = [
-        row(view, known, ip, by_domain.get(domain), domain, rumors, asks, now)
+        row(view, known, ip, by_domain.get(domain), domain, rumors, asks, now, lives)
         for domain in sorted(domains)
     ]
-    return rows or [row(view, known, ip, None, None, [], None, now)]
+    return rows or [row(view, known, ip, None, None, [], None, now, lives)]
 
 
 def address(text: str) -> IPAddress:
@@ -104,6 +123,7 @@ def row(
     rumors: Sequence[Hearsay],
     asks: Asker | None,
     now: float | None,
+    lives: Lives,
 ) -> Row:
     told = [hearsay(view, one) for one in rumors if one.domain == domain]
     is_asked = asks and domain == known.domain(asks.port.datapath_id, asks.vlan)
@@ -113,7 +133,12 @@ def row(
         "lladdr": holder.winner.lladdr if holder else "",
         "answered": bool(holder and holder.answered and ip.version == 4),
         "why_not": silence(holder, ip),
-        "candidates": list(candidates(view, known, holder, now)),
+        "candidates": list(candidates(view, known, holder, now, lives)),
+        "silent": [
+            silent_row(view, where, one, now)
+            for where, one in silences(known, ip)
+            if where.domain == domain
+        ],
         "hearsay": told,
         "flows": [flow_row(view, *item) for item in answers(view, known, holder)],
         "asked": asked(view, known, ip, asks) if asks and is_asked else None,
@@ -132,19 +157,39 @@ def hearsay(view: View, one: Hearsay) -> Row:
     return {"lladdr": one.lladdr, "told_by": tables}
 
 
+def silences(known: Network, ip: IPAddress) -> Iterator[tuple[Located, Silence]]:
+    """Who held it, and has not answered when asked."""
+    for where in known.located.values():
+        for one in where.station.silent if where.station else ():
+            if one.ip == ip:
+                yield where, one
+
+
+def silent_row(view: View, where: Located, one: Silence, now: float | None) -> Row:
+    port = port_name(view, where.port)
+    return {"lladdr": where.lladdr, "port": port, "since": age(one.since, now)}
+
+
 def candidates(
-    view: View, known: Network, holder: Holder | None, now: float | None
+    view: View,
+    known: Network,
+    holder: Holder | None,
+    now: float | None,
+    lives: Lives,
 ) -> Iterator[Row]:
     """The one that is believed first."""
     if holder is None:
         return
     for one in holder.candidates:
+        key = StationKey(one.port.datapath_id, holder.domain.vlan, one.lladdr)
+        state, alive_at = lives(key, holder.ip, one.confirmed_at or 0.0)
         yield {
             "lladdr": one.lladdr,
             "port": port_name(view, one.port),
             "origin": one.origin.name.lower(),
             "vouched": one.vouched,
-            "confirmed": age(one.confirmed_at, now),
+            "state": state,
+            "confirmed": None if one.confirmed_at is None else age(alive_at, now),
             "heard": age(heard_at(known, holder, one), now),
             "because": evidence(
                 one, view, known, holder.domain.vlan, holder.domain.island

@@ -41,7 +41,10 @@ def hosts(arguments: Namespace) -> int:
         as_json(rows)
         return 0
     table(
-        ["ADDRESS", "LLADDR", "VLAN", "PORT", "HOST", "SAID BY", "SEEN", "ANSWERED"],
+        [
+            *("ADDRESS", "LLADDR", "VLAN", "PORT", "HOST"),
+            *("SAID BY", "STATE", "SEEN", "ANSWERED"),
+        ],
         [
             [
                 row["ip"],
@@ -50,6 +53,7 @@ def hosts(arguments: Namespace) -> int:
                 place(row),
                 row["host"],
                 row["origin"],
+                row["state"],
                 ago(row["confirmed"]),
                 answered(row),
             ]

@@ -49,6 +49,8 @@ def show(row: Row) -> None:
         print(safe(f"{row['ip']}{tag}: nobody is known to hold it"))
     for one in row["candidates"]:
         print(f"  {safe(candidate(one, is_first=one is row['candidates'][0]))}")
+    for one in row["silent"]:
+        print(f"  {safe(silence(one))}")
     for one in row["hearsay"]:
         tables = " and ".join(one["told_by"])
         says = f"the neighbor table of {tables} says {one['lladdr']}"
@@ -66,8 +68,14 @@ def candidate(one: Row, *, is_first: bool) -> str:
         for word in ("heard", "confirmed")
         if one[word] is not None
     ]
+    asked = ", is being asked" if one["state"] == "probing" else ""
     doubt = "" if one["vouched"] else ", which the kernel does not list"
-    return f"{place}{one['because']}{doubt}{', '.join(['', *ages])}"
+    return f"{place}{one['because']}{doubt}{', '.join(['', *ages])}{asked}"
+
+
+def silence(one: Row) -> str:
+    since = f" {ago(one['since'])}" if one["since"] is not None else ""
+    return f"{one['lladdr']} at {one['port']} held it, and fell silent{since}"
 
 
 def show_answer(row: Row) -> None:

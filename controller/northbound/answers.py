@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from controller.config import Config
 from controller.conflicts import Conflict
 from controller.core import Channel, Core
 from controller.events import BridgeRefused, Event
+from controller.liveness import PROBES, State, Subject
 from controller.northbound.server import Json, Refused
 from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
 from flows.document import to_json
@@ -42,11 +44,13 @@ from flows.view import (
     LinkKey,
     Port,
     PortKey,
+    Silence,
+    StationKey,
     View,
     namespace_name,
     switch_name,
 )
-from flows.why import WhyError
+from flows.why import Life, WhyError
 from flows.why import why as explained
 
 OFF = "off"  # by the configuration
@@ -103,6 +107,8 @@ def status(runtime: Running, _: Json) -> Json:
             **core.counters,
             **core.conflicts.counters,
             **core.attacks.counters,
+            **core.liveness.counters,
+            **states(core),
             **runtime.counters,
         },
         "warnings": list(warnings(runtime)),
@@ -161,12 +167,14 @@ def hosts(runtime: Running, _: Json) -> list[Json]:
         rows.append(host(core, holder, rumors.pop(key, []), now))
     for about in rumors.values():
         rows.append(rumor(core, about))
+    rows += [silence(core, where, one, now) for where, one in unanswered(core)]
     held = {
         (holder.domain, candidate.lladdr)
         for holder in core.network.holders.values()
         for candidate in holder.candidates
     }
     held |= {one.place for about in rumors.values() for one in about}
+    held |= {(where.domain, where.lladdr) for where, _ in unanswered(core)}
     for place, where in core.network.located.items():
         if place not in held:
             rows.append(station(core, where, now))
@@ -205,7 +213,8 @@ def host(core: Core, holder: Holder, rumors: list[Hearsay], now: float) -> Json:
         "host": host_name(core.view, where, best.port),
         "origin": best.origin.name.lower(),
         "told_by": [],
-        "confirmed": age(best.confirmed_at, now),
+        "state": state(core, holder, best).value,
+        "confirmed": age(alive_at(core, holder, best), now),
         "answered": holder.answered and not unanswerable(holder),
         "why_not": holder.silent_because or unanswerable(holder),
         "others": [
@@ -228,6 +237,7 @@ def rumor(core: Core, about: list[Hearsay]) -> Json:
         "host": host_name(core.view, where, where.port) if where else "",
         "origin": best.origin.name.lower(),
         "told_by": told_by(core.view, best),
+        "state": None,
         "confirmed": None,
         "answered": False,
         "why_not": f"only the neighbor table of {tables} says so",
@@ -272,10 +282,60 @@ def station(core: Core, where: Located, now: float) -> Json:
         "host": host_name(core.view, where, where.port),
         "origin": where.origin.name.lower(),
         "told_by": [],
+        "state": None,
         "confirmed": age(heard, now),
         "answered": False,
         "why_not": "it holds no address that is known",
         "others": [],
+    }
+
+
+# --- who lives ----------------------------------------------------------------------
+
+
+def states(core: Core) -> dict[str, int]:
+    """How many addresses that were heard are in which state."""
+    stations = core.view.stations.values()
+    counts = dict.fromkeys((f"addresses {one}" for one in State), 0)
+    counts["addresses silent"] = sum(len(station.silent) for station in stations)
+    for row in stations:
+        for claim in row.claims:
+            found = core.liveness.state(Subject(row.key, claim.ip))
+            counts[f"addresses {found}"] += 1
+    return counts
+
+
+def state(core: Core, holder: Holder, one: Candidate) -> State:
+    """What the kernel lists is confirmed as long as it does."""
+    return core.liveness.state(subject(holder, one))
+
+
+def alive_at(core: Core, holder: Holder, one: Candidate) -> float | None:
+    if one.confirmed_at is None:
+        return None
+    return core.liveness.alive_at(subject(holder, one), one.confirmed_at)
+
+
+def subject(holder: Holder, one: Candidate) -> Subject:
+    key = StationKey(one.port.datapath_id, holder.domain.vlan, one.lladdr)
+    return Subject(key, holder.ip)
+
+
+def unanswered(core: Core) -> Iterator[tuple[Located, Silence]]:
+    """Addresses whose holder has fallen silent, unless another holds them now."""
+    for where in core.network.located.values():
+        for one in where.station.silent if where.station else ():
+            if (where.domain, one.ip) not in core.network.holders:
+                yield where, one
+
+
+def silence(core: Core, where: Located, one: Silence, now: float) -> Json:
+    row, ago = station(core, where, now), age(one.since, now)
+    return {
+        **row,
+        "ip": str(one.ip),
+        "state": State.SILENT.value,
+        "why_not": f"silent: it has not answered {PROBES} probes, {ago:.0f} s ago",
     }
 
 
@@ -479,11 +539,18 @@ def why(runtime: Running, asked: Json) -> Json:
     if not isinstance(ip, str) or not isinstance(asker, str):
         raise Refused("question", 'without {"ip": "...", "from": "..."}')
     try:
-        held = explained(runtime.core.view, ip, asker, time.monotonic())
+        core = runtime.core
+        lives = partial(life, core)
+        held = explained(core.view, ip, asker, time.monotonic(), lives)
     except WhyError as error:
         raise Refused(error.where, error.problem, error.hint) from None
     about = [row for row in conflicts(runtime, {}) if concerns(row, held)]
     return {"held": held, "conflicts": about}
+
+
+def life(core: Core, key: StationKey, ip: IPAddress, heard: float) -> Life:
+    about = Subject(key, ip)
+    return core.liveness.state(about).value, core.liveness.alive_at(about, heard)
 
 
 def concerns(row: Json, held: list[Json]) -> bool:

@@ -94,8 +94,8 @@ def test_hosts_are_a_table_with_aligned_columns(isat: Isat, lab: Runtime) -> Non
 
     assert said.status == 0
     assert said.rows[0][:3] == ["ADDRESS", "LLADDR", "VLAN"]
-    assert said.rows[1][:7] == [
-        *("10.0.0.1", H1, "-", "s1-eth1", "h0", "kernel", "now")
+    assert said.rows[1][:8] == [
+        *("10.0.0.1", H1, "-", "s1-eth1", "h0", "kernel", "confirmed", "now")
     ]
     assert said.rows[2][:2] == ["10.0.0.2", H2]
     starts = {line.index("02:00") for line in said.out.splitlines()[1:]}
@@ -464,7 +464,7 @@ def test_a_good_configuration_is_called_good(isat: Isat, tmp_path: Path) -> None
 def test_a_bad_configuration_ends_with_4_and_all_mistakes(
     isat: Isat, tmp_path: Path
 ) -> None:
-    (tmp_path / "lab.yaml").write_text("bridgs: {}\nageing: {max_age: 1}\n")
+    (tmp_path / "lab.yaml").write_text("bridgs: {}\nliveness: {silent_after: 1}\n")
 
     said = isat("check-config", str(tmp_path / "lab.yaml"))
     told = isat("check-config", "--json", str(tmp_path / "lab.yaml"))

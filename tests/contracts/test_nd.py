@@ -305,7 +305,9 @@ def test_a_heard_host_is_asked_and_lives_or_is_forgotten(ovs: PrivateOvs) -> Non
     h1 = ovs.add_host("h1", "br0", "10.0.0.1/24", H1, ofport=1)
     h2 = ovs.add_host("h2", "br0", "10.0.0.2/24", H2, ofport=2)
     config = f"sources: {{netlink: false, ovsdb: '{ovs.remote}'}}\n"
-    controller = Controller(ovs, "bridges: {br0: {}}\nageing: {max_age: 10}\n" + config)
+    controller = Controller(
+        ovs, "bridges: {br0: {}}\nliveness: {silent_after: 10}\n" + config
+    )
     controller.start()
     for host, ip in ((h1, IP1), (h2, IP2)):
         words = ("ip", "addr", "add", f"{ip}/64", "dev", "eth0", "nodad")

@@ -233,6 +233,7 @@ def test_who_takes_the_address_of_a_host_that_is_gone_is_no_attacker() -> None:
     key = next(key for key in core.view.stations if key.lladdr == H2)
     silent = dict.fromkeys(core.channels[S1].installed or (), 0)
     for second in range(2, 2 + int(OUTLIVED)):
+        core.handle([], now=float(second))
         core.handle([HitsCounted(S1, tuple(silent.items()))], now=float(second))
     assert not core.view.stations[key].claims
     assert not told(core.handle([], now=1.0 + OUTLIVED))

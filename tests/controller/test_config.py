@@ -12,9 +12,9 @@ from controller.config import (
     MAX_BYTES,
     OVSDB,
     SCHEMA,
-    Ageing,
     Config,
     ConfigError,
+    Liveness,
     Sources,
     as_markdown,
     json_schema,
@@ -65,7 +65,7 @@ bindings:
   - {ip: 10.0.0.5, lladdr: "02:00:00:00:00:05", vlan: 7}
   - {ip: "2001:db8::5", lladdr: 02:AA:00:00:00:05}
 limits: {stations_per_port: 10, addresses_per_station: 2}
-ageing: {max_age: 60}
+liveness: {silent_after: 60}
 sources: {netlink: false, ovsdb: "unix:/run/db.sock"}
 """
     assert parse(text, "lab.yaml") == Config(
@@ -75,7 +75,7 @@ sources: {netlink: false, ovsdb: "unix:/run/db.sock"}
             Fixed(0, IPv6Address("2001:db8::5"), "02:aa:00:00:00:05"),
         ),
         limits=Limits(10, 2),
-        ageing=Ageing(60),
+        liveness=Liveness(60),
         sources=Sources(False, "unix:/run/db.sock"),
     )
 
@@ -122,7 +122,12 @@ bindings:
     ("text", "where", "problem", "hint"),
     [
         ("bridgs: {}", "lab.yaml:1", "unknown key 'bridgs'", "did you mean 'bridges'?"),
-        ("max_age: 60", "lab.yaml:1", "unknown key 'max_age'", "'ageing.max_age'"),
+        (
+            "silent_after: 60",
+            "lab.yaml:1",
+            "unknown key 'silent_after'",
+            "'liveness.silent_after'",
+        ),
         ("x: 1", "lab.yaml:1", "unknown key 'x'", "known keys: bridges, bindings"),
         (
             "bridges:\n  br0: {proxy_arp: true}",
@@ -143,19 +148,59 @@ bindings:
         ("limits: 5", "lab.yaml:1 limits", "'5' stands where a section", "keys"),
         ("bindings: {}", "lab.yaml:1 bindings", "where a list belongs", "'- '"),
         (
-            "ageing:\n  max_age: 5",
-            "lab.yaml:2 ageing.max_age",
+            "liveness:\n  silent_after: 5",
+            "lab.yaml:2 liveness.silent_after",
             "5 is too small",
             "10 to 86400 seconds",
         ),
-        ("ageing: {max_age: 90000}", "ageing.max_age", "90000 is too great", "86400"),
-        ("ageing: {max_age: 5m}", "ageing.max_age", "not a whole number", "in 5:"),
-        ('ageing: {max_age: "60"}', "max_age", "not a whole", "without quotes: 60"),
-        ("ageing: {max_age: 010}", "max_age", "not a whole number", "as in 10:"),
-        ("ageing: {max_age: 1:30}", "max_age", "not a whole number", "86400 seconds"),
-        ("ageing: {max_age: 1e2}", "max_age", "not a whole number", "86400 seconds"),
-        ("ageing: {max_age: }", "max_age", "nothing stands where", "leave the key out"),
-        ("ageing: {max_age: [60]}", "max_age", "a list stands where", "86400 seconds"),
+        (
+            "liveness: {silent_after: 90000}",
+            "liveness.silent_after",
+            "90000 is too great",
+            "86400",
+        ),
+        (
+            "liveness: {silent_after: 5m}",
+            "liveness.silent_after",
+            "not a whole number",
+            "in 5:",
+        ),
+        (
+            'liveness: {silent_after: "60"}',
+            "silent_after",
+            "not a whole",
+            "without quotes: 60",
+        ),
+        (
+            "liveness: {silent_after: 010}",
+            "silent_after",
+            "not a whole number",
+            "as in 10:",
+        ),
+        (
+            "liveness: {silent_after: 1:30}",
+            "silent_after",
+            "not a whole number",
+            "86400 seconds",
+        ),
+        (
+            "liveness: {silent_after: 1e2}",
+            "silent_after",
+            "not a whole number",
+            "86400 seconds",
+        ),
+        (
+            "liveness: {silent_after: }",
+            "silent_after",
+            "nothing stands where",
+            "leave the key out",
+        ),
+        (
+            "liveness: {silent_after: [60]}",
+            "silent_after",
+            "a list stands where",
+            "86400 seconds",
+        ),
         ("sources: {netlink: 'true'}", "netlink", "neither true", "without quotes"),
         ("sources: {ovsdb: 6640}", "sources.ovsdb", "no place of an OVSDB", "unix:"),
         ("? [a]\n: 1", "lab.yaml:1", "a list stands where a name belongs", "keys"),
@@ -228,7 +273,7 @@ bindings:
 
 
 def test_a_key_that_is_written_twice_is_refused_with_both_lines() -> None:
-    mistake = only_mistake("bridges: {}\nageing: {}\nbridges: {}\n")
+    mistake = only_mistake("bridges: {}\nliveness: {}\nbridges: {}\n")
 
     assert mistake.where == "lab.yaml:3"
     assert mistake.problem == "the key 'bridges' again; line 1 has it already"
@@ -243,7 +288,9 @@ def test_a_key_that_is_missing_is_named() -> None:
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
-    found = mistakes("ageing: {max_age: 1}\nsources: {netlink: 2}\nageing: {}\nx: 1")
+    found = mistakes(
+        "liveness: {silent_after: 1}\nsources: {netlink: 2}\nliveness: {}\nx: 1"
+    )
 
     assert [mistake.where.split()[0] for mistake in found] == [
         "lab.yaml:1",
@@ -270,8 +317,8 @@ def test_of_very_many_mistakes_the_first_twenty_are_told() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "hint"),
     [
-        ("ageing:\n\tmax_age: 60", 2, "spaces, never with tabs"),
-        ("ageing: {max_age: 60", 1, "'}'"),
+        ("liveness:\n\tsilent_after: 60", 2, "spaces, never with tabs"),
+        ("liveness: {silent_after: 60", 1, "'}'"),
         ("bindings: [1", 1, "']'"),
         ("x: 'never closed\n", 2, "a quote or a bracket is not closed"),
         ("x: a: b", 1, "belongs in quotes"),
@@ -293,9 +340,11 @@ def test_what_is_not_yaml_is_refused_with_its_line(
 
 
 def test_a_tag_constructs_nothing() -> None:
-    mistake = only_mistake("ageing: {max_age: !!python/object/apply:os.getpid []}")
+    mistake = only_mistake(
+        "liveness: {silent_after: !!python/object/apply:os.getpid []}"
+    )
 
-    assert mistake.where == "lab.yaml:1 ageing.max_age"
+    assert mistake.where == "lab.yaml:1 liveness.silent_after"
 
 
 def laughs() -> str:
@@ -347,13 +396,16 @@ def test_every_key_stands_in_the_reference_table_with_its_default() -> None:
 
     for row in SCHEMA.rows(""):
         assert f"| `{row.path}` | {row.words} |" in table
-    assert "| `ageing.max_age` | a whole number, 10 to 86400 seconds | `300` |" in table
+    assert (
+        "| `liveness.silent_after` | a whole number, 10 to 86400 seconds | `30` |"
+        in table
+    )
 
 
 def test_the_json_schema_knows_every_section_and_its_bounds() -> None:
     schema = json.loads(json.dumps(json_schema()))
 
     assert list(schema["properties"]) == [key.name for key in SCHEMA.keys]
-    max_age = schema["properties"]["ageing"]["properties"]["max_age"]
-    assert (max_age["minimum"], max_age["maximum"]) == (10, 86_400)
+    silent_after = schema["properties"]["liveness"]["properties"]["silent_after"]
+    assert (silent_after["minimum"], silent_after["maximum"]) == (10, 86_400)
     assert schema["properties"]["bindings"]["items"]["required"] == ["ip", "lladdr"]

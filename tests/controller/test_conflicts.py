@@ -33,7 +33,7 @@ from controller.events import (
     PortChanged,
     SwitchReady,
 )
-from controller.expiry import PATIENCE
+from controller.liveness import PATIENCE
 from controller.moves import DAMPING, TRIALS_MAX
 from controller.packets import parse
 from flows.dispute import Contradiction, Kind, Said

@@ -25,7 +25,6 @@ from controller.events import (
     FlowsCounted,
     FlowsListed,
     FrameSeen,
-    HitsCounted,
     KernelChanged,
     KernelFact,
     KernelLost,
@@ -35,7 +34,7 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
-from controller.expiry import SWEEP
+from controller.liveness import TICK
 from controller.packets import parse
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, Flow
@@ -195,13 +194,13 @@ def test_a_flow_that_we_would_not_have_written_is_not_believed() -> None:
     assert not after.view.stations
 
 
-def test_what_was_read_back_is_checked_in_the_next_sweep() -> None:
+def test_what_was_read_back_is_looked_at_at_once() -> None:
     before = connected(arp("10.0.0.1"))
     after = Core()
     after.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=LATER)
     listed = FlowsListed(S1, held(before), bindings(before))
     after.handle([listed], now=LATER)
-    commands = after.handle([], now=LATER + SWEEP)
+    commands = after.handle([], now=LATER + TICK)
     assert any(isinstance(command, CountHits) for command in commands)
 
 
@@ -273,66 +272,11 @@ def test_an_owner_is_never_answered_about_its_own_address() -> None:
     assert not [c for c in commands if isinstance(c, SendPacket)]
 
 
-# --- ageing -------------------------------------------------------------------------
+# --- liveness: tests/controller/test_liveness.py ------------------------------------
 
 
 def sent(commands: Iterable[Command]) -> list[SendPacket]:
     return [command for command in commands if isinstance(command, SendPacket)]
-
-
-def count(core: Core, packets: int, now: float) -> list[Command]:
-    """The switch answers the question for the guard flow of 10.0.0.1."""
-    [check] = core.expiry.checks.values()
-    return core.handle([HitsCounted(S1, ((check.cookie, packets),))], now)
-
-
-def test_an_old_claim_is_asked_about_by_a_unicast_probe() -> None:
-    core = connected(arp("10.0.0.1"))
-    assert any(isinstance(c, CountHits) for c in core.handle([], now=LATER))
-    [probe] = sent(count(core, 7, LATER))
-    question = parse(S1, 1, probe.data)
-    assert isinstance(question, ArpSeen)
-    assert (question.eth_dst, question.tpa) == (H1, IP("10.0.0.1"))
-    assert question.spa == IP("0.0.0.0")
-
-
-def test_a_claim_whose_owner_answers_is_kept() -> None:
-    core = connected(arp("10.0.0.1"))
-    core.handle([], now=LATER)
-    count(core, 7, LATER)
-    core.handle([], now=LATER + 1)
-    assert not sent(count(core, 8, LATER + 1))
-    assert core.channels[S1].installed == set(held(core))
-    assert not core.expiry.checks
-    [station] = core.view.stations.values()
-    assert station.claims[0].confirmed_at == LATER + 1
-
-
-def test_a_claim_that_nobody_confirms_is_forgotten_after_three_probes() -> None:
-    core = connected(arp("10.0.0.1"))
-    probes = 0
-    for second in range(4):
-        core.handle([], now=LATER + second)
-        probes += len(sent(count(core, 7, LATER + second)))
-    assert probes == 3
-    [station] = core.view.stations.values()
-    assert not station.claims
-
-
-def test_two_who_claim_one_address_are_asked_at_once() -> None:
-    core = connected(arp("10.0.0.1"))
-    core.handle([arp("10.0.0.1", in_port=2, sha=H2)], now=2.0)
-    commands = core.handle([], now=4.0)
-    [asked] = [c for c in commands if isinstance(c, CountHits)]
-    assert len(asked.cookies) == 2
-
-
-def test_what_the_kernel_shows_never_ages() -> None:
-    facts = kernel_host(S1, 1, H1, "10.0.0.1")
-    rows = tuple(fact for fact in facts if isinstance(fact, Interface))
-    core = connected(kernel(facts), BridgesSeen((Bridge(S1, "s1"),), rows))
-    core.handle([arp("10.0.0.1")], now=1.0)
-    assert not [c for c in core.handle([], LATER) if isinstance(c, CountHits)]
 
 
 # --- bridges of this host -----------------------------------------------------------

@@ -21,7 +21,7 @@ from controller.events import (
     NdSeen,
     SwitchReady,
 )
-from controller.expiry import SWEEP
+from controller.liveness import TICK, Subject
 from controller.ndp import advertisement as answer_to
 from controller.packets import parse
 from flows.compile import compile_flows
@@ -32,12 +32,13 @@ from flows.pipeline import TABLE_IDS
 from flows.view import (
     Address,
     Bridge,
-    Claim,
     Guard,
     Interface,
     Link,
     Namespace,
     Neighbor,
+    Silence,
+    StationKey,
 )
 from tests.facts import H1, H2, S1, ifindex, kernel_host, ports
 
@@ -214,7 +215,7 @@ def test_what_is_not_ours_to_answer_is_not_answered() -> None:
         assert not sent(core.handle([question], now=1.0))
 
 
-# --- ageing -------------------------------------------------------------------------
+# --- liveness -------------------------------------------------------------------------
 
 
 def counts(core: Core, packets: int, now: float) -> list[Command]:
@@ -229,7 +230,7 @@ def counts(core: Core, packets: int, now: float) -> list[Command]:
 def test_an_old_claim_is_asked_about_by_a_unicast_solicitation() -> None:
     core = connected(advertises("fd00::1"))
 
-    [probe] = sent(counts(core, 7, LATER))
+    [probe] = sent(counts(core, 0, LATER))
 
     asked = parse(S1, 1, probe.data)
     assert isinstance(asked, NdSeen)
@@ -240,24 +241,28 @@ def test_an_old_claim_is_asked_about_by_a_unicast_solicitation() -> None:
 
 def test_a_claim_whose_flow_has_counted_is_confirmed() -> None:
     core = connected(advertises("fd00::1"))
-    counts(core, 7, LATER)
-    assert not sent(counts(core, 8, LATER + 1))
-    [station] = core.view.stations.values()
-    assert station.claims == (Claim(IPv6Address("fd00::1"), LATER + 1, False),)
+    counts(core, 0, LATER)
+    before = core.view
+    assert not sent(counts(core, 1, LATER + 1))
+    assert core.view is before
+    subject = Subject(StationKey(S1, 0, H1), IPv6Address("fd00::1"))
+    assert core.liveness.alive_at(subject, heard=0.1) == LATER
 
 
-def test_a_claim_that_nobody_confirms_is_forgotten_after_three_probes() -> None:
+def test_a_claim_that_nobody_confirms_is_silent_after_three_probes() -> None:
     core = connected(advertises("fd00::1"))
-    probes = [sent(counts(core, 7, LATER + second)) for second in range(4)]
+    probes = [sent(counts(core, 0, LATER + second)) for second in range(4)]
     assert [len(some) for some in probes] == [1, 1, 1, 0]
     assert claims(core) == {}
+    [station] = core.view.stations.values()
+    assert station.silent == (Silence(IPv6Address("fd00::1"), LATER + 3),)
 
 
 def test_a_check_of_a_flow_that_was_replaced_forgets_nobody() -> None:
     """It has become a router meanwhile: another flow counts for it now."""
     core = connected(advertises("fd00::1"))
     for second in range(3):
-        counts(core, 7, LATER + second)
+        counts(core, 0, LATER + second)
     core.handle([advertises("fd00::1", router=True)], LATER + 2.5)
     counts(core, 0, LATER + 4)
     assert claims(core) == {"fd00::1": True}
@@ -291,7 +296,7 @@ def test_a_restarted_controller_believes_its_own_flows_and_changes_none() -> Non
 
     assert not changes(after.handle([listed], now=0.1))
     assert claims(after) == {"fd00::1": False, "fe80::1": True, "fd00::2": None}
-    assert any(isinstance(c, CountHits) for c in after.handle([], now=0.1 + SWEEP))
+    assert any(isinstance(c, CountHits) for c in after.handle([], now=0.1 + TICK))
 
 
 def test_a_station_that_a_neighbor_table_names_is_asked_once() -> None:

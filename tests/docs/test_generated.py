@@ -40,7 +40,7 @@ def test_the_mistakes_of_the_reference_are_told_like_that(tmp_path: Path) -> Non
     quoted = page.split("```console\n")[1].split("```")[0].splitlines()[2:]
     (tmp_path / "lab.yaml").write_text(
         "bridgs: {}\nbridges: {}\nbindings:\n"
-        "  - {ip: 10.0.0.5, lladdr: 02-00-00-00-00-05}\nageing: {max_age: 5}\n"
+        "  - {ip: 10.0.0.5, lladdr: 02-00-00-00-00-05}\nliveness: {silent_after: 5}\n"
     )
 
     with pytest.raises(ConfigError) as refused:

@@ -67,6 +67,7 @@ def test_a_host_that_the_kernel_shows_is_told_by_its_namespace(lab: Runtime) -> 
         "host": "h0",
         "origin": "kernel",
         "told_by": [],
+        "state": "confirmed",
         "confirmed": None,
         "answered": True,
         "why_not": "",

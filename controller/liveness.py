@@ -1,0 +1,444 @@
+"""Find out which of the things heard in packets still hold.
+
+What the kernel shows needs no checking: it goes when the kernel says so.  A claim that
+was only heard is
+
+    CONFIRMED  its owner has given a sign of life, and not long ago
+    PROBING    there was none for some time: it is asked
+    SILENT     it has not answered: remembered, and not answered for (`flows.view`)
+
+A sign of life is ARP or ND that states the binding.  It passes by one flow, whose
+packet_count is read now and then: nobody is disturbed, and nothing reaches the
+controller.  If it has not moved, the owner is asked by a unicast probe (RFC 5227's, or
+a solicitation from an address of the controller's own, so that it teaches nobody
+anything of others).  The reply is counted by the same flow and goes nowhere.
+
+Three probes, a second apart (RFC 1122, 2.3.2.1 and RFC 4861, 10: MAX_UNICAST_SOLICIT,
+RETRANS_TIMER), end within the configured time, counted from the last sign of life:
+
+    |<------------------ silent_after ------------------>|
+    last sign      look      look, probe  probe  probe  SILENT
+
+A count that has moved says only that something came after the count before it was
+asked for.  So that moment is taken for the last sign of life, never a later one.
+
+A station without claims is forgotten when its source flow counted nothing for
+`forget_after`, and with it what it was silent about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from heapq import heappop, heappush
+from ipaddress import IPv4Address, IPv6Address
+
+from controller.learn import fall_silent, forget, without_old_silences
+from flows import guard, nd_known, source
+from flows.openflow import Flow, GotoTable
+from flows.pipeline import TABLE_IDS
+from flows.switch import ANSWERS
+from flows.view import IPAddress, Station, StationKey, View
+
+PROBES = 3  # MAX_UNICAST_SOLICIT
+PATIENCE = 1.0  # seconds, RETRANS_TIMER
+SLACK = 1.0  # seconds for turns and answers of the switch, between look and verdict
+SPREAD = 0.25  # of the time until a look, by key: who came together is not asked so
+TICK = 0.2  # seconds between two turns that look
+LOOKS_MAX = 512  # in one turn; the others wait for the next, and are counted
+OWED = 2.0  # seconds until a count that the switch has not told is asked for again
+HURRY = 5.0  # seconds between looks at a claim that somebody contradicts
+TRIM = 1024  # watches of what is gone that may pile up
+
+
+Look = tuple[int, int]  # datapath_id and cookie of a flow whose count is wanted
+
+
+class State(StrEnum):
+    """How sure it is that a station still holds an address."""
+
+    CONFIRMED = "confirmed"
+    PROBING = "probing"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is watched: a claim, or (ip None) the station itself."""
+
+    station: StationKey
+    ip: IPAddress | None
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of the life of a subject, beside the view.
+
+    cookie      of the flow whose packet_count tells
+    port_no, router   what that flow was computed from
+    alive_at    the last sign of life came no earlier
+    count       packet_count as it was last told; None until then
+    counted_at  when that was asked for
+    asked_at    when it was asked for again; None if it was told since
+    probes      sent since the last sign of life
+    due_at      when to look next
+    """
+
+    subject: Subject
+    cookie: int
+    port_no: int
+    router: bool | None
+    alive_at: float
+    count: int | None
+    counted_at: float
+    asked_at: float | None = None
+    probes: int = 0
+    due_at: float = 0.0
+
+    @property
+    def flow(self) -> Look:
+        return self.subject.station.datapath_id, self.cookie
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask this station whether it holds this address."""
+
+    station: Station
+    ip: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a packet_count led to.
+
+    probe   a question to put
+    silent  a station that has not answered, and the address
+    """
+
+    view: View
+    probe: Probe | None = None
+    silent: Probe | None = None
+
+
+class Liveness:
+    """Everything that was heard, by when it has to be looked at.
+
+    A confirmation changes no conclusion, so it changes no view: only silence does.
+
+    silent_after  seconds without a sign of life until nobody answers for a claim
+    forget_after  seconds until a silent claim or a station is forgotten
+    watches       by subject; what has left the view is dropped when its time comes
+    """
+
+    def __init__(self, silent_after: float, forget_after: float) -> None:
+        self.silent_after = silent_after
+        self.forget_after = forget_after
+        self.watches: dict[Subject, Watch] = {}
+        self.counters: Counter[str] = Counter()
+        self._start = silent_after - PROBES * PATIENCE - SLACK
+        self._by_flow: dict[Look, Watch] = {}
+        self._agenda: list[tuple[float, int, Watch]] = []  # a heap
+        self._entries = 0
+        self._looked_at = float("-inf")
+        self._trim_at = TRIM
+
+    # --- who is watched -------------------------------------------------------------
+
+    def watch(self, view: View, key: StationKey, *, is_news: bool = True) -> None:
+        """A station was heard; it and all that it claims are watched from now on.
+
+        is_news  it was heard just now, so that its flows are new and count from zero
+        """
+        station = view.stations.get(key)
+        if station is None:
+            return
+        for subject, since in subjects(station):
+            if subject not in self.watches:
+                cookie = witness(station, subject.ip).cookie
+                router = router_of(station, subject.ip)
+                count = 0 if is_news else None
+                self._begin(
+                    Watch(subject, cookie, station.port_no, router, since, count, since)
+                )
+        if len(self.watches) > self._trim_at:
+            self._trim(view)
+
+    def _begin(self, one: Watch) -> None:
+        self.watches[one.subject] = one
+        self._by_flow[one.flow] = one
+        self._plan(one, one.alive_at + self._pace(one) / 2)
+
+    def _trim(self, view: View) -> None:
+        """Stations that come and go faster than their time comes leave watches."""
+        for one in [*self.watches.values()]:
+            if not exists(view, one.subject):
+                self._end(one)
+        self._agenda = [entry for entry in self._agenda if self._is_planned(entry)]
+        self._agenda.sort()
+        self._trim_at = TRIM + 2 * len(self.watches)
+
+    def _end(self, one: Watch) -> None:
+        del self.watches[one.subject]
+        if self._by_flow.get(one.flow) is one:
+            del self._by_flow[one.flow]
+
+    def _plan(self, one: Watch, at: float) -> None:
+        one.due_at = at
+        self._entries += 1
+        heappush(self._agenda, (at, self._entries, one))
+
+    def _is_planned(self, entry: tuple[float, int, Watch]) -> bool:
+        at, _, one = entry
+        return one.due_at == at and self.watches.get(one.subject) is one
+
+    def _pace(self, one: Watch) -> float:
+        """Seconds from a sign of life until its absence is looked into."""
+        fraction = (one.cookie & 0xFFFF) / 0xFFFF
+        whole = self._start if one.subject.ip else self.forget_after / 2
+        return whole * (1 - SPREAD * fraction)
+
+    # --- when to look ---------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When to call `due` again; None if nothing ages."""
+        if not self._agenda:
+            return None
+        return max(self._agenda[0][0], self._looked_at + TICK)
+
+    def hurry(self, subject: Subject, now: float) -> None:
+        """Somebody contradicts it: look at once."""
+        one = self.watches.get(subject)
+        if one is not None and one.asked_at is None and not one.probes:
+            self._plan(one, min(one.due_at, now))
+
+    def due(
+        self, view: View, now: float, is_ready: Callable[[int], bool]
+    ) -> tuple[View, list[Look]]:
+        """Whose packet_count is wanted now.  What has only to be forgotten is."""
+        wanted: list[Look] = []
+        if now < self._looked_at + TICK:
+            return view, wanted
+        self._looked_at = now
+        while self._agenda and self._agenda[0][0] <= now:
+            if len(wanted) == LOOKS_MAX:
+                self.counters["looks at hosts that had to wait"] += 1
+                break
+            entry = heappop(self._agenda)
+            if not self._is_planned(entry):
+                continue
+            one = entry[2]
+            view, is_wanted = self._look(view, one, now, is_ready)
+            if is_wanted:
+                wanted.append(one.flow)
+        return view, wanted
+
+    def _look(
+        self, view: View, one: Watch, now: float, is_ready: Callable[[int], bool]
+    ) -> tuple[View, bool]:
+        key, ip = one.subject.station, one.subject.ip
+        station = view.stations.get(key)
+        if station is None or not exists(view, one.subject):
+            self._end(one)
+            return view, False
+        if ip is None:
+            view = without_old_silences(view, key, now - self.forget_after)
+            if station.claims:  # these are watched themselves
+                one.alive_at = now
+                self._plan(one, now + self._pace(one))
+                return view, False
+        self._renew(station, one)
+        if not is_ready(key.datapath_id):
+            self._plan(one, now + OWED)
+            return view, False
+        if one.asked_at is None:
+            one.asked_at = now
+        self._plan(one, now + OWED)
+        return view, True
+
+    def _renew(self, station: Station, one: Watch) -> None:
+        """Who has moved, or become a router, is counted by a new flow."""
+        ip, since = one.subject.ip, heard_at(station, one.subject.ip)
+        one.alive_at = max(one.alive_at, since)
+        router = router_of(station, ip)
+        if (one.port_no, one.router) == (station.port_no, router):
+            return
+        if self._by_flow.get(one.flow) is one:
+            del self._by_flow[one.flow]
+        one.cookie = witness(station, ip).cookie
+        one.port_no, one.router = station.port_no, router
+        one.count, one.counted_at, one.probes = 0, since, 0
+        one.asked_at = None
+        self._by_flow[one.flow] = one
+
+    # --- what a count tells ---------------------------------------------------------
+
+    def counted(
+        self,
+        view: View,
+        flow: Look,
+        packets: int,
+        now: float,
+        is_contested: Callable[[Subject], bool],
+    ) -> Outcome | None:
+        """None if nothing follows: most often its owner lives."""
+        one = self._by_flow.get(flow)
+        if one is None or one.asked_at is None or not is_current(view, one):
+            return None  # or another flow counts by now: the next look finds it
+        station = view.stations[one.subject.station]
+        before, since = one.count, one.counted_at
+        one.count, one.counted_at, one.asked_at = packets, one.asked_at, None
+        if before is not None and packets > before:
+            is_unasked = packets - before > (one.probes > 0)
+            self._lives(one, since, is_unasked, now, is_contested)
+            return None
+        one.alive_at = max(one.alive_at, heard_at(station, one.subject.ip))
+        if one.subject.ip is None:
+            return self._unheard(view, station, one, now)
+        if is_contested(one.subject):
+            return self._unconfirmed(view, station, one, one.subject.ip, now)
+        return self._overdue(view, station, one, one.subject.ip, now)
+
+    def _lives(
+        self,
+        one: Watch,
+        since: float,
+        is_unasked: bool,
+        now: float,
+        is_contested: Callable[[Subject], bool],
+    ) -> None:
+        """Who speaks unasked is looked at twice as often: the sign of life may have
+        come right after the count before."""
+        pace = self._pace(one)
+        one.alive_at, one.probes = max(one.alive_at, since), 0
+        at = one.alive_at + pace
+        if is_unasked:
+            at = min(at, now + pace / 2)
+        if one.subject.ip is not None and is_contested(one.subject):
+            at = min(at, now + HURRY)
+        self._plan(one, at)
+
+    def _overdue(
+        self, view: View, station: Station, one: Watch, ip: IPAddress, now: float
+    ) -> Outcome | None:
+        until = one.alive_at + self._pace(one)
+        if one.probes or one.counted_at >= until:
+            return self._unconfirmed(view, station, one, ip, now)
+        self._plan(one, until)
+        return None
+
+    def _unconfirmed(
+        self, view: View, station: Station, one: Watch, ip: IPAddress, now: float
+    ) -> Outcome:
+        asked = Probe(station, ip)
+        if one.probes < PROBES:
+            one.probes += 1
+            self._plan(one, now + PATIENCE)
+            return Outcome(view, probe=asked)
+        self._end(one)
+        if now > one.alive_at + self.silent_after:
+            self.counters["silences noticed late"] += 1
+        watched = self.watches.get(Subject(station.key, None))
+        if watched is not None:
+            watched.alive_at = now
+        return Outcome(fall_silent(view, station.key, ip, now), silent=asked)
+
+    def _unheard(
+        self, view: View, station: Station, one: Watch, now: float
+    ) -> Outcome | None:
+        """A station that claims nothing, or nothing any more."""
+        if station.claims or one.counted_at < one.alive_at + self.forget_after:
+            self._plan(one, now + self._pace(one))
+            return None
+        self._end(one)
+        return Outcome(forget(view, [station]))
+
+    # --- what is told of it ---------------------------------------------------------
+
+    def state(self, subject: Subject) -> State:
+        """Of a claim that the view holds."""
+        one = self.watches.get(subject)
+        return State.PROBING if one is not None and one.probes else State.CONFIRMED
+
+    def alive_at(self, subject: Subject, heard: float) -> float:
+        """The last sign of life that is proven; `heard` is what the view says."""
+        one = self.watches.get(subject)
+        return heard if one is None else max(heard, one.alive_at)
+
+
+def subjects(station: Station) -> Iterator[tuple[Subject, float]]:
+    """What there is to watch of a station, and when it was last heard."""
+    yield Subject(station.key, None), station.heard_at
+    for claim in station.claims:
+        yield Subject(station.key, claim.ip), claim.confirmed_at
+
+
+def is_current(view: View, one: Watch) -> bool:
+    """It is still there, and nobody has moved or become a router."""
+    station, ip = view.stations.get(one.subject.station), one.subject.ip
+    if station is None or station.port_no != one.port_no:
+        return False
+    if ip is None:
+        return True
+    return any(c.ip == ip and c.router == one.router for c in station.claims)
+
+
+def exists(view: View, subject: Subject) -> bool:
+    station = view.stations.get(subject.station)
+    if station is None:
+        return False
+    if subject.ip is None:
+        return True
+    return any(claim.ip == subject.ip for claim in station.claims)
+
+
+def heard_at(station: Station, ip: IPAddress | None) -> float:
+    times = (claim.confirmed_at for claim in station.claims if claim.ip == ip)
+    return station.heard_at if ip is None else next(times, station.heard_at)
+
+
+def router_of(station: Station, ip: IPAddress | None) -> bool | None:
+    return next((claim.router for claim in station.claims if claim.ip == ip), None)
+
+
+def witness(station: Station, ip: IPAddress | None) -> Flow:
+    """The flow that counts what this station sends, or says of this address."""
+    if isinstance(ip, IPv4Address):
+        return guard.known(
+            TABLE_IDS["guard"],
+            station.port_no,
+            station.vlan,
+            station.lladdr,
+            ip,
+            GotoTable(TABLE_IDS[ANSWERS]),
+        )
+    if isinstance(ip, IPv6Address):
+        return nd_known.known(
+            TABLE_IDS["nd_known"],
+            station.port_no,
+            station.vlan,
+            station.lladdr,
+            ip,
+            router_of(station, ip),
+            GotoTable(TABLE_IDS[ANSWERS]),
+        )
+    return source.known(
+        TABLE_IDS["source"],
+        station.port_no,
+        station.vlan,
+        station.lladdr,
+        GotoTable(TABLE_IDS["guard"]),
+    )
+
+
+def in_words(some: Iterable[Probe], place: Callable[[Station], str]) -> str:
+    """ "10.0.0.5 (02:00:00:00:00:05 at s1-eth3), 10.0.0.6 (...) and 7 more"."""
+    ones = [*some]
+    told = [f"{one.ip} ({one.station.lladdr} at {place(one.station)})" for one in ones]
+    more = len(told) - TOLD
+    return ", ".join(told[:TOLD]) + (f" and {more} more" if more > 0 else "")
+
+
+TOLD = 4  # of those who fell silent in one turn
