@@ -35,6 +35,17 @@ TURNS = 3  # of ovs-vswitchd: one that is under way, one that hears all, one to 
 Heard = dict[int, list[bytes]]  # by port_no
 
 
+WIRES = {3, 4, 5, 6, 7}
+
+
+def only(port_no: int, *frames: bytes) -> Heard:
+    return {port_no: list(frames)}
+
+
+def all_but(port_no: int, *frames: bytes) -> Heard:
+    return {n: list(frames) for n in WIRES if n != port_no}
+
+
 @dataclass(frozen=True, slots=True)
 class Station:
     """Somebody behind a wire."""
