@@ -530,7 +530,9 @@ class Core:
     def _questions(self, events: Sequence[Event]) -> Iterator[Command]:
         """News in a neighbor table of a station that has not said so itself: ask it,
         once.  Its reply makes the binding one that was heard."""
-        rows = (row for event in events for row in new_neighbors(event))
+        rows = [row for event in events for row in new_neighbors(event)]
+        if not rows:
+            return
         tellers = tellers_of(kernel_hosts(self.view))
         asked: set[tuple[PortKey, int, str, IPAddress]] = set()
         for row in rows:

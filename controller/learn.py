@@ -28,7 +28,8 @@ from controller.events import (
 from flows.chains import Chain, Way, chains, is_live
 from flows.fabric import fabric
 from flows.memo import remember_last
-from flows.network import Domain, FarEnds, is_unicast, kernel_hosts
+from flows.network import Domain, FarEnds, heard_at, is_unicast, kernel_hosts
+from flows.tracked import Tracked, changed, updated
 from flows.view import (
     NEIGHBORS_MAX,
     OWN_NAMESPACE,
@@ -206,7 +207,7 @@ def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
     domain = Domain(shape.islands[key.datapath_id], key.vlan)
     shown = kernel_hosts(view).get((domain, key.lladdr))
     if shown is None:
-        return at not in deserted(view)
+        return not is_deserted(chains(view.interfaces, view.links), at)
     return shown.located.port == at
 
 
@@ -438,18 +439,22 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
     changes = [*((key, None) for key in lost), *links.items()]
     after = replace(
         view,
-        links=same_or(view.links, Map(links.items())),
-        addresses=same_or(view.addresses, Map(addresses.items())),
-        namespaces=same_or(view.namespaces, Map(namespaces.items())),
-        neighbors=same_or(view.neighbors, Map(neighbors.items())),
-        routers=same_or(view.routers, Map(routers.items())),
+        links=renewed(view.links, links),
+        addresses=renewed(view.addresses, addresses),
+        namespaces=renewed(view.namespaces, namespaces),
+        neighbors=renewed(view.neighbors, neighbors),
+        routers=renewed(view.routers, routers),
     )
     return settled(view, after, changes)
 
 
-def same_or(old: T, new: T) -> T:
-    """Keep the old object if nothing changed: see flows.memo."""
-    return old if old == new else new
+def renewed(table: Tracked[K, V], rows: Mapping[K, V]) -> Tracked[K, V]:
+    """These rows and no others; the same object if nothing changed: see flows.memo."""
+    for key in [key for key in table if key not in rows]:
+        table = table.delete(key)
+    for key, row in rows.items():
+        table = updated(table, key, row)
+    return table
 
 
 def from_kernel_changes(view: View, event: KernelChanged) -> View:
@@ -458,16 +463,16 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
     for key, fact in event.changes:
         match key:
             case LinkKey():
-                links = changed(links, key, fact)
+                links = updated(links, key, cast("Link | None", fact))
             case AddressKey():
-                addresses = changed(addresses, key, fact)
+                addresses = updated(addresses, key, cast("Address | None", fact))
             case NamespaceKey():
-                namespaces = changed(namespaces, key, fact)
+                namespaces = updated(namespaces, key, cast("Namespace | None", fact))
             case NeighborKey():
                 if key in neighbors or len(neighbors) < NEIGHBORS_MAX:
-                    neighbors = changed(neighbors, key, fact)
+                    neighbors = updated(neighbors, key, cast("Neighbor | None", fact))
             case RouterKey():
-                routers = changed(routers, key, fact)
+                routers = updated(routers, key, cast("Router | None", fact))
     after = replace(
         view,
         links=links,
@@ -484,18 +489,15 @@ def settled(before: View, after: View, changes: Iterable[KernelChange]) -> View:
     names of namespaces are no reason to look."""
     if before.links is after.links and before.addresses is after.addresses:
         return after
-    hosts, empty = kernel_hosts(before), deserted(before)
+    hosts, behind = kernel_hosts(before), chains(before.interfaces, before.links)
+    shape = fabric(before.ports, before.interfaces, before.links)
     after = without_dead_carriers(without_strays(before, after), changes)
-    after = without_departed(after, hosts, empty)
-    return without_echoes(after, after.stations)
-
-
-def changed(table: Map[K, V], key: K, fact: KernelFact | None) -> Map[K, V]:
-    if fact is None:
-        return table.delete(key) if key in table else table
-    if table.get(key) == fact:  # the row has changed in what is no fact to us
-        return table
-    return table.set(key, cast(V, fact))
+    after = without_departed(after, hosts, behind)
+    if fabric(after.ports, after.interfaces, after.links) is not shape:
+        return without_echoes(after, after.stations)
+    places = changed(hosts, kernel_hosts(after))
+    heard = (one for place in places for one in heard_at(shape, after.stations, place))
+    return without_echoes(after, [station.key for station in heard])
 
 
 def without_dead_carriers(view: View, changes: Iterable[KernelChange]) -> View:
@@ -514,19 +516,23 @@ def is_dead(fact: KernelFact | None) -> bool:
     return not (isinstance(fact, Link) and fact.up and fact.lower_up)
 
 
-def without_departed(view: View, hosts: FarEnds, empty: Set[PortKey]) -> View:
+def without_departed(
+    view: View, hosts: FarEnds, behind: Tracked[PortKey, Chain]
+) -> View:
     """Behind a Linux bridge the port's own carrier tells nothing: a station goes with
     the interfaces that led to it, and everybody when the bridge has no other port.
 
-    hosts, empty  what the kernel showed, and which ports were deserted, until now
+    hosts, behind  what the kernel showed until now
     """
-    view = without_stations_at(view, deserted(view) - empty)
+    now = chains(view.interfaces, view.links)
+    moved = (port for port in changed(behind, now) if is_deserted(now, port))
+    empty = {port for port in moved if not is_deserted(behind, port)}
+    view = without_stations_at(view, empty)
     still = kernel_hosts(view)
-    if still is hosts:
-        return view
-    for place, host in hosts.items():
-        shown = host.located.shown
-        if place not in still and shown and is_cut(shown.way, view):
+    for place in changed(hosts, still):
+        host = None if place in still else hosts.get(place)
+        shown = host.located.shown if host else None
+        if host and shown and is_cut(shown.way, view):
             key = StationKey(host.located.port.datapath_id, place[0].vlan, place[1])
             view = forget(view, known_as(view, key))
     return view
@@ -537,28 +543,24 @@ def is_cut(way: Way, view: View) -> bool:
     return not all(link is not None and is_live(link) for link in now)
 
 
-def deserted(view: View) -> frozenset[PortKey]:
-    return deserted_of(chains(view.interfaces, view.links))
+def is_deserted(behind: Tracked[PortKey, Chain], port: PortKey) -> bool:
+    chain = behind.get(port)
+    return chain is not None and chain.is_deserted
 
 
 @remember_last
-def deserted_of(behind: Mapping[PortKey, Chain]) -> frozenset[PortKey]:
-    return frozenset(key for key, chain in behind.items() if chain.is_deserted)
-
-
-@remember_last
-def ports_by_ifindex(interfaces: Map[PortKey, Interface]) -> dict[int, PortKey]:
+def ports_by_ifindex(interfaces: Tracked[PortKey, Interface]) -> dict[int, PortKey]:
     return {row.ifindex: key for key, row in interfaces.items() if row.ifindex}
 
 
 def from_bridges(view: View, seen: BridgesSeen) -> View:
-    bridges = Map((row.datapath_id, row) for row in seen.bridges if row.datapath_id)
-    interfaces = Map((row.key, row) for row in seen.interfaces)
+    bridges = {row.datapath_id: row for row in seen.bridges if row.datapath_id}
+    interfaces = {row.key: row for row in seen.interfaces}
     deleted = [dpid for dpid in view.bridges if dpid not in bridges]
     after = replace(
         view,
-        bridges=same_or(view.bridges, bridges),
-        interfaces=same_or(view.interfaces, interfaces),
+        bridges=renewed(view.bridges, bridges),
+        interfaces=renewed(view.interfaces, interfaces),
     )
     after = without_strays(view, after)
     for datapath_id in deleted:

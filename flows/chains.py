@@ -13,12 +13,12 @@ apart, names nobody (docs/decisions/0008-who-is-believed-beyond-the-far-end.md).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from immutables import Map
-
-from flows.memo import remember_last
+from flows.memo import Step, remember_last
+from flows.tracked import Tracked, changed, updated
 from flows.view import LOCAL_PORT, OWN_NAMESPACE, Interface, Link, LinkKey, PortKey
 
 OWN_INTERFACES = {"internal", "tap"}  # OVSDB types whose kernel side is this host
@@ -72,83 +72,192 @@ class Chain:
 NOWHERE = Chain()
 
 
-@dataclass(frozen=True, slots=True)
+Interfaces = Tracked[PortKey, Interface]
+Links = Tracked[LinkKey, Link]
+Groups = Tracked[LinkKey, tuple[Link, ...]]
+
+
+@dataclass(slots=True)
 class Cabling:
     """The kernel's interfaces by what they are connected to.
 
     enslaved  bridge or bond -> its ports
     above     device -> the macvlans on top of it
     ours      ifindexes in our own namespace that are ports of bridges of ours
+    looked    the interfaces that were asked for, and those that were not found
     """
 
-    links: Map[LinkKey, Link]
-    enslaved: Mapping[LinkKey, tuple[Link, ...]]
-    above: Mapping[LinkKey, tuple[Link, ...]]
+    links: Links
+    enslaved: Groups
+    above: Groups
     ours: frozenset[int]
+    looked: set[LinkKey] = field(default_factory=set)
+
+    def link(self, nsid: int, ifindex: int) -> Link | None:
+        key = LinkKey(nsid, ifindex)
+        self.looked.add(key)
+        return self.links.get(key)
+
+    def far_end(self, link: Link) -> Link | None:
+        if is_veth(link) and link.peer_nsid is not None:
+            return self.link(link.peer_nsid, link.peer)
+        return None
+
+    def ports_of(self, bridge: Link) -> tuple[Link, ...]:
+        self.looked.add(bridge.key)
+        return self.enslaved.get(bridge.key, ())
+
+    def on_top_of(self, link: Link) -> tuple[Link, ...]:
+        self.looked.add(link.key)
+        return self.above.get(link.key, ())
 
     def is_last(self, link: Link) -> bool:
         """Nothing leads on from here."""
-        return not (link.master or link.key in self.above or self.is_ours(link))
+        return not (link.master or self.on_top_of(link) or self.is_ours(link))
 
     def is_ours(self, link: Link) -> bool:
+        self.looked.add(link.key)
         return link.nsid == OWN_NAMESPACE and link.ifindex in self.ours
 
 
-@remember_last
-def chains(
-    interfaces: Map[PortKey, Interface], links: Map[LinkKey, Link]
-) -> Mapping[PortKey, Chain]:
-    """What is behind each port of this host that leads anywhere, in order of ports."""
-    cabling = cabling_of(interfaces, links)
-    found = ((key, chain(interfaces[key], cabling)) for key in sorted(interfaces))
-    return {key: one for key, one in found if one is not NOWHERE}
+class Behind(NamedTuple):
+    """What is behind each port of this host that leads anywhere.
+
+    looked    interfaces that the chain of a port depends on
+    watchers  the same the other way round
+    """
+
+    chains: Tracked[PortKey, Chain]
+    looked: Tracked[PortKey, frozenset[LinkKey]]
+    watchers: Tracked[LinkKey, frozenset[PortKey]]
 
 
-def cabling_of(
-    interfaces: Map[PortKey, Interface], links: Map[LinkKey, Link]
-) -> Cabling:
-    enslaved: dict[LinkKey, list[Link]] = {}
-    above: dict[LinkKey, list[Link]] = {}
-    for link in links.values():
-        if link.master:
-            enslaved.setdefault(LinkKey(link.nsid, link.master), []).append(link)
-        if link.kind in ABOVE and link.peer_nsid is not None:
-            above.setdefault(LinkKey(link.peer_nsid, link.peer), []).append(link)
-    return Cabling(
-        links,
-        in_order(enslaved),
-        in_order(above),
-        frozenset(row.ifindex for row in interfaces.values() if row.ifindex),
+def chains(interfaces: Interfaces, links: Links) -> Tracked[PortKey, Chain]:
+    """What is behind each port of this host that leads anywhere."""
+    groups = enslaved(links), above(links)
+    return behind(interfaces, links, *groups, ifindexes(interfaces)).chains
+
+
+def every_chain(
+    interfaces: Interfaces,
+    links: Links,
+    enslaved: Groups,
+    above: Groups,
+    ours: frozenset[int],
+) -> Behind:
+    found = Behind(Tracked(), Tracked(), Tracked())
+    for key in sorted(interfaces):
+        found = rewalked(found, key, interfaces, Cabling(links, enslaved, above, ours))
+    return found
+
+
+Given = tuple[Interfaces, Links, Groups, Groups, frozenset[int]]
+
+
+def next_chains(before: Given, known: Behind, now: Given) -> Behind:
+    interfaces = now[0]
+    keys = {*changed(before[1], now[1]), *changed(before[2], now[2])}
+    keys |= changed(before[3], now[3])
+    keys |= {LinkKey(OWN_NAMESPACE, ifindex) for ifindex in before[4] ^ now[4]}
+    watching = (known.watchers.get(key, frozenset()) for key in keys)
+    for key in sorted(changed(before[0], interfaces).union(*watching)):
+        known = rewalked(known, key, interfaces, Cabling(*now[1:]))
+    return known
+
+
+def rewalked(
+    known: Behind, key: PortKey, interfaces: Interfaces, cabling: Cabling
+) -> Behind:
+    """With the chain of one port as it is now."""
+    row = interfaces.get(key)
+    found = chain(row, cabling) if row else NOWHERE
+    looked = frozenset(cabling.looked)
+    before, watchers = known.looked.get(key, frozenset()), known.watchers
+    for link in before ^ looked:
+        watching = watchers.get(link, frozenset()) ^ {key}
+        watchers = updated(watchers, link, watching or None)
+    return Behind(
+        updated(known.chains, key, None if found is NOWHERE else found),
+        updated(known.looked, key, looked or None),
+        watchers,
     )
 
 
-def in_order(grouped: Mapping[LinkKey, list[Link]]) -> dict[LinkKey, tuple[Link, ...]]:
-    return {
-        key: tuple(sorted(some, key=lambda link: link.key))
-        for key, some in grouped.items()
-    }
+behind = Step(every_chain, next_chains)
+
+
+@remember_last
+def ifindexes(interfaces: Interfaces) -> frozenset[int]:
+    return frozenset(row.ifindex for row in interfaces.values() if row.ifindex)
+
+
+def grouping(group: Callable[[Link], LinkKey | None]) -> Step[Groups]:
+    """Interfaces that belong to another, by that, in order of their keys."""
+
+    def every(links: Links) -> Groups:
+        grouped: dict[LinkKey, list[Link]] = {}
+        for link in links.values():
+            if (key := group(link)) is not None:
+                grouped.setdefault(key, []).append(link)
+        return Tracked((key, in_order(some)) for key, some in grouped.items())
+
+    def following(
+        before: tuple[Links], known: Groups, now: tuple[Links]
+    ) -> Groups | None:
+        for key in changed(before[0], now[0]):
+            for row, is_there in ((before[0].get(key), False), (now[0].get(key), True)):
+                of = group(row) if row else None
+                if row is not None and of is not None:
+                    others = [one for one in known.get(of, ()) if one.key != key]
+                    some = in_order([*others, row] if is_there else others)
+                    known = updated(known, of, some or None)
+        return known
+
+    return Step(every, following)
+
+
+def in_order(links: list[Link]) -> tuple[Link, ...]:
+    return tuple(sorted(links, key=lambda link: link.key))
+
+
+def master_of(link: Link) -> LinkKey | None:
+    return LinkKey(link.nsid, link.master) if link.master else None
+
+
+def below(link: Link) -> LinkKey | None:
+    if link.kind in ABOVE and link.peer_nsid is not None:
+        return LinkKey(link.peer_nsid, link.peer)
+    return None
+
+
+enslaved = grouping(master_of)
+above = grouping(below)
 
 
 def is_live(link: Link) -> bool:
     return link.up and link.lower_up
 
 
-def far_end(link: Link, links: Map[LinkKey, Link]) -> Link | None:
+def is_veth(link: Link) -> bool:
+    return link.kind == "veth"
+
+
+def far_end(link: Link, links: Links) -> Link | None:
     """The other end of a veth, if it is within reach."""
-    if link.kind != "veth" or link.peer_nsid is None:
+    if not is_veth(link) or link.peer_nsid is None:
         return None
     return links.get(LinkKey(link.peer_nsid, link.peer))
 
 
 def chain(row: Interface, cabling: Cabling) -> Chain:
-    near = cabling.links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
+    near = cabling.link(OWN_NAMESPACE, row.ifindex)
     if near is None or not is_live(near):
         return NOWHERE
     if row.port_no == LOCAL_PORT or row.type in OWN_INTERFACES:
         return Walk(cabling).follow((near,))
     if near.kind == "tun":
         return Chain(tuple(guests((near,))), ((near,),))
-    far = far_end(near, cabling.links)
+    far = cabling.far_end(near)
     if far is None or not is_live(far):
         return NOWHERE
     if cabling.is_last(far):
@@ -203,7 +312,7 @@ class Walk:
         if len(way) > 1 and self.cabling.is_ours(link):
             self.doors.append(way)
             return
-        master = self.cabling.links.get(LinkKey(link.nsid, link.master))
+        master = self.cabling.link(link.nsid, link.master)
         if master is not None and master.kind == "bridge":
             self.cross(master, way)
             return
@@ -215,7 +324,7 @@ class Walk:
         """An interface with an address of its own, and the macvlans on top of it."""
         if way[-1].lladdr:
             self.speakers.append(Speaker(way[-1].lladdr, way))
-        for link in self.cabling.above.get(way[-1].key, ()):
+        for link in self.cabling.on_top_of(way[-1]):
             if link.key in self.seen or not is_live(link):
                 continue
             self.seen.add(link.key)
@@ -234,14 +343,14 @@ class Walk:
             return
         self.is_vague = self.is_vague or bridge.filters_vlans
         self.hear((*way, bridge))
-        for port in self.cabling.enslaved.get(bridge.key, ()):
+        for port in self.cabling.ports_of(bridge):
             if port.key not in self.seen and is_live(port):
                 self.seen.add(port.key)
                 self.leave((*way, bridge, port))
 
     def leave(self, way: Way) -> None:
         """Out of a port of a Linux bridge."""
-        far = far_end(way[-1], self.cabling.links)
+        far = self.cabling.far_end(way[-1])
         if far is None:
             self.ends.append(way)
             self.speakers += guests(way)

@@ -172,12 +172,14 @@ def written(table: Table, switch: Switch, here: Here, part: Part) -> Iterator[Fl
 
 def context(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows of one station or address come from, besides itself."""
-    return (known.fabric, known.trust, view.limits)
+    trust = known.trust
+    return (known.fabric, trust.modes, trust.configured, trust.given, view.limits)
 
 
 def inputs(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows come from which are not of one station or address."""
-    return (view.ports, known.full, known.placed, known.unheld, *context(view, known))
+    guard = (known.trust, known.placed, known.unheld)
+    return (view.ports, known.full, *guard, *context(view, known))
 
 
 def checked(table: Table, here: Here, entries: Iterator[Flow]) -> Iterator[Flow]:

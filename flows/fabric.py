@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from immutables import Map
-
-from flows.memo import remember_last
+from flows.chains import Interfaces, Links, ifindexes
+from flows.memo import Step
+from flows.tracked import Tracked, changed
 from flows.view import (
     OWN_NAMESPACE,
     Interface,
@@ -22,6 +22,7 @@ from flows.view import (
     PortKey,
 )
 
+Ports = Tracked[PortKey, Port]
 Ways = Mapping[int, Mapping[int, int]]
 
 
@@ -41,12 +42,10 @@ class Fabric:
     ways: Ways
 
 
-@remember_last
-def fabric(
-    ports: Map[PortKey, Port],
-    interfaces: Map[PortKey, Interface],
-    links: Map[LinkKey, Link],
-) -> Fabric:
+Given = tuple[Ports, Interfaces, Links]
+
+
+def every_cable(ports: Ports, interfaces: Interfaces, links: Links) -> Fabric:
     uplinks = dict(cables(ports, interfaces, links))
     usable = {
         port: far
@@ -70,10 +69,33 @@ def fabric(
     return Fabric(uplinks, islands, frozenset(tree), ways)
 
 
+def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
+    """The same, if no port has come or gone, and no cable is touched."""
+    ports, interfaces, links = now
+    if interfaces is not before[1]:
+        return None
+    for key in changed(before[0], ports):
+        if key in known.uplinks or (key in before[0]) != (key in ports):
+            return None
+    ours = ifindexes(interfaces)
+    mine = (
+        link
+        for link in changed(before[2], links)
+        if link.nsid == OWN_NAMESPACE and link.ifindex in ours
+    )
+    is_touched = any(wiring(before[2].get(k)) != wiring(links.get(k)) for k in mine)
+    return None if is_touched else known
+
+
+def wiring(link: Link | None) -> tuple[object, ...] | None:
+    return (link.kind, link.peer, link.peer_nsid) if link else None
+
+
+fabric = Step(every_cable, next_fabric)
+
+
 def cables(
-    ports: Map[PortKey, Port],
-    interfaces: Map[PortKey, Interface],
-    links: Map[LinkKey, Link],
+    ports: Ports, interfaces: Interfaces, links: Links
 ) -> Iterator[tuple[PortKey, PortKey]]:
     """Each port of a cable between two ports of ours, with the other end."""
     known = {key: row for key, row in interfaces.items() if key in ports}
@@ -88,7 +110,7 @@ def cables(
             yield key, far
 
 
-def veth_peer(row: Interface, links: Map[LinkKey, Link]) -> int:
+def veth_peer(row: Interface, links: Links) -> int:
     """ifindex of the other end of a veth with both ends in our namespace, else -1."""
     link = links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
     if link is None or link.kind != "veth" or link.peer_nsid != OWN_NAMESPACE:

@@ -18,10 +18,10 @@ from typing import NamedTuple, TypeVar
 
 from immutables import Map
 
-from flows.chains import Chain, Speaker, chains
-from flows.fabric import Fabric, fabric
+from flows.chains import Chain, Links, Speaker, chains
+from flows.fabric import Fabric, Ports, fabric
 from flows.memo import Step, remember_last
-from flows.tracked import Tracked, changed
+from flows.tracked import Tracked, changed, updated
 from flows.trust import Trust, trust
 from flows.view import (
     Address,
@@ -30,7 +30,6 @@ from flows.view import (
     IPAddress,
     Link,
     LinkKey,
-    Port,
     PortKey,
     Router,
     RouterKey,
@@ -179,11 +178,13 @@ def network(view: View) -> Network:
 
 
 def kernel_hosts(view: View) -> FarEnds:
+    shape = fabric(view.ports, view.interfaces, view.links)
+    behind = chains(view.interfaces, view.links)
     return kernel_stations(
-        fabric(view.ports, view.interfaces, view.links),
-        view.ports,
-        chains(view.interfaces, view.links),
-        view.addresses,
+        shape,
+        speakers(shape, view.ports, behind),
+        view.links,
+        by_interface(view.addresses),
         routers_of(view.routers),
     )
 
@@ -210,62 +211,170 @@ class FarEnd:
     router: bool = False
 
 
-FarEnds = Mapping[Place, FarEnd]
+FarEnds = Tracked[Place, FarEnd]
+Spoken = tuple[PortKey, Speaker]
+Chains = Tracked[PortKey, Chain]
+AddressesOf = Tracked[LinkKey, tuple[Address, ...]]
 
 
-@remember_last
-def kernel_stations(
+def every_speaker(
+    shape: Fabric, ports: Ports, behind: Chains
+) -> Tracked[Place, tuple[Spoken, ...]]:
+    """Who is behind ports that are up, the nearest first.  Who is root in a namespace
+    can put as many interfaces as they like behind the one they were given, but never
+    nearer."""
+    found: dict[Place, list[Spoken]] = {}
+    for port in behind:
+        for place, one in speaking(shape, ports, behind, port):
+            found.setdefault(place, []).append((port, one))
+    return Tracked((place, nearest_first(ones)) for place, ones in found.items())
+
+
+def next_speakers(
+    before: tuple[Fabric, Ports, Chains],
+    known: Tracked[Place, tuple[Spoken, ...]],
+    now: tuple[Fabric, Ports, Chains],
+) -> Tracked[Place, tuple[Spoken, ...]] | None:
+    if now[0] is not before[0]:
+        return None
+    moved = changed(before[1], now[1]) | changed(before[2], now[2])
+    places: dict[Place, list[Spoken]] = {}
+    for port in moved:
+        for place, _ in speaking(*before, port):
+            places.setdefault(place, [])
+        for place, one in speaking(*now, port):
+            places.setdefault(place, []).append((port, one))
+    for place, ones in places.items():
+        others = [one for one in known.get(place, ()) if one[0] not in moved]
+        rows = nearest_first([*others, *ones])
+        known = updated(known, place, rows or None)
+    return known
+
+
+def speaking(
+    shape: Fabric, ports: Ports, behind: Chains, port: PortKey
+) -> Iterator[tuple[Place, Speaker]]:
+    chain = behind.get(port)
+    if chain is not None and may_be_at(shape, ports, port):
+        domain = Domain(shape.islands[port.datapath_id], 0)
+        yield from (((domain, one.lladdr), one) for one in chain.speakers)
+
+
+def nearest_first(ones: list[Spoken]) -> tuple[Spoken, ...]:
+    return tuple(sorted(ones, key=lambda one: (len(one[1].way), one[0])))
+
+
+speakers = Step(every_speaker, next_speakers)
+
+
+def every_far_end(
     shape: Fabric,
-    ports: Map[PortKey, Port],
-    behind: Mapping[PortKey, Chain],
-    addresses: Map[AddressKey, Address],
+    spoken: Tracked[Place, tuple[Spoken, ...]],
+    links: Links,
+    addresses: AddressesOf,
     routers: frozenset[LinkKey],
 ) -> FarEnds:
     """Hosts that need not say a word: the kernel shows all of the way to them."""
-    table = by_interface(addresses)
-    found: dict[Place, FarEnd] = {}
-    for key, one in nearest_first(shape, ports, behind):
-        domain = Domain(shape.islands[key.datapath_id], 0)
-        # Two interfaces with one MAC in one domain: the nearest, the first port's.
-        found.setdefault(
-            (domain, one.lladdr),
-            FarEnd(
-                Located(domain, one.lladdr, key, Origin.KERNEL, one),
-                () if one.is_guest else table.get(one.link.key, ()),
-                one.link.key in routers,
-            ),
-        )
-    return found
+    return Tracked(
+        (place, far_end(place, ones, addresses, routers))
+        for place, ones in spoken.items()
+    )
 
 
-def nearest_first(
-    shape: Fabric, ports: Map[PortKey, Port], behind: Mapping[PortKey, Chain]
-) -> list[tuple[PortKey, Speaker]]:
-    """Everybody behind a port that is up.  Who is root in a namespace can put as many
-    interfaces as they like behind the one they were given, but never nearer."""
-    edges = {key for key, port in ports.items() if port.up and key not in shape.uplinks}
-    found = [
-        (key, one) for key in behind.keys() & edges for one in behind[key].speakers
-    ]
-    return sorted(found, key=lambda item: (len(item[1].way), item[0]))
+Shown = tuple[
+    Fabric,
+    Tracked[Place, tuple[Spoken, ...]],
+    Links,
+    AddressesOf,
+    frozenset[LinkKey],
+]
 
 
-@remember_last
-def routers_of(routers: Map[RouterKey, Router]) -> frozenset[LinkKey]:
+def next_far_ends(before: Shown, known: FarEnds, now: Shown) -> FarEnds | None:
+    shape, spoken, links, addresses, routers = now
+    if shape is not before[0]:
+        return None
+    places = set(changed(before[1], spoken))
+    for key in changed(before[3], addresses) | (before[4] ^ routers):
+        if link := links.get(key):
+            places |= {(Domain(island, 0), link.lladdr) for island in members(shape)}
+    for place in places:
+        ones = spoken.get(place)
+        row = far_end(place, ones, addresses, routers) if ones else None
+        known = updated(known, place, row)
+    return known
+
+
+def far_end(
+    place: Place,
+    ones: tuple[Spoken, ...],
+    addresses: AddressesOf,
+    routers: frozenset[LinkKey],
+) -> FarEnd:
+    """Of two interfaces with one MAC in one domain: the nearest, the first port's."""
+    port, one = ones[0]
+    key = one.link.key
+    return FarEnd(
+        Located(*place, port, Origin.KERNEL, one),
+        () if one.is_guest else addresses.get(key, ()),
+        key in routers,
+    )
+
+
+kernel_stations = Step(every_far_end, next_far_ends)
+
+
+def every_router(routers: Tracked[RouterKey, Router]) -> frozenset[LinkKey]:
     """Interfaces that forward IPv6; those whose settings nobody can read do not."""
     return frozenset(LinkKey(*key) for key, row in routers.items() if row.forwards)
 
 
-@remember_last
-def by_interface(
-    addresses: Map[AddressKey, Address],
-) -> Mapping[LinkKey, tuple[Address, ...]]:
-    table: dict[LinkKey, tuple[Address, ...]] = {}
+def next_routers(
+    before: tuple[Tracked[RouterKey, Router]],
+    known: frozenset[LinkKey],
+    now: tuple[Tracked[RouterKey, Router]],
+) -> frozenset[LinkKey]:
+    moved = changed(before[0], now[0])
+    rows = ((LinkKey(*key), now[0].get(key)) for key in moved)
+    those = frozenset(key for key, row in rows if row and row.forwards)
+    gone = frozenset(LinkKey(*key) for key in moved) - those
+    return (known - gone) | those if gone & known or those - known else known
+
+
+routers_of = Step(every_router, next_routers)
+
+
+def every_interface(addresses: Tracked[AddressKey, Address]) -> AddressesOf:
+    table: dict[LinkKey, list[Address]] = {}
     for row in addresses.values():
-        if row.usable and is_unicast(row.ip):
-            key = LinkKey(row.nsid, row.ifindex)
-            table[key] = (*table.get(key, ()), row)
-    return table
+        if may_be_answered(row):
+            table.setdefault(LinkKey(row.nsid, row.ifindex), []).append(row)
+    return Tracked((key, by_ip(rows)) for key, rows in table.items())
+
+
+def next_interfaces(
+    before: tuple[Tracked[AddressKey, Address]],
+    known: AddressesOf,
+    now: tuple[Tracked[AddressKey, Address]],
+) -> AddressesOf:
+    for key in changed(before[0], now[0]):
+        link, row = LinkKey(key.nsid, key.ifindex), now[0].get(key)
+        rows = [one for one in known.get(link, ()) if one.ip != key.ip]
+        if row is not None and may_be_answered(row):
+            rows.append(row)
+        known = updated(known, link, by_ip(rows) or None)
+    return known
+
+
+by_interface = Step(every_interface, next_interfaces)
+
+
+def may_be_answered(row: Address) -> bool:
+    return row.usable and is_unicast(row.ip)
+
+
+def by_ip(rows: list[Address]) -> tuple[Address, ...]:
+    return tuple(sorted(rows, key=lambda row: (row.ip.version, int(row.ip))))
 
 
 def is_unicast(ip: IPAddress) -> bool:
@@ -283,7 +392,7 @@ Holders = Tracked[Holding, Holder]
 def every_location(
     shape: Fabric,
     far_ends: FarEnds,
-    ports: Map[PortKey, Port],
+    ports: Ports,
     stations: Stations,
 ) -> Locations:
     """One port for each station of a domain: the kernel's word, else the latest."""
@@ -300,9 +409,9 @@ def every_location(
 
 
 def next_locations(
-    before: tuple[Fabric, FarEnds, Map[PortKey, Port], Stations],
+    before: tuple[Fabric, FarEnds, Ports, Stations],
     known: Locations,
-    now: tuple[Fabric, FarEnds, Map[PortKey, Port], Stations],
+    now: tuple[Fabric, FarEnds, Ports, Stations],
 ) -> Locations | None:
     shape, far_ends, ports, stations = now
     if shape is not before[0]:
@@ -342,7 +451,7 @@ def members(shape: Fabric) -> Mapping[int, tuple[int, ...]]:
 
 def located(
     shape: Fabric,
-    ports: Map[PortKey, Port],
+    ports: Ports,
     place: Place,
     heard: Iterable[Station],
     end: FarEnd | None,
@@ -363,16 +472,9 @@ def located(
     return Located(*place, latest.port, Origin.HEARD, None, latest)
 
 
-def may_be_at(shape: Fabric, ports: Map[PortKey, Port], at: PortKey) -> bool:
+def may_be_at(shape: Fabric, ports: Ports, at: PortKey) -> bool:
     port = ports.get(at)
     return port is not None and port.up and at not in shape.uplinks
-
-
-def updated(rows: Tracked[K, V], key: K, row: V | None) -> Tracked[K, V]:
-    """The same object if it says so already: see flows.memo."""
-    if row is None:
-        return rows.without(key)
-    return rows if rows.get(key) == row else rows.set(key, row)
 
 
 located_stations = Step(every_location, next_locations)

@@ -95,3 +95,10 @@ def changed(
 
 def differs(one: object, other: object) -> bool:
     return one is not other and one != other
+
+
+def updated(rows: Tracked[K, V], key: K, row: V | None) -> Tracked[K, V]:
+    """With this row, or without any; the same object if it says so already."""
+    if row is None:
+        return rows.without(key)
+    return rows if rows.get(key) == row else rows.set(key, row)

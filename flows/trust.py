@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
-from immutables import Map
-
 from flows.chains import Chain, chains
 from flows.memo import remember_last
+from flows.tracked import Tracked
 from flows.view import (
     LOCAL_PORT,
     Address,
@@ -95,17 +94,22 @@ def trust(view: View) -> Trust:
 def assembled(
     modes: Mapping[PortKey, Mode],
     behind: Mapping[PortKey, Chain],
-    addresses: Map[AddressKey, Address],
+    addresses: Tracked[AddressKey, Address],
     bindings: tuple[Fixed, ...],
 ) -> Trust:
-    configured = {(fixed.vlan, fixed.ip): fixed.lladdr for fixed in bindings}
     chosen = {key: behind[key] for key in modes if key in behind}
     closed = {key: chain for key, chain in chosen.items() if is_closed(chain)}
     table = by_namespace(addresses) if closed else {}
     shut_ports = {key: shut(chain, table) for key, chain in closed.items()}
-    return Trust(modes, shut_ports, configured, by_holder(bindings))
+    return Trust(modes, shut_ports, by_address(bindings), by_holder(bindings))
 
 
+@remember_last
+def by_address(bindings: tuple[Fixed, ...]) -> Mapping[tuple[int, IPAddress], str]:
+    return {(fixed.vlan, fixed.ip): fixed.lladdr for fixed in bindings}
+
+
+@remember_last
 def by_holder(
     bindings: tuple[Fixed, ...],
 ) -> Mapping[tuple[int, str], tuple[IPv4Address, ...]]:
@@ -124,7 +128,9 @@ NO_MODES: Mapping[PortKey, Mode] = {}
 
 @remember_last
 def modes_of(
-    guards: tuple[Guard, ...], ports: Map[PortKey, Port], bridges: Map[int, Bridge]
+    guards: tuple[Guard, ...],
+    ports: Tracked[PortKey, Port],
+    bridges: Tracked[int, Bridge],
 ) -> Mapping[PortKey, Mode]:
     if not guards:
         return NO_MODES
@@ -137,8 +143,8 @@ def modes_of(
 
 def mode(
     port: Port,
-    ports: Map[PortKey, Port],
-    bridges: Map[int, Bridge],
+    ports: Tracked[PortKey, Port],
+    bridges: Tracked[int, Bridge],
     chosen: Mapping[tuple[str, str], str],
 ) -> str:
     """The nearest that is written: for the port, for its bridge, for all."""
@@ -164,7 +170,7 @@ Addresses = Mapping[int, tuple[Address, ...]]
 
 
 @remember_last
-def by_namespace(addresses: Map[AddressKey, Address]) -> Addresses:
+def by_namespace(addresses: Tracked[AddressKey, Address]) -> Addresses:
     table: dict[int, list[Address]] = {}
     for row in addresses.values():
         if isinstance(row.ip, IPv4Address) and not row.ip.is_loopback:

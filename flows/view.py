@@ -388,14 +388,14 @@ class View:
             fact, and not part of a saved view
     """
 
-    ports: Map[PortKey, Port] = field(default_factory=Map)
-    bridges: Map[int, Bridge] = field(default_factory=Map)
-    interfaces: Map[PortKey, Interface] = field(default_factory=Map)
-    links: Map[LinkKey, Link] = field(default_factory=Map)
-    addresses: Map[AddressKey, Address] = field(default_factory=Map)
-    namespaces: Map[NamespaceKey, Namespace] = field(default_factory=Map)
-    neighbors: Map[NeighborKey, Neighbor] = field(default_factory=Map)
-    routers: Map[RouterKey, Router] = field(default_factory=Map)
+    ports: Tracked[PortKey, Port] = field(default_factory=Tracked)
+    bridges: Tracked[int, Bridge] = field(default_factory=Tracked)
+    interfaces: Tracked[PortKey, Interface] = field(default_factory=Tracked)
+    links: Tracked[LinkKey, Link] = field(default_factory=Tracked)
+    addresses: Tracked[AddressKey, Address] = field(default_factory=Tracked)
+    namespaces: Tracked[NamespaceKey, Namespace] = field(default_factory=Tracked)
+    neighbors: Tracked[NeighborKey, Neighbor] = field(default_factory=Tracked)
+    routers: Tracked[RouterKey, Router] = field(default_factory=Tracked)
     stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
-from immutables import Map
 
 from flows.openflow import (
     BROADCAST,
@@ -316,13 +315,15 @@ limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
 
 def tables(
     rows: SearchStrategy[Row], key: Callable[[Row], K]
-) -> SearchStrategy[Map[K, Row]]:
-    return st.lists(rows, max_size=4).map(lambda some: Map((key(r), r) for r in some))
+) -> SearchStrategy[Tracked[K, Row]]:
+    return st.lists(rows, max_size=4).map(
+        lambda some: Tracked((key(r), r) for r in some)
+    )
 
 
 @composite
 def views(draw: DrawFn) -> View:
-    heard = Tracked(draw(tables(stations, lambda row: row.key)))
+    heard = draw(tables(stations, lambda row: row.key))
     return View(
         ports=draw(tables(ports, lambda row: row.key)),
         bridges=draw(tables(bridges, lambda row: row.datapath_id)),

@@ -26,6 +26,7 @@ from controller.events import (
     FlowsListed,
     FrameSeen,
     HitsCounted,
+    KernelFact,
     KernelSynced,
     NdSeen,
     SwitchReady,
@@ -253,7 +254,8 @@ def test_an_address_of_another_interface_of_ones_own_is_no_theft() -> None:
     far = kernel_host(S1, 3, EVIL, "10.0.0.3")
     rows = [f for f in core.view.interfaces.values()]
     rows += [fact for fact in far if isinstance(fact, Interface)]
-    both = [*core.view.links.values(), *core.view.addresses.values()]
+    both: list[KernelFact] = [*core.view.links.values()]
+    both += core.view.addresses.values()
     both += [fact for fact in far if isinstance(fact, Link | Address)]
     shown = KernelSynced(tuple(both))
     core.handle([BridgesSeen((Bridge(S1, "s1"),), tuple(rows)), shown], now=0.5)

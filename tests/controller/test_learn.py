@@ -8,6 +8,7 @@ from controller.events import (
     BridgesSeen,
     FrameSeen,
     KernelChanged,
+    KernelFact,
     KernelSynced,
     PortChanged,
     PortGone,
@@ -202,12 +203,9 @@ def test_a_complete_picture_of_the_kernel_replaces_the_former() -> None:
 
 def test_a_picture_that_changes_nothing_leaves_the_view_as_it_was() -> None:
     view = view_of(kernel_host(S1, 1, H1, "10.0.0.1"))
-    facts = (
-        *view.links.values(),
-        *view.addresses.values(),
-        *view.namespaces.values(),
-    )
-    after = learn(view, KernelSynced(facts), now=6.0)
+    facts: list[KernelFact] = [*view.links.values()]
+    facts += [*view.addresses.values(), *view.namespaces.values()]
+    after = learn(view, KernelSynced(tuple(facts)), now=6.0)
     assert after.links is view.links and after.addresses is view.addresses
 
 

@@ -8,11 +8,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from hypothesis import given
-from immutables import Map
 
 from flows import chains as module
 from flows.chains import NOWHERE, Chain, chains, is_live
 from flows.network import Domain, Located, Origin, network
+from flows.tracked import Tracked
 from flows.view import OWN_NAMESPACE, Address, Link, LinkKey, PortKey, View
 from tests import strategies
 from tests.facts import (
@@ -238,13 +238,15 @@ def test_whoever_is_found_is_found_over_interfaces_that_are_all_up(view: View) -
 
 @given(strategies.views())
 def test_no_order_of_facts_makes_a_difference(view: View) -> None:
-    backwards = Map(reversed([*view.links.items()]))
+    backwards = Tracked(reversed([*view.links.items()]))
     assert chains(view.interfaces, view.links) == chains(view.interfaces, backwards)
 
 
 @given(strategies.views())
 def test_a_plain_veth_is_no_special_case(view: View) -> None:
-    cabling = module.cabling_of(view.interfaces, view.links)
+    links = view.links
+    groups = module.enslaved(links), module.above(links)
+    cabling = module.Cabling(links, *groups, module.ifindexes(view.interfaces))
     for near in view.links.values():
         far = module.far_end(near, view.links)
         if far is not None and cabling.is_last(far):

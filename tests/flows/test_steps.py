@@ -8,9 +8,10 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows import chains as cabling
 from flows import network as stages
 from flows.compile import Compiled, compile_flows
 from flows.memo import Step
@@ -18,7 +19,18 @@ from flows.network import Network, network
 from flows.openflow import GotoTable, flow, oxm
 from flows.pipeline import Table
 from flows.tracked import LOG_MAX, Tracked, changed
-from flows.view import Fixed, Limits, View, crowds_of
+from flows.view import (
+    OWN_NAMESPACE,
+    Address,
+    Fixed,
+    Interface,
+    Limits,
+    Link,
+    Port,
+    Router,
+    View,
+    crowds_of,
+)
 from tests import strategies
 from tests.facts import (
     H1,
@@ -34,7 +46,12 @@ from tests.facts import (
     view_of,
 )
 
-STAGES = [name for name, value in vars(stages).items() if isinstance(value, Step)]
+STAGES = [
+    (module, name)
+    for module in (stages, cabling)
+    for name, value in vars(module).items()
+    if isinstance(value, Step)
+]
 
 ROWS = {
     "ports": strategies.ports,
@@ -121,6 +138,95 @@ edits = st.one_of(
 )
 
 
+# --- a host with Linux bridges, taps and macvlans ------------------------------------
+
+OWN = OWN_NAMESPACE
+BRIDGES = (21, 22)
+numbers = st.integers(1, 3)
+alive = st.sampled_from([True, True, True, False])
+masters = st.sampled_from([0, *BRIDGES, BRIDGES[0]])
+
+
+@st.composite
+def interfaces_of_a_host(draw: st.DrawFn) -> Link:
+    """port n - veth = veth 10+n - bridge - 30+n: a tap, or a veth = veth of namespace
+    n, with a macvlan on top"""
+    n, up, lower_up = draw(numbers), draw(alive), draw(alive)
+    lladdr = f"02:00:00:00:00:{draw(st.integers(1, 4)):02x}"
+    master = draw(masters)
+    guest = draw(st.sampled_from(["", H1, H2]))
+    link: Link = draw(
+        st.sampled_from(
+            [
+                Link(OWN, n, f"p{n}", "veth", peer=10 + n, peer_nsid=OWN),
+                Link(OWN, 10 + n, "in", "veth", peer=n, peer_nsid=OWN, master=master),
+                Link(OWN, draw(st.sampled_from(BRIDGES)), "bridge", "bridge", lladdr),
+                Link(OWN, 30 + n, "tap", "tun", guest_lladdr=guest, master=master),
+                Link(OWN, 30 + n, "out", "veth", peer=n, peer_nsid=n, master=master),
+                Link(n, n, "eth0", "veth", lladdr, peer=30 + n, peer_nsid=OWN),
+                Link(n, 40 + n, "mac", "macvlan", lladdr, peer=n, peer_nsid=n),
+                Link(n, 50, "up", "macvlan", lladdr, peer=BRIDGES[0], peer_nsid=OWN),
+            ]
+        )
+    )
+    return replace(link, up=up, lower_up=lower_up)
+
+
+host_edits = st.one_of(
+    st.builds(put, st.just("links"), interfaces_of_a_host()),
+    st.builds(put, st.just("links"), interfaces_of_a_host()),
+    st.builds(take, st.sampled_from(["links", "addresses"]), st.integers(0, 30)),
+    st.builds(
+        put,
+        st.just("interfaces"),
+        st.builds(
+            lambda n, ifindex: Interface(S1, n, f"p{n}", ifindex),
+            numbers,
+            st.sampled_from([1, 2, 3, 11, 31]),
+        ),
+    ),
+    st.builds(
+        put, st.just("routers"), st.builds(lambda n, f: Router(n, n, f), numbers, alive)
+    ),
+    st.builds(
+        put,
+        st.just("addresses"),
+        st.builds(lambda n, ip: Address(n, n, ip_address(ip), 24), numbers, ips),
+    ),
+    st.builds(
+        put,
+        st.just("ports"),
+        st.builds(lambda n, up: Port(S1, n, f"p{n}", "", up), numbers, alive),
+    ),
+)
+
+
+def whole_host() -> View:
+    links = [
+        link
+        for n in (1, 2, 3)
+        for link in (
+            Link(OWN, n, f"p{n}", "veth", peer=10 + n, peer_nsid=OWN),
+            Link(OWN, 10 + n, "in", "veth", peer=n, peer_nsid=OWN, master=21),
+            Link(OWN, 30 + n, "out", "veth", peer=n, peer_nsid=n, master=21),
+            Link(n, n, "eth0", "veth", f"02::{n}", peer=30 + n, peer_nsid=OWN),
+        )
+    ]
+    rows = [Interface(S1, n, f"p{n}", n) for n in (1, 2, 3)]
+    bridge = Link(OWN, 21, "bridge", "bridge", "02::21")
+    return view_of(ports(S1, 1, 2, 3), rows, links, bridge)
+
+
+@given(st.lists(host_edits, max_size=25))
+@settings(max_examples=200)
+def test_what_is_behind_linux_bridges_goes_on_as_it_is_defined(
+    steps: list[Callable[[View], View]],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for view in history(whole_host(), steps):
+            assert network(view) == as_defined(view, patch)
+
+
 def history(first: View, steps: list[Callable[[View], View]]) -> Iterator[View]:
     yield first
     for edit in steps:
@@ -130,8 +236,8 @@ def history(first: View, steps: list[Callable[[View], View]]) -> Iterator[View]:
 
 def as_defined(view: View, monkeypatch: pytest.MonkeyPatch) -> Network:
     with monkeypatch.context() as patch:
-        for name in STAGES:
-            patch.setattr(stages, name, getattr(stages, name).definition)
+        for module, name in STAGES:
+            patch.setattr(module, name, getattr(module, name).definition)
         return network(view)
 
 
