@@ -119,7 +119,7 @@ class Flow:
     note: str = field(default="", compare=False)
     subject: Subject = field(default=None, compare=False)
 
-    @cached_property
+    @property
     def text(self) -> str:
         match = "".join(f",{in_ovs(name)}={value}" for name, value in self.match)
         actions = ",".join(map(str, self.actions)) or "drop"

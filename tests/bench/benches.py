@@ -14,6 +14,7 @@ from tests.bench import (
     ratios,
     responder,
     signals,
+    turns,
     view,
 )
 from tests.bench.figures import Figure, Run
@@ -30,6 +31,7 @@ class Bench:
 
 BENCHES = (
     Bench("ratios", "Our own parts beside what they replace.", ratios.measure),
+    Bench("turns", "What one change costs, as a network grows.", turns.measure),
     Bench("many", "A host of ten thousand interfaces.", many.measure),
     Bench("namespaces", "A thousand namespaces, a veth in each.", namespaces.measure),
     Bench("events", "Link events that a core takes in.", events.measure),
