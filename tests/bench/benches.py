@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.bench import (
+    attacks,
     events,
     fuzz,
     hostile,
@@ -38,6 +39,7 @@ BENCHES = (
     Bench("view", "From the kernel to the controller's view.", view.measure),
     Bench("signals", "Netlink beside PORT_STATUS and OVSDB.", signals.measure),
     Bench("responder", "Answers in the switch, end to end.", responder.measure),
+    Bench("attacks", "Real attack tools beside a learning switch.", attacks.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
     Bench("hostile", "A million damaged messages of a switch.", hostile.measure),
 )

@@ -46,7 +46,9 @@ def test_help_teaches_every_verb(arguments: tuple[str, ...]) -> None:
     assert all(f"\n  {verb}" in result.stdout for verb in VERBS)
 
 
-@pytest.mark.parametrize("arguments", [("tset",), ("setup", "now")])
+@pytest.mark.parametrize(
+    "arguments", [("tset",), ("setup", "now"), ("setup", "--attack")]
+)
 def test_wrong_usage_names_the_mistake_and_the_verbs(
     arguments: tuple[str, ...],
 ) -> None:
@@ -66,15 +68,23 @@ def test_the_scripts_are_posix_shell(script: str) -> None:
     subprocess.run(["dash", "-n", str(path)], check=True)
 
 
-def test_continuous_integration_runs_the_test_verb_at_the_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [0, 1])
+def test_continuous_integration_tests_with_the_attack_tools_if_it_can(
+    tmp_path: Path, status: int
+) -> None:
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
-    (tmp_path / "run").write_text('#!/bin/sh\necho "$PWD: $*"\n')
+    (tmp_path / "run").write_text(
+        f'#!/bin/sh\necho "$PWD: $*"\n[ "$1" = test ] || exit {status}\n'
+    )
     (tmp_path / "run").chmod(0o755)
 
-    told = subprocess.check_output([str(tmp_path / ".ci/run")], text=True, cwd="/")
+    told = subprocess.run(
+        [str(tmp_path / ".ci/run")], capture_output=True, text=True, cwd="/"
+    )
 
-    assert told == f"{tmp_path}: test\n"
+    assert told.stdout == f"{tmp_path}: setup --attacks\n{tmp_path}: test\n"
+    assert (told.returncode, "are skipped" in told.stderr) == (0, bool(status))
 
 
 def needs_the_packages(test: Callable[P, None]) -> Callable[P, None]:
