@@ -492,7 +492,7 @@ class Core:
                 self.liveness.hurry(Subject(key, ip), now)
 
     def _is_contested(self, subject: Subject) -> bool:
-        if subject.ip is None:
+        if subject.ip is None or not self.network.contested:
             return False
         key = subject.station
         domain = self.network.domain(key.datapath_id, key.vlan)

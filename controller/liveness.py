@@ -40,7 +40,7 @@ from flows import guard, nd_known, source
 from flows.openflow import Flow, GotoTable
 from flows.pipeline import TABLE_IDS
 from flows.switch import ANSWERS
-from flows.view import IPAddress, Station, StationKey, View
+from flows.view import Claim, IPAddress, Station, StationKey, View
 
 PROBES = 3  # MAX_UNICAST_SOLICIT
 PATIENCE = 1.0  # seconds, RETRANS_TIMER
@@ -84,6 +84,7 @@ class Watch:
     asked_at    when it was asked for again; None if it was told since
     probes      sent since the last sign of life
     due_at      when to look next
+    is_over     it is watched no more
     """
 
     subject: Subject
@@ -96,6 +97,7 @@ class Watch:
     asked_at: float | None = None
     probes: int = 0
     due_at: float = 0.0
+    is_over: bool = False
 
     @property
     def flow(self) -> Look:
@@ -174,13 +176,14 @@ class Liveness:
     def _trim(self, view: View) -> None:
         """Stations that come and go faster than their time comes leave watches."""
         for one in [*self.watches.values()]:
-            if not exists(view, one.subject):
+            if found(view, one.subject) is None:
                 self._end(one)
         self._agenda = [entry for entry in self._agenda if self._is_planned(entry)]
         self._agenda.sort()
         self._trim_at = TRIM + 2 * len(self.watches)
 
     def _end(self, one: Watch) -> None:
+        one.is_over = True
         del self.watches[one.subject]
         if self._by_flow.get(one.flow) is one:
             del self._by_flow[one.flow]
@@ -192,7 +195,7 @@ class Liveness:
 
     def _is_planned(self, entry: tuple[float, int, Watch]) -> bool:
         at, _, one = entry
-        return one.due_at == at and self.watches.get(one.subject) is one
+        return one.due_at == at and not one.is_over
 
     def _pace(self, one: Watch) -> float:
         """Seconds from a sign of life until its absence is looked into."""
@@ -238,18 +241,18 @@ class Liveness:
     def _look(
         self, view: View, one: Watch, now: float, is_ready: Callable[[int], bool]
     ) -> tuple[View, bool]:
-        key, ip = one.subject.station, one.subject.ip
-        station = view.stations.get(key)
-        if station is None or not exists(view, one.subject):
+        key, known = one.subject.station, found(view, one.subject)
+        if known is None:
             self._end(one)
             return view, False
-        if ip is None:
+        station, claim = known
+        if claim is None:
             view = without_old_silences(view, key, now - self.forget_after)
             if station.claims:  # these are watched themselves
                 one.alive_at = now
                 self._plan(one, now + self._pace(one))
                 return view, False
-        self._renew(station, one)
+        self._renew(station, claim, one)
         if not is_ready(key.datapath_id):
             self._plan(one, now + OWED)
             return view, False
@@ -258,17 +261,16 @@ class Liveness:
         self._plan(one, now + OWED)
         return view, True
 
-    def _renew(self, station: Station, one: Watch) -> None:
+    def _renew(self, station: Station, claim: Claim | None, one: Watch) -> None:
         """Who has moved, or become a router, is counted by a new flow."""
-        ip, since = one.subject.ip, heard_at(station, one.subject.ip)
+        since = station.heard_at if claim is None else claim.confirmed_at
         one.alive_at = max(one.alive_at, since)
-        router = router_of(station, ip)
-        if (one.port_no, one.router) == (station.port_no, router):
+        if is_counted_by(station, claim, one):
             return
         if self._by_flow.get(one.flow) is one:
             del self._by_flow[one.flow]
-        one.cookie = witness(station, ip).cookie
-        one.port_no, one.router = station.port_no, router
+        one.cookie = witness(station, one.subject.ip).cookie
+        one.port_no, one.router = station.port_no, claim.router if claim else None
         one.count, one.counted_at, one.probes = 0, since, 0
         one.asked_at = None
         self._by_flow[one.flow] = one
@@ -285,21 +287,25 @@ class Liveness:
     ) -> Outcome | None:
         """None if nothing follows: most often its owner lives."""
         one = self._by_flow.get(flow)
-        if one is None or one.asked_at is None or not is_current(view, one):
-            return None  # or another flow counts by now: the next look finds it
-        station = view.stations[one.subject.station]
+        if one is None or one.asked_at is None:
+            return None
+        known = found(view, one.subject)
+        if known is None or not is_counted_by(*known, one):
+            return None  # another flow counts by now: the next look finds it
+        station, claim = known
         before, since = one.count, one.counted_at
         one.count, one.counted_at, one.asked_at = packets, one.asked_at, None
         if before is not None and packets > before:
             is_unasked = packets - before > (one.probes > 0)
             self._lives(one, since, is_unasked, now, is_contested)
             return None
-        one.alive_at = max(one.alive_at, heard_at(station, one.subject.ip))
-        if one.subject.ip is None:
+        if claim is None:
+            one.alive_at = max(one.alive_at, station.heard_at)
             return self._unheard(view, station, one, now)
+        one.alive_at = max(one.alive_at, claim.confirmed_at)
         if is_contested(one.subject):
-            return self._unconfirmed(view, station, one, one.subject.ip, now)
-        return self._overdue(view, station, one, one.subject.ip, now)
+            return self._unconfirmed(view, station, one, claim.ip, now)
+        return self._overdue(view, station, one, claim.ip, now)
 
     def _lives(
         self,
@@ -375,28 +381,21 @@ def subjects(station: Station) -> Iterator[tuple[Subject, float]]:
         yield Subject(station.key, claim.ip), claim.confirmed_at
 
 
-def is_current(view: View, one: Watch) -> bool:
-    """It is still there, and nobody has moved or become a router."""
-    station, ip = view.stations.get(one.subject.station), one.subject.ip
-    if station is None or station.port_no != one.port_no:
-        return False
-    if ip is None:
-        return True
-    return any(c.ip == ip and c.router == one.router for c in station.claims)
+def found(view: View, subject: Subject) -> tuple[Station, Claim | None] | None:
+    """The station and the claim that are watched; None if they are gone."""
+    station, ip = view.stations.get(subject.station), subject.ip
+    if station is None or ip is None:
+        return None if station is None else (station, None)
+    for claim in station.claims:
+        if claim.ip == ip:
+            return station, claim
+    return None
 
 
-def exists(view: View, subject: Subject) -> bool:
-    station = view.stations.get(subject.station)
-    if station is None:
-        return False
-    if subject.ip is None:
-        return True
-    return any(claim.ip == subject.ip for claim in station.claims)
-
-
-def heard_at(station: Station, ip: IPAddress | None) -> float:
-    times = (claim.confirmed_at for claim in station.claims if claim.ip == ip)
-    return station.heard_at if ip is None else next(times, station.heard_at)
+def is_counted_by(station: Station, claim: Claim | None, one: Watch) -> bool:
+    """Nobody has moved, or become a router."""
+    router = None if claim is None else claim.router
+    return station.port_no == one.port_no and router == one.router
 
 
 def router_of(station: Station, ip: IPAddress | None) -> bool | None:

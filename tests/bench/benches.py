@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tests.bench import (
     attacks,
+    day,
     events,
     fuzz,
     hostile,
@@ -40,6 +41,7 @@ BENCHES = (
     Bench("signals", "Netlink beside PORT_STATUS and OVSDB.", signals.measure),
     Bench("responder", "Answers in the switch, end to end.", responder.measure),
     Bench("attacks", "Real attack tools beside a learning switch.", attacks.measure),
+    Bench("day", "Hosts that come, go, sleep and die, judged by a model.", day.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
     Bench("hostile", "A million damaged messages of a switch.", hostile.measure),
 )
