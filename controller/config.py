@@ -34,7 +34,7 @@ from controller.schema import (
     is_true,
 )
 from flows.trust import Mode
-from flows.view import Fixed, Guard, IPAddress, Limits
+from flows.view import Fixed, Guard, IPAddress, Limits, Service
 
 MAX_BYTES = 1 << 20  # of the file
 MAX_DEPTH = 20  # sections and lists inside each other
@@ -59,11 +59,24 @@ class Liveness:
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge:
-    """What the file says of one bridge: its guard, and those of its ports by name."""
+class PortPolicy:
+    """What the file says of one port; the same as of a bridge."""
 
     guard: str = ""
-    ports: Mapping[str, str] = field(default_factory=dict)
+    router: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What the file says of one bridge, and of its ports by name.
+
+    guard   of all its ports; "" if the file does not say
+    router  whether there are routers behind them; None if the file does not say
+    """
+
+    guard: str = ""
+    router: bool | None = None
+    ports: Mapping[str, PortPolicy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +106,14 @@ class Config:
     bridges   names of the bridges of this host to adopt at the start
     bindings  addresses that the operator vouches for
     guards    how closely ports are guarded; without any everybody is learned from
+    services  behind which ports there are routers
     defend    announce an address on behalf of its owner when others claim it
     """
 
     bridges: tuple[str, ...] = ()
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
+    services: tuple[Service, ...] = ()
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     liveness: Liveness = field(default_factory=Liveness)
@@ -330,17 +345,25 @@ SOURCES = Section(
 )
 
 
-def port_guard(guard: str = "") -> str:
-    return guard
-
-
 MODE = choice(*(str(mode) for mode in Mode))
 PORT_NAME = Scalar("the name of a port of the bridge", port_name, {"type": "string"})
-PORT = Section(port_guard, (Key("guard", MODE, "the same for one port"),))
+PORT = Section(
+    PortPolicy,
+    (
+        Key("guard", MODE, "the same for one port"),
+        Key("router", flag(), "the same for one port"),
+    ),
+)
 BRIDGE = Section(
     Bridge,
     (
         Key("guard", MODE, "the same for the ports of one bridge"),
+        Key(
+            "router",
+            flag(),
+            "there are routers behind its ports, whose advertisements pass a guard;"
+            " without it the kernel tells which interfaces forward",
+        ),
         Key("ports", Named(PORT_NAME, PORT), "ports that are guarded differently"),
     ),
 )
@@ -349,15 +372,25 @@ BRIDGE = Section(
 def config(
     bridges: Mapping[str, Bridge] | None = None, guard: str = "", **rest: object
 ) -> Config:
-    guards = (*guard_of(guard), *guards_of(bridges or {}))
-    return Config(bridges=tuple(bridges or ()), guards=guards, **rest)  # type: ignore[arg-type]
+    named = bridges or {}
+    guards = (*guard_of(guard), *guards_of(named))
+    services = tuple(services_of(named))
+    return Config(tuple(named), guards=guards, services=services, **rest)  # type: ignore[arg-type]
 
 
 def guards_of(bridges: Mapping[str, Bridge]) -> Iterator[Guard]:
     for name, bridge in bridges.items():
         yield from guard_of(bridge.guard, name)
-        for port, mode in bridge.ports.items():
-            yield from guard_of(mode, name, port)
+        for port, policy in bridge.ports.items():
+            yield from guard_of(policy.guard, name, port)
+
+
+def services_of(bridges: Mapping[str, Bridge]) -> Iterator[Service]:
+    for name, bridge in bridges.items():
+        said = {"": bridge.router, **{p: o.router for p, o in bridge.ports.items()}}
+        for port, is_offered in said.items():
+            if is_offered is not None:
+                yield Service("router", is_offered, name, port)
 
 
 def guard_of(mode: str, bridge: str = "", port: str = "") -> tuple[Guard, ...]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from controller.events import ArpSeen, FrameSeen
+from controller.events import ArpSeen, FrameSeen, NdSeen
 from controller.packets import REQUEST
 from flows.dispute import Contradiction, Kind, Said, contradiction, rivalry
 from flows.network import Network, Origin
 from flows.trust import Mode
-from flows.view import PortKey, View, switch_name
+from flows.view import IPAddress, PortKey, View, switch_name
 
 CONFLICTS_MAX = 1024  # rows that are kept
 CONFLICTS_PER_PORT = 64  # so that one port's lies hide nobody else's
@@ -31,16 +30,23 @@ NAMES = {  # of a claim to somebody else's address, or to none of one's own
     Kind.REQUEST: "ARP spoofing",
     Kind.REPLY: "ARP spoofing",
     Kind.ANNOUNCEMENT: "ARP spoofing",
+    Kind.SOLICITATION: "ND spoofing",
+    Kind.ADVERTISEMENT: "ND spoofing",
+    Kind.ROUTER: "rogue router advertisement",
+    Kind.REDIRECT: "rogue redirect",
+    Kind.HIDDEN: "hidden neighbor discovery",
 }
 
 
 class ConflictKey(NamedTuple):
-    """ip is None where the sender itself is known to be elsewhere."""
+    """ip is None where the sender itself is known to be elsewhere; `sends` is what it
+    may not send, by name, or ""."""
 
     at: PortKey
     vlan: int
     lladdr: str
-    ip: IPv4Address | None
+    ip: IPAddress | None
+    sends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +74,67 @@ class Conflict:
     @property
     def key(self) -> ConflictKey:
         return ConflictKey(
-            self.said.at, self.said.vlan, self.said.lladdr, self.found.ip
+            self.said.at, self.said.vlan, self.said.lladdr, self.found.ip, self.sends
         )
 
     @property
     def name(self) -> str:
         """What such a thing is called."""
+        if self.sends:
+            return NAMES[self.said.kind]
         if self.found.ip is None:
             return "MAC spoofing" if self.found.rival else "unknown MAC"
         return NAMES.get(self.said.kind, "IP spoofing")
+
+    @property
+    def sends(self) -> str:
+        """What only others may send, or nobody; "" where it is about addresses."""
+        return service_of(self.said, self.found)
 
     @property
     def total(self) -> int:
         return sum(self.counts.values())
 
 
-def said(event: ArpSeen | FrameSeen) -> Said:
-    """What a packet says of its sender."""
-    at = PortKey(event.datapath_id, event.in_port)
-    if isinstance(event, FrameSeen):
-        kind = Kind.FRAME if event.ip is None else Kind.PACKET
-        return Said(at, event.vlan, event.eth_src, kind, event.ip)
-    kind = Kind.REQUEST if event.op == REQUEST else Kind.REPLY
-    if event.spa == event.tpa:
-        kind = Kind.ANNOUNCEMENT
-    return Said(at, event.vlan, event.sha, kind, event.spa)
+Heard = ArpSeen | NdSeen | FrameSeen
+
+
+def said(event: Heard) -> Said:
+    """What a packet says of its sender, first of all."""
+    return sayings(event)[0]
+
+
+def sayings(event: Heard) -> tuple[Said, ...]:
+    """All that it says of it: an advertisement comes from one address, and is about
+    another."""
+    at, vlan = PortKey(event.datapath_id, event.in_port), event.vlan
+    match event:
+        case ArpSeen():
+            kind = Kind.REQUEST if event.op == REQUEST else Kind.REPLY
+            if event.spa == event.tpa:
+                kind = Kind.ANNOUNCEMENT
+            return (Said(at, vlan, event.sha, kind, event.spa),)
+        case NdSeen():
+            kind = Kind.SOLICITATION if event.is_question else Kind.ADVERTISEMENT
+            claim = Said(at, vlan, event.eth_src, kind, event.ip)
+            source = Said(at, vlan, event.eth_src, Kind.PACKET6, event.src)
+            return (claim,) if event.src == event.ip else (claim, source)
+        case FrameSeen():
+            frame = Said(at, vlan, event.eth_src, kind_of(event), event.ip)
+            if not event.sends:
+                return (frame,)
+            return (frame, Said(at, vlan, event.eth_src, Kind(event.sends)))
+
+
+def kind_of(frame: FrameSeen) -> Kind:
+    if frame.ip is None:
+        return Kind.FRAME
+    return Kind.PACKET if frame.ip.version == 4 else Kind.PACKET6
+
+
+def service_of(said: Said, found: Contradiction) -> str:
+    is_service = said.kind.is_service and found.ip is None and not found.rival
+    return str(said.kind) if is_service else ""
 
 
 class Conflicts:
@@ -173,7 +215,7 @@ def next_at(row: Conflict) -> float:
 
 def settles_in(row: Conflict) -> float:
     if is_rivalry(row) and row.found.origin is Origin.HEARD:
-        return OUTLIVED  # `controller.expiry` asks both
+        return OUTLIVED  # `controller.liveness` asks both
     return SETTLE if may_settle(row) else 0.0
 
 
@@ -185,6 +227,8 @@ def is_rivalry(row: Conflict) -> bool:
 def may_settle(row: Conflict) -> bool:
     """The kernel's word may be on its way, and at a port that is enforced on who was
     heard elsewhere is asked whether it is still there (`controller.moves`)."""
+    if row.found.origin is None and row.found.rival:  # who is first does not change
+        return False
     by_kernel = row.found.origin in (None, Origin.KERNEL)
     return by_kernel or row.mode is not Mode.WATCH
 
@@ -197,6 +241,13 @@ def is_settled(row: Conflict, known: Network) -> bool:
 # --- in words -----------------------------------------------------------------------
 
 
+MANY = {
+    Kind.ROUTER: "router advertisements",
+    Kind.REDIRECT: "redirects",
+    Kind.HIDDEN: "neighbor discovery in fragments, or with headers cut off",
+}
+
+
 def in_words(row: Conflict, view: View) -> str:
     what = f"{claim_in_words(row, view)}, {against_in_words(row, view)}"
     return f"{what}; {much(row)} ({row.name})"
@@ -205,6 +256,8 @@ def in_words(row: Conflict, view: View) -> str:
 def claim_in_words(row: Conflict, view: View) -> str:
     who = f"{row.said.lladdr} at {port_in_words(row.said.at, view)}"
     tag = f" on VLAN {row.said.vlan}" if row.said.vlan else ""
+    if row.sends:
+        return f"{who} sends{tag} {MANY[row.said.kind]}"
     if row.found.ip is None:
         return f"{who} sends{tag}"
     return f"{who} says{tag} that it has {row.found.ip}"
@@ -212,12 +265,18 @@ def claim_in_words(row: Conflict, view: View) -> str:
 
 def against_in_words(row: Conflict, view: View) -> str:
     found = row.found
+    if row.said.kind is Kind.HIDDEN and row.sends:
+        return "which nobody may"
+    if row.sends:
+        return "and is not known to be a router"
     if not found.rival:
         return "which is not what the kernel or the configuration lists there"
     place = f" at {port_in_words(found.port, view)}" if found.port else ""
     source = found.origin.name.lower() if found.origin else ""
     if found.ip is None:
         return f"but is{place} ({source})"
+    if found.origin is None:
+        return f"which {found.rival}{place} is about to take"
     return f"which {found.rival}{place} holds ({source})"
 
 

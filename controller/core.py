@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from controller import attacks
 from controller.adoption import same_target
 from controller.attacks import Attacks
+from controller.attempts import Attempt, Attempts
 from controller.commands import (
     AdoptBridge,
     ChangeFlows,
@@ -31,7 +32,16 @@ from controller.commands import (
     TellConflict,
     TellSilence,
 )
-from controller.conflicts import Conflict, Conflicts, in_words, port_in_words, said
+from controller.conflicts import (
+    Conflict,
+    Conflicts,
+    Heard,
+    in_words,
+    port_in_words,
+    said,
+    sayings,
+    service_of,
+)
 from controller.defence import Defence
 from controller.events import (
     ArpSeen,
@@ -63,7 +73,7 @@ from controller.packets import REQUEST, arp_reply, arp_request
 from controller.reconcile import Plan, plan
 from flows import arp, nd
 from flows.compile import Compiled
-from flows.dispute import Contradiction, contradiction, rivalry
+from flows.dispute import Contradiction, Said, contradiction, rivalry
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
@@ -79,6 +89,7 @@ from flows.view import (
     Limits,
     Neighbor,
     PortKey,
+    Service,
     Station,
     StationKey,
     View,
@@ -90,7 +101,6 @@ AUDIT = 10.0  # seconds between two counts of a switch's flows
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
 Question = ArpSeen | NdSeen
-Heard = ArpSeen | NdSeen | FrameSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,7 @@ class Policy:
     adopt      names of bridges to adopt
     bindings   what the operator vouches for
     guards     how closely ports are guarded
+    services   behind which ports there are routers
     defend     announce addresses for their owners when others claim them
     silent_after  seconds without a sign of life until who was heard is not answered for
     forget_after  seconds until who is silent is forgotten
@@ -110,6 +121,7 @@ class Policy:
     adopt: tuple[str, ...] = ()
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
+    services: tuple[Service, ...] = ()
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     silent_after: float = 30.0
@@ -152,6 +164,7 @@ class Core:
         self.view = View(
             bindings=self.policy.bindings,
             guards=self.policy.guards,
+            services=self.policy.services,
             limits=self.policy.limits,
         )
         self.network: Network = network(self.view)
@@ -162,6 +175,7 @@ class Core:
         self.conflicts = Conflicts()
         self.attacks = Attacks()
         self.moves = Moves()
+        self.attempts = Attempts()
         self.defence = Defence()
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
@@ -197,6 +211,7 @@ class Core:
             self.conflicts.deadline(),
             self.attacks.deadline(),
             self.moves.deadline(),
+            self.attempts.deadline(),
             self.defence.deadline(),
         ]
         if any(self._must_wait(channel) for channel in self.channels.values()):
@@ -243,15 +258,10 @@ class Core:
                     self._note_forged(heard, now)
             case _:
                 pass
-        if isinstance(event, ArpSeen | FrameSeen):
+        if isinstance(event, Heard):
             self._hear(event, now)
             return
-        if isinstance(event, NdSeen) and not self._may_be_there(event, now):
-            return
         self._is_outdated = True
-        if isinstance(event, NdSeen):
-            self._learn(event, now)
-            return
         before, self.view = self.view, learn(self.view, event, now)
         for bridge, ifname in newly_deaf(before, self.view):
             yield HealPort(bridge, ifname)
@@ -293,10 +303,12 @@ class Core:
 
     # --- who contradicts what is known -----------------------------------------------
 
-    def _hear(self, event: ArpSeen | FrameSeen, now: float) -> None:
+    def _hear(self, event: Heard, now: float) -> None:
         believed = self._credible(event, now) if self.policy.guards else event
         if believed is not None:
             self._learn(believed, now)
+            if isinstance(event, NdSeen):
+                self._is_outdated = True
 
     def _learn(self, event: Heard, now: float) -> None:
         """What a packet says; who speaks is watched from now on."""
@@ -306,20 +318,12 @@ class Core:
             self.liveness.watch(self.view, key)
             self._awake += [*awoken(before, self.view, key)]
 
-    def _may_be_there(self, event: NdSeen, now: float) -> bool:
-        """Its claims are not judged yet, but where its sender is."""
-        frame = FrameSeen(event.datapath_id, event.in_port, event.vlan, event.eth_src)
-        return not self.policy.guards or self._credible(frame, now) is not None
-
-    def _credible(
-        self, event: ArpSeen | FrameSeen, now: float
-    ) -> ArpSeen | FrameSeen | None:
+    def _credible(self, event: Heard, now: float) -> Heard | None:
         """What of it may be learned: all, if nothing that is known speaks against it,
         or nobody minds."""
         if self._is_outdated:
             self.network, self._is_outdated = network(self.view), False
-        heard = said(event)
-        found = contradiction(self.network, heard)
+        heard, found = self._against(event, now)
         mode = self.network.trust.mode(heard.at)
         is_theft = found is not None and self._is_from_enforced(found)
         if found is None or (mode is Mode.LEARN and not is_theft):
@@ -328,25 +332,53 @@ class Core:
         if mode is not Mode.ENFORCE and not is_theft:
             return event
         self._suspect(found, event, now)
-        if found.ip is None:
+        if found.ip is None and not service_of(heard, found):
             return None
         return FrameSeen(*heard.at, heard.vlan, heard.lladdr)
 
     def _rivalries(self, events: Sequence[Event], now: float) -> None:
         """Where nobody guards: what was learned, and who is wronged by it."""
         for event in events:
-            if isinstance(event, ArpSeen | FrameSeen):
+            if isinstance(event, Heard):
                 heard = said(event)
                 if self.network.trust.mode(heard.at) is Mode.LEARN:
                     found = rivalry(self.network, heard)
                     if found is not None:
                         self.conflicts.note(heard, found, Mode.LEARN, now)
 
-    def _note_forged(self, event: ArpSeen, now: float) -> None:
+    def _against(self, event: Heard, now: float) -> tuple[Said, Contradiction | None]:
+        """The first that it says and something known speaks against."""
+        known = sayings(event)
+        for one in known:
+            found = contradiction(self.network, one) or self._too_late(one, now)
+            if found is not None:
+                return one, found
+        self._wants(event, now)
+        return known[0], None
+
+    def _wants(self, event: Heard, now: float) -> None:
+        """Duplicate address detection of what nobody holds."""
+        if isinstance(event, NdSeen) and is_probe(event) and self.network.trust.modes:
+            domain = self.network.domain(event.datapath_id, event.vlan)
+            if (domain, event.target) not in self.network.holders:
+                self.attempts.note(domain, event, now)
+
+    def _too_late(self, one: Said, now: float) -> Contradiction | None:
+        """Somebody else was first with an address that nobody holds yet."""
+        if not isinstance(one.ip, IPv6Address) or not one.kind.is_claim:
+            return None
+        domain = self.network.domain(one.at.datapath_id, one.vlan)
+        first = self.attempts.of_others(domain, one.ip, one.lladdr, now)
+        if first is None or (domain, one.ip) in self.network.holders:
+            return None
+        return Contradiction(one.ip, first.lladdr, first.port)
+
+    def _note_forged(self, event: ArpSeen | NdSeen, now: float) -> None:
         """ARP of one station in a frame of another: nothing is learned of it, but one
         of the two may contradict what is known."""
         heard = said(event)
-        for lladdr in (event.eth_src, event.sha):
+        other = event.sha if isinstance(event, ArpSeen) else event.lladdr
+        for lladdr in (event.eth_src, other):
             one = replace(heard, lladdr=lladdr)
             found = contradiction(self.network, one)
             mode = self.network.trust.mode(one.at)
@@ -360,9 +392,7 @@ class Core:
             return False
         return self.network.trust.mode(found.port) is Mode.ENFORCE
 
-    def _suspect(
-        self, found: Contradiction, event: ArpSeen | FrameSeen, now: float
-    ) -> None:
+    def _suspect(self, found: Contradiction, event: Heard, now: float) -> None:
         """What was only heard may have moved: the place that is known is asked."""
         domain = self.network.domain(event.datapath_id, event.vlan)
         where = self.network.located.get((domain, found.rival))
@@ -373,6 +403,8 @@ class Core:
         for datapath_id, cookie in self.moves.due(now):
             if self._is_ready(datapath_id):
                 yield CountHits(datapath_id, (cookie,))
+        for attempt in self.attempts.due(now):
+            yield from self._settled(attempt)
         told = self.conflicts.due(self.network, now)
         for row in told:
             yield TellConflict(in_words(row, self.view))
@@ -381,13 +413,29 @@ class Core:
         if self.policy.defend:
             yield from self._defences(told, now)
 
+    def _settled(self, row: Attempt) -> Iterator[Command]:
+        """Its detection is over: who has the address now says so if it is asked."""
+        is_held = (row.domain, row.ip) in self.network.holders
+        where = self.network.located.get((row.domain, row.lladdr))
+        if where and not is_held and self._is_ready(where.port.datapath_id):
+            yield self._probe(where.port, row.domain.vlan, row.lladdr, row.ip)
+
     def _defences(self, told: list[Conflict], now: float) -> Iterator[Command]:
         """What was claimed just now, and went its way."""
         heard = (row for row in self.conflicts.told() if row.last == now)
         for row in (*told, *heard, *self.defence.due(now)):
-            if row.mode is Mode.WATCH and (sent := self.defence.against(row, now)):
+            if row.mode is not Mode.WATCH:
+                continue
+            if sent := self.defence.against(row, self._is_router(row), now):
                 self.counters["announcements for owners"] += 1
                 yield sent
+
+    def _is_router(self, row: Conflict) -> bool:
+        """Whom the claim was against."""
+        at, ip = row.said.at.datapath_id, row.found.ip
+        domain = self.network.domain(at, row.said.vlan)
+        holder = self.network.holders.get((domain, ip)) if ip else None
+        return bool(holder and holder.winner.router)
 
     def _tried(self, flow: Look, packets: int, now: float) -> Iterator[Command]:
         """Who is heard at a second place, and was asked at the first."""

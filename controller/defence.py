@@ -1,5 +1,6 @@
 """Announce an address on behalf of its owner, when somebody else has claimed it.
 
+In IPv6 that is an unsolicited advertisement with the flag O (RFC 4861, 7.2.6).
 RFC 5227, 2.4 (b): one announcement, and no other within DEFEND_INTERVAL, so that two
 who defend the same address do not go on for ever.  What was claimed within it is
 answered at its end: whoever lied last would be believed for long.
@@ -11,15 +12,17 @@ from ipaddress import IPv4Address
 
 from controller.commands import SendPacket
 from controller.conflicts import Conflict
+from controller.ndp import announcement
 from controller.packets import arp_request
 from flows.network import Origin
 from flows.openflow import FLOOD
+from flows.view import IPAddress
 
 DEFEND_INTERVAL = 10.0  # seconds, RFC 5227, 1.1
 DEFENDED_MAX = 1024  # addresses that were defended within the interval
 
 
-Place = tuple[int, int, IPv4Address]  # datapath_id, VLAN, address
+Place = tuple[int, int, IPAddress]  # datapath_id, VLAN, address
 
 
 class Defence:
@@ -29,22 +32,25 @@ class Defence:
         self.at: dict[Place, float] = {}
         self.owed: dict[Place, Conflict] = {}
 
-    def against(self, row: Conflict, now: float) -> SendPacket | None:
+    def against(self, row: Conflict, router: bool, now: float) -> SendPacket | None:
         """The owner's announcement; None if it is not sure whose the address is, if the
-        claim went nowhere, or if it was defended a moment ago."""
+        claim went nowhere, or if it was defended a moment ago.
+
+        router  the owner is one, and says so
+        """
         found, vlan = row.found, row.said.vlan
         is_sure = found.origin in (Origin.KERNEL, Origin.CONFIGURED)
         if found.ip is None or found.port is None or not is_sure:
             return None
         place = (found.port.datapath_id, vlan, found.ip)
-        if not row.said.kind.is_arp:
+        if not row.said.kind.is_claim:
             return None
         if not self._may(place, now):
             if place in self.at:
                 self.owed[place] = row
             return None
         self.at[place] = now
-        data = arp_request(eth_src=found.rival, spa=found.ip, tpa=found.ip, vlan=vlan)
+        data = announced(found.rival, found.ip, router, vlan)
         return SendPacket(found.port.datapath_id, FLOOD, data)
 
     def deadline(self) -> float | None:
@@ -62,3 +68,9 @@ class Defence:
             if now < at + DEFEND_INTERVAL or p in self.owed
         }
         return place not in self.at and len(self.at) < DEFENDED_MAX
+
+
+def announced(lladdr: str, ip: IPAddress, router: bool, vlan: int) -> bytes:
+    if isinstance(ip, IPv4Address):
+        return arp_request(eth_src=lladdr, spa=ip, tpa=ip, vlan=vlan)
+    return announcement(lladdr=lladdr, ip=ip, router=router, vlan=vlan)

@@ -125,14 +125,16 @@ class FrameSeen:
     somebody else's.
 
     vlan  VLAN identifier, 0 for untagged and priority-tagged frames
-    ip    where an IPv4 packet says that it comes from; None of any other frame
+    ip    where an IP packet says that it comes from; None of any other frame
+    sends what not everybody may send, by name (`flows.dispute.Kind`); "" if nothing
     """
 
     datapath_id: int
     in_port: int
     vlan: int
     eth_src: str
-    ip: IPv4Address | None = None
+    ip: IPAddress | None = None
+    sends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +200,13 @@ class NdSeen:
 class FrameIgnored:
     """A frame reached the controller that teaches nothing; counted by reason.
 
-    heard  what it says nevertheless, if it is an ARP packet of two senders
+    heard  what it says nevertheless, if it is ARP or ND of two senders
     """
 
     datapath_id: int
     in_port: int
     why: str
-    heard: ArpSeen | None = None
+    heard: ArpSeen | NdSeen | None = None
 
 
 # --- the kernel of this host ------------------------------------------------------

@@ -11,17 +11,14 @@ Where the old port is down there is nothing to ask: who was there is forgotten a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 
-from controller.events import ArpSeen, FrameSeen
+from controller.conflicts import Heard
 from controller.learn import disclaim
 from controller.liveness import PATIENCE, Look, Probe, Subject, witness
 from flows.view import IPAddress, PortKey, Station, View
 
 TRIALS_MAX = 256  # at once; further ones are not believed either
 DAMPING = 10.0  # seconds from a question until the same is asked again
-
-Heard = ArpSeen | FrameSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +122,7 @@ def question(view: View, subject: Subject) -> Probe | None:
     if station is None:
         return None
     ips = [subject.ip] if subject.ip else [claim.ip for claim in station.claims]
-    return next((Probe(station, ip) for ip in ips if isinstance(ip, IPv4Address)), None)
+    return next((Probe(station, ip) for ip in ips), None)
 
 
 def without(view: View, subject: Subject) -> View:

@@ -13,11 +13,12 @@ from struct import Struct
 
 from controller.ethernet import framed, lladdr, octets
 from controller.events import NdSeen
+from controller.ipv6 import HEADER as IPV6
+from controller.ipv6 import ICMPV6, Packet
 from flows.nd import ALL_NODES, ALL_NODES_LLADDR, is_solicited_node, solicited_node
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION
 from flows.openflow import ETH_IPV6
 
-ICMPV6 = 58
 HOP_LIMIT = 255  # no router can have passed it on (RFC 4861, 3.1)
 SOURCE_LLADDR, TARGET_LLADDR = 1, 2  # types of options (4.6.1)
 ROUTER, SOLICITED, OVERRIDE = 1 << 31, 1 << 30, 1 << 29  # flags (4.4)
@@ -25,7 +26,6 @@ UNIT = 8  # octets, of which an option's length counts the number (4.6)
 OPTIONS_MAX = 16  # of one message; nobody sends more than a few
 NOBODY = IPv6Address("::")  # the source of duplicate address detection (RFC 4862)
 
-IPV6 = Struct("!IHBB16s16s")  # RFC 8200, 3
 MESSAGE = Struct("!BBHI16s")  # RFC 4861, 4.3 and 4.4
 
 
@@ -47,27 +47,25 @@ class Invalid(StrEnum):
 Options = list[tuple[int, bytes]]
 
 
-def concerns(data: bytes, start: int) -> bool:
-    """A neighbor solicitation or advertisement begins here, maybe a cut off one.
-
-    Not behind an extension header: RFC 6980 forbids fragments, and nobody sends others.
-    """
-    header = data[start : start + IPV6.size + 1]
+def concerns(data: bytes, packet: Packet) -> bool:
+    """It is a neighbor solicitation or advertisement, maybe a cut off one; extension
+    headers before it hide nothing.  RFC 6980 forbids fragments."""
     return (
-        len(header) > IPV6.size
-        and header[0] >> 4 == 6
-        and header[6] == ICMPV6
-        and header[IPV6.size] in (SOLICITATION, ADVERTISEMENT)
+        packet.is_whole
+        and not packet.is_fragment
+        and packet.protocol == ICMPV6
+        and packet.start < len(data)
+        and data[packet.start] in (SOLICITATION, ADVERTISEMENT)
     )
 
 
 def read(
-    datapath_id: int, in_port: int, vlan: int, data: bytes, start: int
+    datapath_id: int, in_port: int, vlan: int, data: bytes, start: int, packet: Packet
 ) -> NdSeen | Invalid:
     """What a frame says whose IPv6 header begins at `start`; `concerns` it must."""
-    _, length, _, hop_limit, src, dst = IPV6.unpack_from(data, start)
-    body = data[start + IPV6.size :][:length]
-    if len(body) < max(length, MESSAGE.size):
+    _, _, _, hop_limit, src, dst = IPV6.unpack_from(data, start)
+    body = data[packet.start : packet.end]
+    if len(body) < max(packet.end - packet.start, MESSAGE.size):
         return Invalid.TRUNCATED
     kind, code, _, flags, target = MESSAGE.unpack_from(body)
     options = options_of(body[MESSAGE.size :])
@@ -89,7 +87,8 @@ def read(
     )
     if checksum(src, dst, body) != 0:
         return Invalid.BAD_CHECKSUM
-    return invalid(heard, code, hop_limit) or heard
+    why = invalid(heard, code, hop_limit)
+    return heard if why in (None, Invalid.OTHER_SENDER) else why
 
 
 def options_of(octets: bytes) -> Options | None:
@@ -123,11 +122,15 @@ def invalid(heard: NdSeen, code: int, hop_limit: int) -> Invalid | None:
         (not is_possible(heard.src) and not is_probe(heard), Invalid.BAD_SENDER),
         (is_probe(heard) and not is_sound_probe(heard), Invalid.BAD_PROBE),
         (says_nothing(heard), Invalid.SAYS_NOTHING),
-        (heard.lladdr not in ("", heard.eth_src), Invalid.OTHER_SENDER),
+        (speaks_for_others(heard), Invalid.OTHER_SENDER),
     ):
         if is_wrong:
             return why
     return None
+
+
+def speaks_for_others(heard: NdSeen) -> bool:
+    return heard.lladdr not in ("", heard.eth_src)
 
 
 def is_possible(ip: IPv6Address) -> bool:
@@ -178,6 +181,22 @@ def advertisement(question: NdSeen, *, lladdr: str, router: bool) -> bytes:
         eth_src=lladdr,
         eth_dst=to_lladdr,
         vlan=question.vlan,
+    )
+
+
+def announcement(*, lladdr: str, ip: IPv6Address, router: bool, vlan: int) -> bytes:
+    """Nobody has asked: whoever has the address in its cache shall write it over
+    (RFC 4861, 7.2.6)."""
+    return message(
+        ADVERTISEMENT,
+        OVERRIDE | (ROUTER if router else 0),
+        ip,
+        option(TARGET_LLADDR, lladdr),
+        src=ip,
+        dst=ALL_NODES,
+        eth_src=lladdr,
+        eth_dst=ALL_NODES_LLADDR,
+        vlan=vlan,
     )
 
 

@@ -11,9 +11,10 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from struct import Struct
 
-from controller import ndp
+from controller import ipv6, ndp
 from controller.ethernet import behind_tag, framed, lladdr, octets
 from controller.events import ArpSeen, FrameIgnored, FrameSeen, NdSeen
+from flows.dispute import Kind
 from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
@@ -24,6 +25,7 @@ NOWHERE = IPv4Address("0.0.0.0")
 EVERYWHERE = IPv4Address("255.255.255.255")
 
 ARP = Struct("!HHBBH6s4s6s4s")
+PRIVILEGED = {134: Kind.ROUTER, 137: Kind.REDIRECT}  # ICMPv6 types
 
 
 class Ignored(StrEnum):
@@ -49,11 +51,8 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
     eth_src = lladdr(data[6:12])
     if data[6] & 1 or eth_src == UNKNOWN_LLADDR:
         return FrameIgnored(datapath_id, in_port, Ignored.BAD_SOURCE)
-    if eth_type == ETH_IPV6 and ndp.concerns(data, payload):
-        found = ndp.read(datapath_id, in_port, vlan, data, payload)
-        if isinstance(found, ndp.Invalid):
-            return FrameIgnored(datapath_id, in_port, found)
-        return found
+    if eth_type == ETH_IPV6:
+        return parse_ipv6(datapath_id, in_port, vlan, data, payload)
     if eth_type != ETH_ARP:
         ip = ipv4_source(eth_type, data[payload : payload + SHORTEST_IPV4])
         return FrameSeen(datapath_id, in_port, vlan, eth_src, ip)
@@ -79,6 +78,36 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
         return heard
     nevertheless = heard if reason is Ignored.OTHER_SENDER else None
     return FrameIgnored(datapath_id, in_port, reason, nevertheless)
+
+
+def parse_ipv6(
+    datapath_id: int, in_port: int, vlan: int, data: bytes, start: int
+) -> Packet:
+    eth_src, packet = lladdr(data[6:12]), ipv6.read(data, start)
+    if packet is None:
+        return FrameSeen(datapath_id, in_port, vlan, eth_src)
+    if not ndp.concerns(data, packet):
+        kind = privileged(data, packet)
+        return FrameSeen(datapath_id, in_port, vlan, eth_src, packet.src, kind)
+    found = ndp.read(datapath_id, in_port, vlan, data, start, packet)
+    if isinstance(found, ndp.Invalid):
+        return FrameIgnored(datapath_id, in_port, found)
+    if ndp.speaks_for_others(found):
+        why = ndp.Invalid.OTHER_SENDER
+        return FrameIgnored(datapath_id, in_port, why, found)
+    return found
+
+
+def privileged(data: bytes, packet: ipv6.Packet) -> str:
+    """What only some may send, or nobody; "" if everybody may."""
+    if not packet.is_whole:
+        return Kind.HIDDEN
+    if packet.protocol != ipv6.ICMPV6 or not packet.is_first:
+        return ""
+    if packet.is_fragment:
+        return Kind.HIDDEN if packet.hop_limit == ndp.HOP_LIMIT else ""
+    kind = data[packet.start] if packet.start < len(data) else 0
+    return PRIVILEGED.get(kind, "")
 
 
 def ipv4_source(eth_type: int, packet: bytes) -> IPv4Address | None:

@@ -154,6 +154,7 @@ def policy_of(config: Config, listening: int) -> Policy:
         adopt=config.bridges,
         bindings=config.bindings,
         guards=config.guards,
+        services=config.services,
         defend=config.defend,
         limits=config.limits,
         silent_after=float(config.liveness.silent_after),

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
 
 from flows.network import Candidate, Domain, Holder, Network, Origin, is_unicast
-from flows.trust import Closed, Trust, is_shared
+from flows.trust import Closed, Mode, Trust, is_shared
 from flows.view import IPAddress, PortKey
 
 
@@ -21,37 +20,60 @@ class Kind(StrEnum):
     REQUEST = "request"
     REPLY = "reply"
     ANNOUNCEMENT = "announcement"  # RFC 5227, 2.3: sender and target are one address
+    SOLICITATION = "solicitation"  # RFC 4861, 4.3
+    ADVERTISEMENT = "advertisement"  # 4.4
+    ROUTER = "router advertisement"  # 4.2
+    REDIRECT = "redirect"  # 4.5
+    HIDDEN = "hidden ICMPv6"  # RFC 6980: what is it, and what follows?
     PACKET = "IPv4 packet"
+    PACKET6 = "IPv6 packet"
     FRAME = "frame"
 
     @property
+    def is_claim(self) -> bool:
+        """It tells others where its sender is to be found."""
+        return self in CLAIMS
+
+    @property
     def is_arp(self) -> bool:
-        return self in (Kind.REQUEST, Kind.REPLY, Kind.ANNOUNCEMENT)
+        return self in ARP
+
+    @property
+    def is_service(self) -> bool:
+        """Not everybody may send it, whatever it says."""
+        return self in (Kind.ROUTER, Kind.REDIRECT, Kind.HIDDEN)
+
+
+ARP = (Kind.REQUEST, Kind.REPLY, Kind.ANNOUNCEMENT)
+CLAIMS = (*ARP, Kind.SOLICITATION, Kind.ADVERTISEMENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """What the sender of a packet says of itself, and where.
 
-    ip  that it says it holds; None if it says nothing, as a probe (RFC 5227, 1.1)
+    ip  that it says it holds; None if it says nothing, as a probe (RFC 5227, 1.1;
+        RFC 4862, 5.4.2)
     """
 
     at: PortKey
     vlan: int
     lladdr: str
     kind: Kind
-    ip: IPv4Address | None = None
+    ip: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """ip        that is not the sender's; None if the sender itself is elsewhere
+    """ip        that is not the sender's; None if the sender itself is elsewhere, or
+              may not send such a thing (`Kind.is_service`)
     rival     link-layer address of who is believed instead; "" if nobody is
     port      where that is, if it is known
-    origin    why that one is believed; None: who is behind the port is known
+    origin    why that one is believed; None: who is behind the port is known, or the
+              rival is about to take the address
     """
 
-    ip: IPv4Address | None
+    ip: IPAddress | None
     rival: str = ""
     port: PortKey | None = None
     origin: Origin | None = None
@@ -61,7 +83,47 @@ def contradiction(known: Network, said: Said) -> Contradiction | None:
     """None if nothing is known that speaks against it."""
     if said.at in known.fabric.uplinks:  # the switch beyond has looked at it
         return None
-    return wrong_place(known, said) or wrong_address(known, said)
+    return (
+        wrong_place(known, said)
+        or wrong_address(known, said)
+        or wrong_service(known, said)
+    )
+
+
+def wrong_service(known: Network, said: Said) -> Contradiction | None:
+    """It is none of those who route here, or nobody may send what it sends."""
+    if not said.kind.is_service:
+        return None
+    if said.kind is not Kind.HIDDEN and known.trust.is_router(said.at, said.lladdr):
+        return None
+    return Contradiction(None)
+
+
+def is_held_back(known: Network, said: Said) -> bool:
+    """At a port that is enforced on an advertisement of what nobody holds goes to the
+    controller first: so it cannot end the duplicate address detection of others."""
+    return (
+        said.kind is Kind.ADVERTISEMENT
+        and known.trust.mode(said.at) is Mode.ENFORCE
+        and contradiction(known, said) is None
+        and not is_vouched_for(known, said)
+    )
+
+
+def is_vouched_for(known: Network, said: Said) -> bool:
+    """Somebody says that the sender has this address, be it only the sender before."""
+    if said.ip is None:
+        return False
+    if known.trust.configured.get((said.vlan, said.ip)) == said.lladdr:
+        return True
+    domain, closed = (
+        known.domain(said.at.datapath_id, said.vlan),
+        closed_at(known, said),
+    )
+    holder = known.holders.get((domain, said.ip))
+    if holder is not None and holds(known, holder, said.lladdr):
+        return True
+    return bool(closed and said.lladdr in closed.lladdrs and said.ip in closed.ips)
 
 
 def wrong_place(known: Network, said: Said) -> Contradiction | None:
@@ -80,6 +142,8 @@ def wrong_place(known: Network, said: Said) -> Contradiction | None:
 def wrong_address(known: Network, said: Said) -> Contradiction | None:
     if said.ip is None or not is_unicast(said.ip):
         return None
+    if not said.kind.is_claim and known.trust.is_shared(said.vlan, said.lladdr):
+        return None  # a VRRP router's packets come from its own address
     domain = known.domain(said.at.datapath_id, said.vlan)
     given = known.trust.configured.get((said.vlan, said.ip))
     if given is not None and given != said.lladdr:
@@ -104,9 +168,9 @@ def unlisted(known: Network, said: Said) -> Contradiction | None:
     closed = closed_at(known, said)
     if closed and said.lladdr in closed.lladdrs and said.ip in closed.ips:
         return None
-    if closed is not None and (said.kind.is_arp or is_on_link(closed, said.ip)):
+    if closed is not None and (said.kind.is_claim or is_on_link(closed, said.ip)):
         return Contradiction(said.ip)
-    if said.kind.is_arp and (said.vlan, said.lladdr) in known.trust.given:
+    if said.kind.is_arp and known.trust.is_confined(said.vlan, said.lladdr):
         return Contradiction(said.ip)
     return None
 

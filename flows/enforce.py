@@ -129,6 +129,7 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
         return
     t, onward = here.table_id, here.goto(ANSWERS)
     yield from given(switch, t, onward)
+    yield from packets_of_shared(switch, t, onward)
     for mode in switch.levels:
         for (vlan, ip), lladdr in switch.network.trust.configured.items():
             if isinstance(ip, IPv4Address):
@@ -184,6 +185,24 @@ def given(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
             yield from vouched(table, where, lladdr, ip, news, onward)
 
 
+def packets_of_shared(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
+    """A router sends its VRRP advertisements from the address that it shares, and from
+    an IP address of its own (RFC 9568, 7.2)."""
+    trust = switch.network.trust
+    for vlan, lladdr in sorted(trust.given):
+        if trust.is_shared(vlan, lladdr):
+            for mode in switch.levels:
+                about = {"eth_src": lladdr, DOMAIN: vlan, "eth_type": ETH_IPV4}
+                yield made(
+                    table,
+                    195,
+                    guarded_match(mode, **about),
+                    onward,
+                    note=f"routers share {lladdr}, and send from their own addresses",
+                    subject=lladdr,
+                )
+
+
 def held(
     switch: Switch, table: int, holder: Holder, ip: IPv4Address, onward: GotoTable
 ) -> Iterator[Flow]:
@@ -204,8 +223,9 @@ def listed(
 ) -> Iterator[Flow]:
     """Addresses of other interfaces of a namespace, which Linux speaks with, too."""
     domain = switch.network.domain(switch.datapath_id, 0)
-    for ip in sorted(closed.ips):
-        if (domain, ip) in switch.network.unheld:
+    for ip in closed.ipv4:
+        is_configured = (0, ip) in switch.network.trust.configured
+        if (domain, ip) in switch.network.unheld and not is_configured:
             for lladdr in sorted(closed.lladdrs):
                 where = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: 0}
                 yield from vouched(table, where, lladdr, ip, (), onward)
@@ -290,7 +310,10 @@ def confined(
     switch: Switch, table: int, mode: Mode, onward: GotoTable
 ) -> Iterator[Flow]:
     """A station to which the operator has given addresses says nothing of others."""
-    for vlan, lladdr in sorted(switch.network.trust.given):
+    trust = switch.network.trust
+    for vlan, lladdr in sorted(trust.given):
+        if not trust.is_confined(vlan, lladdr):
+            continue
         yield refusal(
             table,
             170,
@@ -313,17 +336,18 @@ def unlisted(
         table, 165, mode, onward, why, port.port_no, eth_type=ETH_ARP, **where
     )
     for subnet in closed.subnets:
-        yield refusal(
-            table,
-            165,
-            mode,
-            onward,
-            why,
-            port.port_no,
-            eth_type=ETH_IPV4,
-            ipv4_src=subnet,
-            **where,
-        )
+        if subnet.version == 4:
+            yield refusal(
+                table,
+                165,
+                mode,
+                onward,
+                why,
+                port.port_no,
+                eth_type=ETH_IPV4,
+                ipv4_src=subnet,
+                **where,
+            )
 
 
 @lru_cache(maxsize=1 << 17)

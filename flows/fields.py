@@ -43,6 +43,18 @@ MAC = Notation(read_mac, show_mac)
 IPV4 = Notation(
     lambda text: int(IPv4Address(text)), lambda n: str(IPv4Address(n)), True
 )
+FRAGMENTS = {"no": 0, "first": 1, "later": 3}  # ovs-fields(7), ip_frag
+
+
+def read_fragment(text: str) -> int:
+    return FRAGMENTS[text] if text in FRAGMENTS else int(text, 0)
+
+
+def show_fragment(value: int) -> str:
+    return next((name for name, n in FRAGMENTS.items() if n == value), str(value))
+
+
+FRAGMENT = Notation(read_fragment, show_fragment)
 IPV6 = Notation(
     lambda text: int(IPv6Address(text)), lambda n: str(IPv6Address(n)), True
 )
@@ -166,6 +178,7 @@ ROWS = (
     Field("vlan_vid", BASIC, 6, 2, 12, HEX),
     Field("ip_proto", BASIC, 10, 1, 8, DECIMAL, IP),
     Field("ip_ttl", NXM_1, 29, 1, 8, DECIMAL, IP),
+    Field("ip_frag", NXM_1, 26, 1, 8, FRAGMENT, IP),
     Field("ipv4_src", BASIC, 11, 4, 32, IPV4, IP4),
     Field("ipv4_dst", BASIC, 12, 4, 32, IPV4, IP4),
     Field("icmpv4_type", BASIC, 19, 1, 8, DECIMAL, ICMP4),

@@ -78,10 +78,12 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
 
 
 def unanswered(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
+    told = (Output(CONTROLLER),) if switch.levels else ()  # who is first shall have it
     yield flow(
         table,
         180,
         neighbor_discovery(SOLICITATION, ipv6_src="::", **{KNOWN: 1}),
+        *told,
         onward,
         note="nobody holds what is probed for, and the station is known",
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address
 
+from flows import enforce
 from flows.fields import joined, words
 from flows.guard import is_full
 from flows.nd_guard import ROLE, SAYS_HOST, SAYS_ROUTER
@@ -73,10 +74,12 @@ def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
 def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     if isinstance(holder.ip, IPv6Address):
         for candidate in switch.candidates_here(holder):
-            yield known(
-                *(here.table_id, candidate.port.port_no, holder.domain.vlan),
-                *(candidate.lladdr, holder.ip, candidate.router, here.goto(ANSWERS)),
-            )
+            at, lladdr = candidate.port, candidate.lladdr
+            if enforce.may_pass(switch, holder, at, lladdr):
+                yield known(
+                    *(here.table_id, at.port_no, holder.domain.vlan),
+                    *(lladdr, holder.ip, candidate.router, here.goto(ANSWERS)),
+                )
 
 
 @lru_cache(maxsize=1 << 17)

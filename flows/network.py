@@ -22,7 +22,7 @@ from flows.chains import Chain, Links, Speaker, chains
 from flows.fabric import Fabric, Ports, fabric
 from flows.memo import Step, remember_last
 from flows.tracked import Tracked, changed, updated
-from flows.trust import Trust, trust
+from flows.trust import Trust, routers_of, trust
 from flows.view import (
     Address,
     AddressKey,
@@ -31,8 +31,6 @@ from flows.view import (
     Link,
     LinkKey,
     PortKey,
-    Router,
-    RouterKey,
     Station,
     StationKey,
     View,
@@ -322,26 +320,6 @@ def far_end(
 
 
 kernel_stations = Step(every_far_end, next_far_ends)
-
-
-def every_router(routers: Tracked[RouterKey, Router]) -> frozenset[LinkKey]:
-    """Interfaces that forward IPv6; those whose settings nobody can read do not."""
-    return frozenset(LinkKey(*key) for key, row in routers.items() if row.forwards)
-
-
-def next_routers(
-    before: tuple[Tracked[RouterKey, Router]],
-    known: frozenset[LinkKey],
-    now: tuple[Tracked[RouterKey, Router]],
-) -> frozenset[LinkKey]:
-    moved = changed(before[0], now[0])
-    rows = ((LinkKey(*key), now[0].get(key)) for key in moved)
-    those = frozenset(key for key, row in rows if row and row.forwards)
-    gone = frozenset(LinkKey(*key) for key in moved) - those
-    return (known - gone) | those if gone & known or those - known else known
-
-
-routers_of = Step(every_router, next_routers)
 
 
 def every_interface(addresses: Tracked[AddressKey, Address]) -> AddressesOf:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 
 from flows import (
     admit,
     arp,
+    enforce_nd,
     flood,
     forward,
     guard,
@@ -27,6 +29,20 @@ from flows.openflow import Flow
 from flows.switch import DOMAIN, GUARDED, KNOWN, Here, Switch
 
 Writer = Callable[[Switch, Here], Iterator[Flow]]
+
+
+AnyWriter = Callable[..., Iterator[Flow]]
+
+
+def both(one: AnyWriter, other: AnyWriter) -> AnyWriter:
+    """What either of them writes into one table."""
+
+    @wraps(one)
+    def written(*about: object) -> Iterator[Flow]:
+        yield from one(*about)
+        yield from other(*about)
+
+    return written
 
 
 def of_nobody(switch: Switch, here: Here, one: object) -> Iterator[Flow]:
@@ -75,23 +91,26 @@ PIPELINE: tuple[Table, ...] = (
         "guard",
         fields(
             *("in_port", KNOWN, DOMAIN, GUARDED, "eth_src", "ipv4_src", *ARP),
-            *ICMPV6,
+            *(*ICMPV6, "ip_frag", "ip_ttl", "ipv6_src"),
         ),
-        guard.always,
+        both(guard.always, enforce_nd.packets),
         of_station=guard.of_station,
-        of_holder=guard.of_holder,
+        of_holder=both(guard.of_holder, enforce_nd.packets_of),
     ),
     Table(
         "nd_guard",
-        fields("in_port", "ip_ttl", *ND, "ipv6_nd_tll", "nd_reserved"),
-        nd_guard.always,
+        fields(
+            *("in_port", GUARDED, "eth_src", "ip_ttl"),
+            *(*ND, "ipv6_nd_tll", "nd_reserved"),
+        ),
+        both(nd_guard.always, enforce_nd.routing),
     ),
     Table(
         "nd_known",
-        fields("in_port", KNOWN, DOMAIN, "eth_src", *CLAIM),
-        nd_known.always,
+        fields("in_port", KNOWN, DOMAIN, GUARDED, "eth_src", *CLAIM),
+        both(nd_known.always, enforce_nd.claims),
         of_station=nd_known.of_station,
-        of_holder=nd_known.of_holder,
+        of_holder=both(nd_known.of_holder, enforce_nd.claims_of),
     ),
     Table(
         "arp",

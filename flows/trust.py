@@ -10,14 +10,15 @@ tables: then nobody else can be there, and they hold nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import TypeVar
 
 from flows.chains import Chain, chains
-from flows.memo import remember_last
-from flows.tracked import Tracked
+from flows.memo import Step, remember_last
+from flows.tracked import Tracked, changed
 from flows.view import (
     LOCAL_PORT,
     Address,
@@ -26,14 +27,30 @@ from flows.view import (
     Fixed,
     Guard,
     IPAddress,
+    LinkKey,
     Port,
     PortKey,
+    Router,
+    RouterKey,
+    Service,
     View,
 )
 
-# Link-layer addresses that routers share: VRRP and CARP (RFC 9568, 7.3), HSRP 1 and 2,
-# GLBP.  Whoever is master answers with them, so they move without anybody moving.
-SHARED = ("00:00:5e:00:01:", "00:00:0c:07:ac:", "00:00:0c:9f:f", "00:07:b4:00:")
+# Link-layer addresses that routers share: VRRP and CARP (RFC 9568, 7.3; the second for
+# IPv6), HSRP 1, 2 and for IPv6, GLBP.  Whoever is master answers with them, so they
+# move without anybody moving.
+SHARED = (
+    "00:00:5e:00:01:",
+    "00:00:5e:00:02:",
+    "00:00:0c:07:ac:",
+    "00:00:0c:9f:f",
+    "00:05:73:a0:0",
+    "00:07:b4:00:",
+)
+ANYBODY = ""  # in the place of a link-layer address: whoever is behind the port
+
+IPNetwork = IPv4Network | IPv6Network
+T = TypeVar("T")
 
 
 class Mode(StrEnum):
@@ -55,8 +72,16 @@ class Closed:
     """
 
     lladdrs: frozenset[str]
-    ips: frozenset[IPv4Address]
-    subnets: tuple[IPv4Network, ...]
+    ips: frozenset[IPAddress]
+    subnets: tuple[IPNetwork, ...]
+
+    @property
+    def ipv4(self) -> list[IPv4Address]:
+        return sorted(ip for ip in self.ips if isinstance(ip, IPv4Address))
+
+    @property
+    def ipv6(self) -> list[IPv6Address]:
+        return sorted(ip for ip in self.ips if isinstance(ip, IPv6Address))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +89,15 @@ class Trust:
     """modes       of ports that are not just learned from
     closed      those of them that are closed
     configured  who holds an address of a VLAN by the operator's word
-    given       the same by VLAN and holder, IPv4 only
+    given       the same by VLAN and holder
+    routers     (port, link-layer address, or ANYBODY) of who may say that it is one
     """
 
     modes: Mapping[PortKey, Mode]
     closed: Mapping[PortKey, Closed]
     configured: Mapping[tuple[int, IPAddress], str]
-    given: Mapping[tuple[int, str], tuple[IPv4Address, ...]]
+    given: Mapping[tuple[int, str], tuple[IPAddress, ...]]
+    routers: frozenset[tuple[PortKey, str]]
 
     def mode(self, port: PortKey) -> Mode:
         return self.modes.get(port, Mode.LEARN)
@@ -78,6 +105,15 @@ class Trust:
     def is_shared(self, vlan: int, lladdr: str) -> bool:
         """Several routers speak with it, as the operator knows."""
         return is_shared(lladdr) and (vlan, lladdr) in self.given
+
+    def is_confined(self, vlan: int, lladdr: str) -> bool:
+        """The operator has said which IPv4 addresses it has.  In IPv6 every station has
+        some that it makes itself (RFC 4862, RFC 8981)."""
+        ips = self.given.get((vlan, lladdr), ())
+        return any(isinstance(ip, IPv4Address) for ip in ips)
+
+    def is_router(self, port: PortKey, lladdr: str) -> bool:
+        return not self.routers.isdisjoint({(port, lladdr), (port, ANYBODY)})
 
 
 def is_shared(lladdr: str) -> bool:
@@ -87,7 +123,9 @@ def is_shared(lladdr: str) -> bool:
 def trust(view: View) -> Trust:
     modes = modes_of(view.guards, view.ports, view.bridges)
     behind = chains(view.interfaces, view.links) if modes else {}
-    return assembled(modes, behind, view.addresses, view.bindings)
+    routers = routers_of(view.routers)
+    offers = offers_of(view.services, view.ports, view.bridges) if modes else NO_OFFERS
+    return assembled(modes, behind, view.addresses, view.bindings, routers, offers)
 
 
 @remember_last
@@ -96,12 +134,16 @@ def assembled(
     behind: Mapping[PortKey, Chain],
     addresses: Tracked[AddressKey, Address],
     bindings: tuple[Fixed, ...],
+    forwarding: frozenset[LinkKey],
+    offers: Mapping[PortKey, bool],
 ) -> Trust:
     chosen = {key: behind[key] for key in modes if key in behind}
     closed = {key: chain for key, chain in chosen.items() if is_closed(chain)}
     table = by_namespace(addresses) if closed else {}
-    shut_ports = {key: shut(chain, table) for key, chain in closed.items()}
-    return Trust(modes, shut_ports, by_address(bindings), by_holder(bindings))
+    shut_ports = {key: shut(chain, table, forwarding) for key, chain in closed.items()}
+    routers = frozenset(advertisers(chosen, forwarding, offers))
+    given = by_holder(bindings)
+    return Trust(modes, shut_ports, by_address(bindings), given, routers)
 
 
 @remember_last
@@ -112,13 +154,69 @@ def by_address(bindings: tuple[Fixed, ...]) -> Mapping[tuple[int, IPAddress], st
 @remember_last
 def by_holder(
     bindings: tuple[Fixed, ...],
-) -> Mapping[tuple[int, str], tuple[IPv4Address, ...]]:
-    given: dict[tuple[int, str], tuple[IPv4Address, ...]] = {}
+) -> Mapping[tuple[int, str], tuple[IPAddress, ...]]:
+    given: dict[tuple[int, str], tuple[IPAddress, ...]] = {}
     for fixed in bindings:
-        if isinstance(fixed.ip, IPv4Address):
-            key = (fixed.vlan, fixed.lladdr)
-            given[key] = (*given.get(key, ()), fixed.ip)
+        key = (fixed.vlan, fixed.lladdr)
+        given[key] = (*given.get(key, ()), fixed.ip)
     return given
+
+
+# --- routers ------------------------------------------------------------------------
+
+
+def every_router(routers: Tracked[RouterKey, Router]) -> frozenset[LinkKey]:
+    """Interfaces that forward IPv6; those whose settings nobody can read do not."""
+    return frozenset(LinkKey(*key) for key, row in routers.items() if row.forwards)
+
+
+def next_routers(
+    before: tuple[Tracked[RouterKey, Router]],
+    known: frozenset[LinkKey],
+    now: tuple[Tracked[RouterKey, Router]],
+) -> frozenset[LinkKey]:
+    moved = changed(before[0], now[0])
+    rows = ((LinkKey(*key), now[0].get(key)) for key in moved)
+    those = frozenset(key for key, row in rows if row and row.forwards)
+    gone = frozenset(LinkKey(*key) for key in moved) - those
+    return (known - gone) | those if gone & known or those - known else known
+
+
+routers_of = Step(every_router, next_routers)
+
+
+def advertisers(
+    behind: Mapping[PortKey, Chain],
+    forwarding: frozenset[LinkKey],
+    offers: Mapping[PortKey, bool],
+) -> Iterator[tuple[PortKey, str]]:
+    """Who may send router advertisements and redirects: whoever is behind a port of
+    which the operator says so; else those whose interface forwards, by the kernel."""
+    for key, is_offered in offers.items():
+        if is_offered:
+            yield key, ANYBODY
+    for key, chain in behind.items():
+        if key not in offers:
+            for one in chain.speakers:
+                if one.link.key in forwarding and not one.is_guest:
+                    yield key, one.lladdr
+
+
+NO_OFFERS: Mapping[PortKey, bool] = {}
+
+
+@remember_last
+def offers_of(
+    services: tuple[Service, ...],
+    ports: Tracked[PortKey, Port],
+    bridges: Tracked[int, Bridge],
+) -> Mapping[PortKey, bool]:
+    """Of which ports the operator says that there is a router, or there is none."""
+    if not services:
+        return NO_OFFERS
+    chosen = {(row.bridge, row.port): row.is_offered for row in services}
+    found = {key: nearest(row, ports, bridges, chosen) for key, row in ports.items()}
+    return {key: said for key, said in found.items() if said is not None}
 
 
 # --- modes --------------------------------------------------------------------------
@@ -135,24 +233,23 @@ def modes_of(
     if not guards:
         return NO_MODES
     chosen = {(guard.bridge, guard.port): guard.mode for guard in guards}
-    found = ((key, mode(port, ports, bridges, chosen)) for key, port in ports.items())
-    return {
-        key: Mode(text) for key, text in found if text in (Mode.WATCH, Mode.ENFORCE)
-    }
+    found = {key: nearest(row, ports, bridges, chosen) for key, row in ports.items()}
+    guarded = (Mode.WATCH, Mode.ENFORCE)
+    return {key: Mode(text) for key, text in found.items() if text in guarded}
 
 
-def mode(
+def nearest(
     port: Port,
     ports: Tracked[PortKey, Port],
     bridges: Tracked[int, Bridge],
-    chosen: Mapping[tuple[str, str], str],
-) -> str:
+    chosen: Mapping[tuple[str, str], T],
+) -> T | None:
     """The nearest that is written: for the port, for its bridge, for all."""
     row = bridges.get(port.datapath_id)
     local = ports.get(PortKey(port.datapath_id, LOCAL_PORT))
     bridge = row.name if row else local.ifname if local else ""
     places = ((bridge, port.ifname), (bridge, ""), ("", ""))
-    return next((chosen[place] for place in places if place in chosen), Mode.LEARN)
+    return next((chosen[place] for place in places if place in chosen), None)
 
 
 # --- what the kernel has closed -----------------------------------------------------
@@ -173,25 +270,33 @@ Addresses = Mapping[int, tuple[Address, ...]]
 def by_namespace(addresses: Tracked[AddressKey, Address]) -> Addresses:
     table: dict[int, list[Address]] = {}
     for row in addresses.values():
-        if isinstance(row.ip, IPv4Address) and not row.ip.is_loopback:
+        if not row.ip.is_loopback:
             table.setdefault(row.nsid, []).append(row)
     return {nsid: tuple(rows) for nsid, rows in table.items()}
 
 
-def shut(chain: Chain, addresses: Addresses) -> Closed:
+def shut(chain: Chain, addresses: Addresses, forwarding: frozenset[LinkKey]) -> Closed:
     links = {one.link.key for one in chain.speakers}
     rows = [
         row for nsid in {key.nsid for key in links} for row in addresses.get(nsid, ())
     ]
-    own = (row for row in rows if (row.nsid, row.ifindex) in links)
+    own = [row for row in rows if (row.nsid, row.ifindex) in links]
+    routed = (row for row in own if (row.nsid, row.ifindex) in forwarding)
     return Closed(
         frozenset(one.lladdr for one in chain.speakers),
-        frozenset(ip for row in rows if isinstance(ip := row.ip, IPv4Address)),
-        tuple(sorted(set(subnets(own)))),
+        frozenset((*(row.ip for row in rows), *anycast(subnets(routed)))),
+        tuple(sorted(set(subnets(own)), key=lambda one: (one.version, one))),
     )
 
 
-def subnets(rows: Iterator[Address]) -> Iterator[IPv4Network]:
+def anycast(subnets: Iterable[IPNetwork]) -> Iterator[IPAddress]:
+    """A router answers for each of its subnets: RFC 4291, 2.6.1."""
+    for subnet in subnets:
+        if isinstance(subnet, IPv6Network):
+            yield subnet.network_address
+
+
+def subnets(rows: Iterable[Address]) -> Iterator[IPNetwork]:
     for row in rows:
-        if isinstance(row.ip, IPv4Address) and 0 < row.prefixlen <= 32:
-            yield IPv4Network((row.ip, row.prefixlen), strict=False)
+        if 0 < row.prefixlen <= row.ip.max_prefixlen:
+            yield ip_network((row.ip, row.prefixlen), strict=False)

@@ -17,6 +17,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     stations     packets       where a link-layer address was heard, and what it claims
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
+    services     configuration behind which ports there are routers
     limits       configuration how much of what is heard is kept
 """
 
@@ -361,6 +362,21 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """Who may offer what everybody relies on; the nearest wins: port, bridge.
+
+    kind          "router"
+    is_offered    False: not there, whatever the kernel shows
+    bridge, port  names; without a port every port of the bridge
+    """
+
+    kind: str
+    is_offered: bool
+    bridge: str
+    port: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How much of what is heard in packets is kept; an attacker fills every table.
 
@@ -400,6 +416,7 @@ class View:
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
+    services: tuple[Service, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 

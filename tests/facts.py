@@ -23,6 +23,7 @@ from flows.view import (
     Neighbor,
     Port,
     Router,
+    Service,
     Station,
     View,
     crowds_of,
@@ -43,6 +44,7 @@ Fact = (
     | Station
     | Fixed
     | Guard
+    | Service
     | Limits
 )
 
@@ -69,6 +71,8 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             view = replace(view, bindings=(*view.bindings, fact))
         elif isinstance(fact, Guard):
             view = replace(view, guards=(*view.guards, fact))
+        elif isinstance(fact, Service):
+            view = replace(view, services=(*view.services, fact))
         elif isinstance(fact, Limits):
             view = replace(view, limits=fact)
         else:

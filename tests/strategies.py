@@ -41,6 +41,7 @@ from flows.view import (
     Neighbor,
     Port,
     Router,
+    Service,
     Station,
     Tunnel,
     View,
@@ -310,6 +311,16 @@ guards = st.lists(
     ),
     max_size=3,
 ).map(tuple)
+services = st.lists(
+    st.builds(
+        Service,
+        st.just("router"),
+        st.booleans(),
+        st.just("br0"),
+        st.just("") | ifnames,
+    ),
+    max_size=3,
+).map(tuple)
 limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
 
 
@@ -337,5 +348,6 @@ def views(draw: DrawFn) -> View:
         crowds=crowds_of(heard),
         bindings=draw(bindings),
         guards=draw(guards),
+        services=draw(services),
         limits=draw(limits),
     )

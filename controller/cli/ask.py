@@ -110,7 +110,7 @@ def conflicts(arguments: Namespace) -> int:
                 row["kind"],
                 row["lladdr"] or "many",
                 place(row),
-                row["ip"] or "its own address",
+                row["ip"] or row["sends"] or "its own address",
                 row["against"]["lladdr"] or "nobody",
                 place(row["against"]),
                 row["against"]["origin"],
@@ -131,6 +131,7 @@ def packets(row: dict[str, Any]) -> str:
 
 def conflict_line(row: dict[str, Any]) -> str:
     what = f"says that it has {row['ip']}" if row["ip"] else "is known elsewhere"
+    what = f"sends: {row['sends']}" if row["sends"] else what
     against = row["against"]
     rival = f", which {against['lladdr']} holds" if against["lladdr"] else ""
     since = f", since {ago(row['since'])}" if row["since"] is not None else ""

@@ -109,6 +109,7 @@ def status(runtime: Running, _: Json) -> Json:
             **core.attacks.counters,
             **core.liveness.counters,
             **states(core),
+            **core.attempts.counters,
             **runtime.counters,
         },
         "warnings": list(warnings(runtime)),
@@ -499,6 +500,7 @@ def conflict(view: View, row: Conflict, now: float) -> Json:
         **attachment(view, row.said.at),
         "vlan": row.said.vlan,
         "ip": str(found.ip) if found.ip else None,
+        "sends": row.sends,
         "against": {
             "lladdr": found.rival,
             **(attachment(view, found.port) if found.port else place_of(view, None)),
@@ -522,6 +524,7 @@ def rivalry(view: View, holder: Holder) -> Iterator[Json]:
                 **attachment(view, one.port),
                 "vlan": holder.domain.vlan,
                 "ip": str(holder.ip),
+                "sends": "",
                 "against": {
                     "lladdr": best.lladdr,
                     **attachment(view, best.port),

@@ -128,16 +128,75 @@ def test_a_long_option_is_no_link_layer_address_of_ethernet() -> None:
     assert heard == replace(QUESTION, lladdr="", has_room=False)
 
 
-@pytest.mark.parametrize("kind", ["80", "83", "85", "86", "89", "8f"])
+@pytest.mark.parametrize("kind", ["80", "83", "85", "8f"])
 def test_other_icmpv6_tells_where_its_source_is(kind: str) -> None:
-    assert parse(7, 3, changed(SOLICITATION, 54, kind)) == FrameSeen(7, 3, 0, H1)
+    seen = FrameSeen(7, 3, 0, H1, QUESTION.src)
+    assert parse(7, 3, changed(SOLICITATION, 54, kind)) == seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("86", "router advertisement"), ("89", "redirect")]
+)
+def test_what_only_routers_send_is_named(kind: str, name: str) -> None:
+    seen = FrameSeen(7, 3, 0, H1, QUESTION.src, name)
+    assert parse(7, 3, changed(SOLICITATION, 54, kind)) == seen
 
 
 def test_other_ipv6_tells_where_its_source_is() -> None:
-    data = bytearray(octets(SOLICITATION))
-    for at, value in ((20, 6), (14, 0x40)):
-        other = bytes(data[:at]) + bytes((value,)) + bytes(data[at + 1 :])
-        assert parse(7, 3, other) == FrameSeen(7, 3, 0, H1)
+    tcp = changed(SOLICITATION, 20, "06")
+    assert parse(7, 3, tcp) == FrameSeen(7, 3, 0, H1, QUESTION.src)
+    version_4 = changed(SOLICITATION, 14, "40")
+    assert parse(7, 3, version_4) == FrameSeen(7, 3, 0, H1)
+
+
+# --- behind extension headers: RFC 7113, RFC 6980 -------------------------------------
+
+HOP_BY_HOP, DESTINATION, FRAGMENT, AUTHENTICATION = 0, 60, 44, 51
+
+
+def behind(*headers: tuple[int, str], frame: str = SOLICITATION) -> bytes:
+    """The same message behind extension headers, each without its first octet."""
+    data, between, following = octets(frame), b"", 58
+    for kind, rest in reversed(headers):
+        between = bytes((following,)) + octets(rest) + between
+        following = kind
+    length = int.from_bytes(data[18:20], "big") + len(between)
+    head = data[:18] + length.to_bytes(2, "big") + bytes((following,)) + data[21:54]
+    return head + between + data[54:]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(HOP_BY_HOP, "00010400000000")],
+        [(DESTINATION, "01" + "00" * 14)],
+        [(AUTHENTICATION, "01" + "00" * 10)],
+        [(FRAGMENT, "00" + "0000" + "00000001")],
+        [(HOP_BY_HOP, "00010400000000"), (DESTINATION, "00010400000000")],
+    ],
+    ids=["hop by hop", "destination", "authentication", "atomic fragment", "two"],
+)
+def test_extension_headers_hide_nothing(headers: list[tuple[int, str]]) -> None:
+    assert parse(7, 3, behind(*headers)) == QUESTION
+
+
+def test_a_fragment_of_neighbor_discovery_is_named_and_teaches_no_address() -> None:
+    first, later = (FRAGMENT, "00000100000001"), (FRAGMENT, "00002800000001")
+    hidden = FrameSeen(7, 3, 0, H1, QUESTION.src, "hidden ICMPv6")
+    assert parse(7, 3, behind(first)) == hidden
+    nested = behind((FRAGMENT, "00000000000001"), first)
+    assert parse(7, 3, nested) == hidden
+    assert parse(7, 3, behind(later)) == replace(hidden, sends="")
+    ping = behind(first)[:21] + b"\x40" + behind(first)[22:]
+    assert parse(7, 3, ping) == replace(hidden, sends="")
+
+
+def test_headers_that_do_not_end_are_named() -> None:
+    cut = behind((DESTINATION, "0f" + "00" * 6))
+    hidden = FrameSeen(7, 3, 0, H1, QUESTION.src, "hidden ICMPv6")
+    assert parse(7, 3, cut) == hidden
+    many = [(DESTINATION, "00010400000000")] * 9
+    assert parse(7, 3, behind(*many)) == hidden
 
 
 # --- what is discarded: RFC 4861, 7.1 -------------------------------------------------
@@ -166,12 +225,23 @@ def test_other_ipv6_tells_where_its_source_is() -> None:
         (changed(PROBE, 38, "fd" + "00" * 14 + "02"), Invalid.BAD_PROBE),
         (changed(PROBE, 78, "0101 020000000002"), Invalid.BAD_PROBE),
         (changed(ADVERTISEMENT, 38, "ff02" + "00" * 13 + "01"), Invalid.SAYS_NOTHING),
-        (with_options("0101 020000000009"), Invalid.OTHER_SENDER),
-        (changed(ADVERTISEMENT, 80, "020000000009"), Invalid.OTHER_SENDER),
     ],
 )
 def test_what_a_host_must_discard_teaches_nothing(data: bytes, why: Invalid) -> None:
     assert parse(7, 3, data) == FrameIgnored(7, 3, why)
+
+
+@pytest.mark.parametrize(("frame", "at"), [(SOLICITATION, 80), (ADVERTISEMENT, 80)])
+def test_who_gives_anothers_link_layer_address_teaches_nothing_and_is_noted(
+    frame: str, at: int
+) -> None:
+    found = parse(7, 3, changed(frame, at, "020000000009"))
+
+    assert isinstance(found, FrameIgnored)
+    assert found.why == Invalid.OTHER_SENDER
+    honest = parse(7, 3, octets(frame))
+    assert isinstance(honest, NdSeen)
+    assert found.heard == replace(honest, lladdr="02:00:00:00:00:09")
 
 
 @given(st.binary(max_size=120))

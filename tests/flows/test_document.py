@@ -26,6 +26,7 @@ from flows.view import (
     Neighbor,
     Port,
     Router,
+    Service,
     Station,
     View,
 )
@@ -89,6 +90,7 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         Station(1, 0, H1, 2, 1.0, (Claim(IPv4Address("10.0.0.1"), 2.0),)),
         Fixed(0, IPv4Address("10.0.0.9"), H2),
         Guard("watch", "br0", "h1"),
+        Service("router", True, "br0", "h1"),
         Limits(),
     )
 

@@ -134,6 +134,7 @@ edits = st.one_of(
     st.builds(take, st.sampled_from([*ROWS]), st.integers(0, 3)),
     st.builds(assigned, st.just("bindings"), strategies.bindings),
     st.builds(assigned, st.just("guards"), strategies.guards),
+    st.builds(assigned, st.just("services"), strategies.services),
     st.builds(assigned, st.just("limits"), strategies.limits),
 )
 
