@@ -9,6 +9,7 @@ br0 and br1 are joined by patch ports.  Each test takes stations that nobody has
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ class Station:
 class Segment:
     """The bridges, adopted by a controller that follows the kernel."""
 
-    def __init__(self, ovs: PrivateOvs) -> None:
+    def __init__(self, ovs: PrivateOvs, more: str = "") -> None:
         self.ovs = ovs
         for bridge in ("br0", "br1"):
             ovs.add_bridge(bridge)
@@ -95,7 +96,8 @@ class Segment:
         self.patch("br1", "p1", "p0")
         self.controller = Controller(
             ovs,
-            "bridges: {br0: {}, br1: {}}\n" + f"sources: {{ovsdb: '{ovs.remote}'}}\n",
+            "bridges: {br0: {}, br1: {}}\n"
+            f"sources: {{ovsdb: '{ovs.remote}'}}\n{more}",
         )
         self.controller.start()
         self._numbers = count(16)
@@ -116,12 +118,18 @@ class Segment:
     def plugged(self, name: str, port_no: int) -> Iterator[Wire]:
         """One wire more."""
         self.wires |= plug(self.ovs, self.namespace, "br0", {port_no: name})
+        self.wait(lambda: self.is_up(name), f"{name} is known")
         try:
             yield self.wires[port_no]
         finally:
             self.wires.pop(port_no).close()
             self.ovs.vsctl("del-port", name)
             self.ovs.run("ip", "link", "del", name)
+
+    def is_up(self, name: str) -> bool:
+        """As far as isat knows, kernel and switch."""
+        rows = [row for row in self.asked("ports") if row["port"] == name]
+        return [(row["up"], row["link"]) for row in rows] == [(True, name)]
 
     @contextmanager
     def listen(self, host: Host) -> Iterator[Wire]:
@@ -131,6 +139,17 @@ class Segment:
             yield wire
         finally:
             wire.close()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The controller lives, and does nothing."""
+        process = self.controller.process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     # --- stations ----
 
@@ -234,8 +253,9 @@ class Segment:
 
 
 @contextmanager
-def segment_of(ovs: PrivateOvs) -> Iterator[Segment]:
-    made = Segment(ovs)
+def segment_of(ovs: PrivateOvs, more: str = "") -> Iterator[Segment]:
+    """more  of the configuration"""
+    made = Segment(ovs, more)
     try:
         yield made
     finally:

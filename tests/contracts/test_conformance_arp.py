@@ -5,7 +5,6 @@ Which rule each test shows is told in docs/reference/conformance.md.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -412,17 +411,26 @@ def test_news_is_passed_on_without_waiting_for_the_controller(
     segment: Segment,
 ) -> None:
     holder, host = segment.known(3), segment.station(4)
-    process = segment.controller.process
-    assert process is not None
-    process.send_signal(signal.SIGSTOP)
-    try:
+    with segment.paused():
         said = host.asks(host.ip)
         assert segment.after(host.wire, said) == all_but(4, said)
         heard = segment.after(host.wire, host.asks(holder.ip))
         assert heard == only(4, answer(holder, host))
-    finally:
-        process.send_signal(signal.SIGCONT)
     segment.wait(lambda: segment.answers(host.ip), "the controller has heard it, too")
+
+
+def test_a_question_that_overtakes_the_answer_is_answered_by_packet_out(
+    segment: Segment,
+) -> None:
+    """Holder and asker are news in the same moment: nobody has told the switch yet."""
+    holder, asker = segment.station(3), segment.station(4)
+    with segment.paused():
+        holder.announces()
+        segment.settle()
+        question = asker.asks(holder.ip)
+        assert segment.after(asker.wire, question) == all_but(4, question)
+    segment.consider()
+    assert segment.heard(asker.wire) == [answer(holder, asker)]
 
 
 def test_a_new_connection_is_no_new_switch(segment: Segment) -> None:

@@ -61,6 +61,10 @@ class Channel:
         assert answer.kind == BARRIER_REPLY, answer
         return answers
 
+    def hear(self) -> Message:
+        """The next message; of BRIDGE.snoop, what switch and controller say."""
+        return self._receive()
+
     def _send(self, kind: int, xid: int, body: bytes) -> None:
         self._socket.sendall(struct.pack("!BBHI", 4, kind, 8 + len(body), xid) + body)
 
