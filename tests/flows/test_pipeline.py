@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from itertools import combinations
 
 import pytest
 
 from flows.compile import FlowConflict, compile_flows
+from flows.fields import FIELDS
 from flows.forward import CONTROLLER_LLADDR
-from flows.openflow import CONTROLLER, IN_PORT, GotoTable, Output, flow, oxm
+from flows.openflow import CONTROLLER, IN_PORT, Flow, GotoTable, Output, flow, oxm
 from flows.pipeline import PIPELINE, Table
 from flows.simulate import simulate
 from flows.view import Fixed, Limits, View
@@ -398,6 +400,24 @@ def test_two_flows_for_one_match_are_refused_with_both_shown() -> None:
             LAB, S1, pipeline=(Table("quarrel", frozenset({"in_port"}), quarrel),)
         )
     assert "output:2" in str(error.value) and "output:3" in str(error.value)
+
+
+@pytest.mark.parametrize("view", [LAB, LINE], ids=["one switch", "a line"])
+def test_flows_of_one_priority_that_meet_in_a_packet_do_the_same(view: View) -> None:
+    """OpenFlow 1.3, 5.3: otherwise nobody knows which of them counts."""
+    flows = compile_flows(view, S1).values()
+    for one, other in combinations(flows, 2):
+        if (one.table, one.priority) == (other.table, other.priority):
+            assert one.actions == other.actions or not may_meet(one, other)
+
+
+def may_meet(one: Flow, other: Flow) -> bool:
+    first, second = dict(one.match), dict(other.match)
+    for name in first.keys() & second.keys():
+        (value, mask), (also, its) = map(FIELDS[name].read, (first[name], second[name]))
+        if (value ^ also) & mask & its:
+            return False
+    return True
 
 
 def test_a_flow_may_match_only_what_its_table_declares() -> None:
