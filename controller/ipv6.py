@@ -21,6 +21,7 @@ class Packet:
     is_whole     all headers are here
     is_fragment  more follows, or something was before it
     is_first     nothing was before it
+    in_fragment  it has a fragment header, although it may be whole (RFC 6946)
     """
 
     src: IPv6Address
@@ -31,6 +32,7 @@ class Packet:
     is_whole: bool = True
     is_fragment: bool = False
     is_first: bool = True
+    in_fragment: bool = False
 
 
 def read(data: bytes, start: int) -> Packet | None:
@@ -70,6 +72,7 @@ def behind(packet: Packet, data: bytes) -> Packet:
         at + size <= len(data),
         is_fragment,
         is_first,
+        packet.in_fragment or protocol == FRAGMENT,
     )
 
 

@@ -49,10 +49,10 @@ Options = list[tuple[int, bytes]]
 
 def concerns(data: bytes, packet: Packet) -> bool:
     """It is a neighbor solicitation or advertisement, maybe a cut off one; extension
-    headers before it hide nothing.  RFC 6980 forbids fragments."""
+    headers before it hide nothing.  RFC 6980, 5 forbids fragments, whole ones, too."""
     return (
         packet.is_whole
-        and not packet.is_fragment
+        and not packet.in_fragment
         and packet.protocol == ICMPV6
         and packet.start < len(data)
         and data[packet.start] in (SOLICITATION, ADVERTISEMENT)

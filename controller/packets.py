@@ -15,6 +15,7 @@ from controller import ipv6, ndp
 from controller.ethernet import behind_tag, framed, lladdr, octets
 from controller.events import ArpSeen, FrameIgnored, FrameSeen, NdSeen
 from flows.dispute import Kind
+from flows.nd_guard import ADVERTISEMENT, SOLICITATION
 from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
@@ -107,6 +108,8 @@ def privileged(data: bytes, packet: ipv6.Packet) -> str:
     if packet.is_fragment:
         return Kind.HIDDEN if packet.hop_limit == ndp.HOP_LIMIT else ""
     kind = data[packet.start] if packet.start < len(data) else 0
+    if packet.in_fragment and kind in (SOLICITATION, ADVERTISEMENT):
+        return Kind.HIDDEN
     return PRIVILEGED.get(kind, "")
 
 

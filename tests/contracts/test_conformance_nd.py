@@ -459,12 +459,13 @@ def test_a_fragment_that_is_whole_is_answered_by_one_that_its_asker_discards(
     assert segment.told(asker.ip6) == {}
 
 
-def test_an_extension_header_teaches_nothing(segment: Segment) -> None:
-    asker = segment.station(4)
+def test_an_extension_header_hides_nothing(segment: Segment) -> None:
+    host = segment.station(4)
     padding = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)])
-    asker.wire.send(na(eth_src=asker.lladdr, target=asker.ip6, before=padding))
+    said = na(eth_src=host.lladdr, target=host.ip6, before=padding)
+    assert segment.after(host.wire, said) == all_but(4, said)
     segment.consider()
-    assert segment.told(asker.ip6) == {}
+    assert segment.told(host.ip6) == {host.lladdr: "w4"}
 
 
 # --- what is none of our business -----------------------------------------------------
