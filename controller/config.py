@@ -13,14 +13,16 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 import yaml
 
+from controller import proxying
 from controller.schema import (
     Key,
     ListOf,
+    ListOfScalars,
     Mistake,
     Named,
     Node,
@@ -33,8 +35,17 @@ from controller.schema import (
     integer,
     is_true,
 )
+from flows.proxy import MODES
 from flows.trust import Mode
-from flows.view import Fixed, Guard, IPAddress, Limits, Service
+from flows.view import (
+    Fixed,
+    Guard,
+    IPAddress,
+    IPNetwork,
+    Limits,
+    Proxy,
+    Service,
+)
 
 MAX_BYTES = 1 << 20  # of the file
 MAX_DEPTH = 20  # sections and lists inside each other
@@ -107,6 +118,7 @@ class Config:
     bindings  addresses that the operator vouches for
     guards    how closely ports are guarded; without any everybody is learned from
     services  behind which ports there are routers
+    proxies   how questions are answered; without any for all hosts that are known
     defend    announce an address on behalf of its owner when others claim it
     """
 
@@ -114,6 +126,7 @@ class Config:
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()
+    proxies: tuple[Proxy, ...] = ()
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     liveness: Liveness = field(default_factory=Liveness)
@@ -179,6 +192,20 @@ def ip_hint(text: str) -> str:
         return f"write one address, no prefix length, no zeros: {ip_address(address)}"
     except ValueError:
         return "write it like 192.0.2.5 or 2001:db8::5"
+
+
+def prefix(node: Node) -> IPNetwork:
+    text = node.text
+    try:
+        found = ip_network(text, strict=False)
+    except ValueError:
+        hint = "write it like 192.0.2.0/24 or 2001:db8::/64"
+        raise Wrong(f"{text!r} is no prefix", hint) from None
+    if found.network_address != ip_address(text.partition("/")[0]):
+        raise Wrong(f"{text} has bits set behind its length", f"write {found}")
+    if found.prefixlen and (found.is_multicast or found.is_loopback):
+        raise Wrong(f"{text} is no range of hosts", "write the range that hosts are in")
+    return found
 
 
 def unfit(address: IPAddress) -> str:
@@ -263,6 +290,12 @@ MIRROR = Scalar(
     {"type": ["string", "boolean"]},
 )
 IP = Scalar("an IPv4 or IPv6 address", ip, {"type": "string"})
+PREFIX = Scalar(
+    "a range of addresses, like 192.0.2.0/24 or 2001:db8::/64",
+    prefix,
+    {"type": "string"},
+)
+PORT_NAME = Scalar("the name of a port of the bridge", port_name, {"type": "string"})
 BRIDGE_NAME = Scalar(
     "the name of an Open vSwitch bridge", bridge_name, {"type": "string"}
 )
@@ -346,7 +379,6 @@ SOURCES = Section(
 
 
 MODE = choice(*(str(mode) for mode in Mode))
-PORT_NAME = Scalar("the name of a port of the bridge", port_name, {"type": "string"})
 PORT = Section(
     PortPolicy,
     (
@@ -369,13 +401,59 @@ BRIDGE = Section(
 )
 
 
+PROXY = Section(
+    proxying.rule,
+    (
+        Key("mode", choice(*MODES), "how questions are answered", required=True),
+        Key("bridge", BRIDGE_NAME, "only those that come in at this bridge", "all"),
+        Key(
+            "vlan",
+            integer(0, 4094),
+            "only on this VLAN; 0 is untagged; of interpose always one, 0 if not told",
+            "all",
+        ),
+        Key("prefix", PREFIX, "only for these addresses", "all"),
+        Key("ip", IP, "of a gateway: the address that is ours"),
+        Key(
+            "lladdr",
+            LLADDR,
+            "of a gateway: its own; of interpose: the firewall's; of private: the"
+            " router's that neighbors talk through",
+        ),
+        Key("port", PORT_NAME, "where that firewall or router is, alone"),
+        Key("router", flag(), "a gateway calls itself a router, in IPv6", "true"),
+        Key(
+            "promiscuous",
+            ListOfScalars(PORT_NAME),
+            "of private: ports that everybody may talk to",
+            "none",
+        ),
+        Key(
+            "fail",
+            choice("closed", "open"),
+            "of interpose, where the firewall is not there: nothing crosses, or all",
+            "closed",
+        ),
+    ),
+    tells_where=True,
+)
+
+
 def config(
-    bridges: Mapping[str, Bridge] | None = None, guard: str = "", **rest: object
+    bridges: Mapping[str, Bridge] | None = None,
+    guard: str = "",
+    proxy: tuple[Proxy, ...] = (),
+    **rest: object,
 ) -> Config:
     named = bridges or {}
     guards = (*guard_of(guard), *guards_of(named))
-    services = tuple(services_of(named))
-    return Config(tuple(named), guards=guards, services=services, **rest)  # type: ignore[arg-type]
+    return Config(
+        tuple(named),
+        guards=guards,
+        services=tuple(services_of(named)),
+        proxies=proxy,
+        **rest,  # type: ignore[arg-type]
+    )
 
 
 def guards_of(bridges: Mapping[str, Bridge]) -> Iterator[Guard]:
@@ -423,6 +501,12 @@ SCHEMA = Section(
             flag(),
             "announce an address for its owner when it is claimed by others",
             "false",
+        ),
+        Key(
+            "proxy",
+            ListOf(PROXY, proxying.place, proxying.place_in_words, proxying.clashes),
+            "how questions are answered, where and for what; the nearest rule decides",
+            "host, everywhere",
         ),
         Key("limits", LIMITS, "how much of what is heard in packets is kept"),
         Key("liveness", LIVENESS, "how long it is believed"),

@@ -68,18 +68,17 @@ from controller.learn import learn, recover
 from controller.liveness import Liveness, Look, Probe, Subject, witness
 from controller.liveness import in_words as silences_in_words
 from controller.moves import Moves
-from controller.ndp import advertisement, is_probe, is_to_its_group, solicitation
-from controller.packets import REQUEST, arp_reply, arp_request
+from controller.ndp import is_probe, solicitation
+from controller.packets import REQUEST, arp_request
 from controller.reconcile import Plan, plan
-from flows import arp, nd
+from controller.replies import Question, reply
 from flows.compile import Compiled
 from flows.dispute import Contradiction, Said, contradiction, rivalry
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
-from flows.network import Holder, Network, Origin, kernel_hosts, network
-from flows.openflow import BROADCAST, Flow, GotoTable, is_ours
-from flows.pipeline import TABLE_IDS
+from flows.network import Network, Origin, kernel_hosts, network
+from flows.openflow import is_ours
 from flows.trust import Mode
 from flows.view import (
     Claim,
@@ -89,6 +88,7 @@ from flows.view import (
     Limits,
     Neighbor,
     PortKey,
+    Proxy,
     Service,
     Station,
     StationKey,
@@ -100,8 +100,6 @@ QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
 AUDIT = 10.0  # seconds between two counts of a switch's flows
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
-Question = ArpSeen | NdSeen
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -111,6 +109,7 @@ class Policy:
     bindings   what the operator vouches for
     guards     how closely ports are guarded
     services   behind which ports there are routers
+    proxies    how questions are answered
     defend     announce addresses for their owners when others claim them
     silent_after  seconds without a sign of life until who was heard is not answered for
     forget_after  seconds until who is silent is forgotten
@@ -122,6 +121,7 @@ class Policy:
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()
+    proxies: tuple[Proxy, ...] = ()
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     silent_after: float = 30.0
@@ -165,6 +165,7 @@ class Core:
             bindings=self.policy.bindings,
             guards=self.policy.guards,
             services=self.policy.services,
+            proxies=self.policy.proxies,
             limits=self.policy.limits,
         )
         self.network: Network = network(self.view)
@@ -304,7 +305,8 @@ class Core:
     # --- who contradicts what is known -----------------------------------------------
 
     def _hear(self, event: Heard, now: float) -> None:
-        believed = self._credible(event, now) if self.policy.guards else event
+        is_judged = self.policy.guards or self.policy.proxies
+        believed = self._credible(event, now) if is_judged else event
         if believed is not None:
             self._learn(believed, now)
             if isinstance(event, NdSeen):
@@ -326,10 +328,11 @@ class Core:
         heard, found = self._against(event, now)
         mode = self.network.trust.mode(heard.at)
         is_theft = found is not None and self._is_from_enforced(found)
-        if found is None or (mode is Mode.LEARN and not is_theft):
+        is_ours = found is not None and self._is_ours(heard, found)
+        if found is None or (mode is Mode.LEARN and not (is_theft or is_ours)):
             return event
-        self.conflicts.note(heard, found, mode, now)
-        if mode is not Mode.ENFORCE and not is_theft:
+        self.conflicts.note(heard, found, Mode.ENFORCE if is_ours else mode, now)
+        if mode is not Mode.ENFORCE and not (is_theft or is_ours):
             return event
         self._suspect(found, event, now)
         if found.ip is None and not service_of(heard, found):
@@ -385,6 +388,11 @@ class Core:
             if found is not None and mode is not Mode.LEARN:
                 self.conflicts.note(one, found, mode, now)
                 return
+
+    def _is_ours(self, heard: Said, found: Contradiction) -> bool:
+        """Somebody claims a gateway's address: the switch lets nobody hear of it."""
+        rules = self.network.rules_at(heard.at.datapath_id)
+        return bool(found.ip and rules.gateway(heard.vlan, found.ip))
 
     def _is_from_enforced(self, found: Contradiction) -> bool:
         """A station of a port that is enforced on is heard elsewhere."""
@@ -454,56 +462,14 @@ class Core:
 
     def _answer(self, asked: Question) -> Iterator[Command]:
         """A question that the switch could not answer (yet), although we can."""
-        if isinstance(asked, ArpSeen):
-            data = self._arp_answer(asked)
-        else:
-            data = self._nd_answer(asked)
-        if data:
-            self.counters["answered by packet-out"] += 1
-            yield SendPacket(asked.datapath_id, asked.in_port, data)
-
-    def _arp_answer(self, asked: ArpSeen) -> bytes:
-        """A frame; empty if there is nothing to say, or the switch has said it."""
-        holder = self._holder(asked, asked.tpa)
-        if holder is None or asked.spa == asked.tpa:
-            return b""
-        lladdr = holder.winner.lladdr
-        flow = arp.answer(TABLE_IDS["arp"], asked.vlan, asked.tpa, lladdr)
-        return b"" if self._holds(asked, flow) else arp_reply(asked, lladdr=lladdr)
-
-    def _nd_answer(self, asked: NdSeen) -> bytes:
-        """The same.  A switch can only answer with the option that the question has
-        brought; RFC 4861, 7.2.4 asks for one in each answer to a group."""
-        holder = self._holder(asked, asked.target)
-        if holder is None or holder.winner.router is None:
-            return b""
-        probes, best = is_probe(asked), holder.winner
-        flow = (nd.defence if probes else nd.answer)(
-            *(TABLE_IDS["nd"], asked.vlan, asked.target),
-            *(best.lladdr, holder.winner.router, GotoTable(TABLE_IDS["nd_answer"])),
-        )
-        is_whole = asked.has_room if probes else asked.lladdr
-        if is_whole and self._holds(asked, flow):
-            return b""
-        return advertisement(asked, lladdr=best.lladdr, router=holder.winner.router)
-
-    def _holder(self, asked: Question, ip: IPAddress) -> Holder | None:
-        """Who holds what was asked for, if we answer for it at this port."""
-        domain = self.network.domain(asked.datapath_id, asked.vlan)
-        holder = self.network.holders.get((domain, ip))
-        if (
-            holder is None
-            or not holder.answered
-            or (asked.datapath_id, asked.in_port) in {c.port for c in holder.candidates}
-            or asked.eth_src in {c.lladdr for c in holder.candidates}  # it has moved
-            or not self._is_ready(asked.datapath_id)
-        ):
-            return None
-        return holder
-
-    def _holds(self, asked: Question, flow: Flow) -> bool:
-        installed = self.channels[asked.datapath_id].installed
-        return installed is not None and flow.cookie in installed
+        channel = self.channels.get(asked.datapath_id)
+        if channel is None or channel.installed is None:
+            return
+        found = reply(self.view, self.network, asked)
+        if found is None or (found.flow and found.flow.cookie in channel.installed):
+            return
+        self.counters["answered by packet-out"] += 1
+        yield SendPacket(asked.datapath_id, asked.in_port, found.data)
 
     # --- who lives ------------------------------------------------------------------
 
@@ -672,12 +638,11 @@ class Core:
 
 
 def questions(events: Iterable[Event]) -> Iterator[Question]:
-    """Those to all, not to one whose life they ask for."""
     for event in events:
         match event:
-            case ArpSeen() if event.op == REQUEST and event.eth_dst == BROADCAST:
+            case ArpSeen() if event.op == REQUEST and event.spa != event.tpa:
                 yield event
-            case NdSeen() if event.is_question and is_to_its_group(event):
+            case NdSeen() if event.is_question:
                 yield event
             case _:
                 pass

@@ -155,6 +155,7 @@ def policy_of(config: Config, listening: int) -> Policy:
         bindings=config.bindings,
         guards=config.guards,
         services=config.services,
+        proxies=config.proxies,
         defend=config.defend,
         limits=config.limits,
         silent_after=float(config.liveness.silent_after),

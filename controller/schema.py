@@ -7,10 +7,10 @@ reads `Node`s, so it knows no file format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Protocol
+from typing import Any, Protocol
 
 WRONG = object()  # read() returns it for a value whose mistake has been noted
 
@@ -156,14 +156,17 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A set of keys.  `build` makes the value from those that are written.
+    """A set of keys.  `build` makes the value from those that are written, or raises
+    Wrong.
 
-    renamed  keys of earlier releases, and what is written instead
+    renamed      keys of earlier releases, and what is written instead
+    tells_where  `build` is also given where="file:line"
     """
 
     build: Callable[..., object]
     keys: tuple[Key, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    tells_where: bool = False
 
     @property
     def words(self) -> str:
@@ -188,7 +191,13 @@ class Section:
                 values[key.name] = notes.add(
                     node, path, f"the key {key.name!r} is missing", hint
                 )
-        return WRONG if WRONG in values.values() else self.build(**values)
+        if WRONG in values.values():
+            return WRONG
+        place = {"where": f"{notes.file}:{node.line}"} if self.tells_where else {}
+        try:
+            return self.build(**values, **place)
+        except Wrong as wrong:
+            return notes.add(node, path, wrong.problem, wrong.hint)
 
     def unknown(self, name: str, at: Node, path: str, notes: Notes) -> object:
         if name in self.renamed:
@@ -252,16 +261,54 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Clash:
+    """Values of one list that cannot stand together; said of the one at `position`."""
+
+    position: int
+    problem: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListOfScalars:
+    """Any number of single values; a tuple."""
+
+    of: Scalar
+
+    @property
+    def words(self) -> str:
+        return f"a list; each element is {self.of.words}"
+
+    def read(self, node: Node, path: str, notes: Notes) -> object:
+        if node.tag != "list":
+            hint = f"write [...], {self.words}"
+            return notes.add(node, path, f"{node} stands where a list belongs", hint)
+        values = [
+            self.of.read(item, f"{path}[{position}]", notes)
+            for position, item in enumerate(node.items)
+        ]
+        return WRONG if WRONG in values else tuple(values)
+
+    def rows(self, path: str) -> Iterator[Row]:
+        return iter(())
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "array", "items": self.of.json_schema()}
+
+
+@dataclass(frozen=True, slots=True)
 class ListOf:
     """Any number of values of one kind; a tuple.
 
     identity  what no two of them may share
     shared    the words for it
+    clashes   what else is wrong with all of them together
     """
 
     of: Kind
     identity: Callable[[object], object]
     shared: Callable[[object], str]
+    clashes: Callable[[tuple[Any, ...]], Iterable[Clash]] = lambda values: ()
 
     @property
     def words(self) -> str:
@@ -283,7 +330,12 @@ class ListOf:
                 self.twice(value, item, inner, first[identity], notes)
             first.setdefault(identity, item.line)
             values.append(value)
-        return WRONG if WRONG in values else tuple(values)
+        if WRONG in values:
+            return WRONG
+        for clash in self.clashes(tuple(values)):
+            at = f"{path}[{clash.position}]"
+            notes.add(node.items[clash.position], at, clash.problem, clash.hint)
+        return tuple(values)
 
     def twice(
         self, value: object, item: Node, path: str, line: int, notes: Notes

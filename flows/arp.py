@@ -25,6 +25,7 @@ from flows.openflow import (
     ETH_ARP,
     ETH_IPV6,
     IN_PORT,
+    Action,
     Flow,
     GotoTable,
     Move,
@@ -34,6 +35,7 @@ from flows.openflow import (
     oxm,
 )
 from flows.switch import DOMAIN, Here, Switch
+from flows.view import IPAddress
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
@@ -61,6 +63,8 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
 def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     ip, vlan = holder.ip, holder.domain.vlan
     if not isinstance(ip, IPv4Address) or not holder.answered:
+        return
+    if not switch.rules.answers_as_host(vlan, ip):
         return
     t, onward = here.table_id, here.goto("forward")
     yield announcement(t, vlan, ip, onward)
@@ -136,6 +140,15 @@ def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
             arp_tpa=ip,
             **{DOMAIN: vlan},
         ),
+        *reply(ip, lladdr),
+        note=f"answer who has {ip}: it is at {lladdr}",
+        subject=ip,
+    )
+
+
+def reply(ip: IPAddress, lladdr: str) -> tuple[Action, ...]:
+    """What makes a request its own reply, and sends it back."""
+    return (
         Move("eth_src", "eth_dst"),
         SetField("eth_src", lladdr),
         SetField("arp_op", str(REPLY)),
@@ -144,6 +157,4 @@ def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
         Move("arp_spa", "arp_tpa"),
         SetField("arp_spa", str(ip)),
         Output(IN_PORT),
-        note=f"answer who has {ip}: it is at {lladdr}",
-        subject=ip,
     )

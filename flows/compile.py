@@ -173,7 +173,9 @@ def written(table: Table, switch: Switch, here: Here, part: Part) -> Iterator[Fl
 def context(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows of one station or address come from, besides itself."""
     trust = known.trust
-    return (known.fabric, trust.modes, trust.configured, trust.given, view.limits)
+    guard = (trust.modes, trust.configured, trust.given)
+    policy = (known.rules, known.promiscuous, known.middles)
+    return (known.fabric, view.limits, *guard, *policy)
 
 
 def inputs(view: View, known: Network) -> tuple[object, ...]:

@@ -142,6 +142,11 @@ def wrong_place(known: Network, said: Said) -> Contradiction | None:
 def wrong_address(known: Network, said: Said) -> Contradiction | None:
     if said.ip is None or not is_unicast(said.ip):
         return None
+    ours = known.rules_at(said.at.datapath_id).gateway(said.vlan, said.ip)
+    if ours is not None:
+        is_other = ours.lladdr != said.lladdr
+        lie = Contradiction(said.ip, ours.lladdr, None, Origin.CONFIGURED)
+        return lie if is_other else None
     if not said.kind.is_claim and known.trust.is_shared(said.vlan, said.lladdr):
         return None  # a VRRP router's packets come from its own address
     domain = known.domain(said.at.datapath_id, said.vlan)

@@ -14,14 +14,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from immutables import Map
 
 from flows.tracked import Tracked
-from flows.view import LOCAL_PORT, IPAddress, Link, Port, View, crowds_of
+from flows.view import (
+    LOCAL_PORT,
+    IPAddress,
+    IPNetwork,
+    Link,
+    Port,
+    Proxy,
+    View,
+    crowds_of,
+)
 
 VERSION = 1
 MARK = "isat_view"
@@ -45,7 +61,7 @@ IN_WORDS = {
     bool: "true or false",
     NoneType: "null",
 }
-WITHOUT_LLADDR = {Port, Link}  # not every interface has one: then it is ""
+WITHOUT_LLADDR = {Port, Link, Proxy}  # not everything has one: then it is ""
 
 Json = Any  # what json.loads returns
 
@@ -73,7 +89,7 @@ def as_json(value: object) -> Json:
         return [as_json(value[key]) for key in sorted(value, key=by_kind)]
     if isinstance(value, tuple):
         return [as_json(item) for item in value]
-    if isinstance(value, IPv4Address | IPv6Address):
+    if isinstance(value, IPv4Address | IPv6Address | IPv4Network | IPv6Network):
         return str(value)
     if is_dataclass(value):
         return {f.name: as_json(getattr(value, f.name)) for f in fields(value)}
@@ -143,6 +159,8 @@ def read(kind: Any, value: Json, where: str) -> Any:
         return row(kind, value, where)
     if kind == IPAddress:
         return address(value, where)
+    if kind == IPNetwork | None:
+        return None if value is None else prefix(value, where)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         return tuple(read(item, v, f"{where}[{n}]") for n, v in listed(value, where))
@@ -202,6 +220,14 @@ def address(value: Json, where: str) -> IPAddress:
         raise DocumentError(
             where, f"{value!a:.40} is not an IP address", hint
         ) from None
+
+
+def prefix(value: Json, where: str) -> IPNetwork:
+    try:
+        return ip_network(value) if isinstance(value, str) else ip_network("")
+    except ValueError:
+        hint = 'write it as "192.0.2.0/24"'
+        raise DocumentError(where, f"{value!a:.40} is no prefix", hint) from None
 
 
 def plain(kind: Any, value: Json, where: str) -> Any:

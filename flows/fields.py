@@ -131,6 +131,7 @@ IP = needs(eth_type=(0x0800, 0x86DD))
 IP4 = needs(eth_type=(0x0800,))
 IP6 = needs(eth_type=(0x86DD,))
 ARP = needs(eth_type=(0x0806,))
+UDP = needs(eth_type=(0x0800, 0x86DD), ip_proto=(17,))
 ICMP4 = needs(eth_type=(0x0800,), ip_proto=(1,))
 ICMP6 = needs(eth_type=(0x86DD,), ip_proto=(58,))
 ND = (*ICMP6, *needs(icmpv6_type=(135, 136), icmpv6_code=(0,)))
@@ -190,6 +191,7 @@ ROWS = (
     Field("arp_tha", BASIC, 25, 6, 48, MAC, ARP),
     Field("ipv6_src", BASIC, 26, 16, 128, IPV6, IP6),
     Field("ipv6_dst", BASIC, 27, 16, 128, IPV6, IP6),
+    Field("udp_dst", BASIC, 16, 2, 16, DECIMAL, UDP),
     Field("icmpv6_type", BASIC, 29, 1, 8, DECIMAL, ICMP6),
     Field("icmpv6_code", BASIC, 30, 1, 8, DECIMAL, ICMP6),
     Field("ipv6_nd_target", BASIC, 31, 16, 128, IPV6, ND),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flows import private
 from flows.openflow import Flow, Output, flow, oxm
 from flows.switch import Here, Switch
 from flows.view import Port
@@ -20,12 +21,13 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
                 subject=port.port_no,
             )
     # Open vSwitch leaves out the port that the frame came in by (OpenFlow 1.3, 5.12).
-    everywhere = (Output(p.port_no) for p in switch.ports if is_open(switch, p))
+    everywhere = tuple(port for port in switch.ports if is_open(switch, port))
+    yield from private.flood(switch, here.table_id, everywhere)
     yield flow(
         here.table_id,
         0,
         oxm(),
-        *everywhere,
+        *(Output(port.port_no) for port in everywhere),
         note="to every port that is up, the uplinks of the broadcast tree included",
     )
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address
 
+from flows import private
 from flows.network import Located
 from flows.openflow import GROUP_BIT, Flow, Output, flow, oxm
-from flows.switch import DOMAIN, Here, Switch
+from flows.proxy import Vlan
+from flows.switch import DOMAIN, Here, Switch, vlan_match
 
 # "isat" in a locally administered address (IEEE 802, 8.2): what the controller sends
 # probes from.  Replies to it have been counted by the guard; nobody needs to see them.
@@ -33,12 +35,28 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         note="drop: a reply to a probe of the controller's has been counted",
         subject=CONTROLLER_LLADDR,
     )
+    for lladdr, vlan in gateways(switch):
+        at, more = vlan_match(vlan)
+        yield flow(
+            t,
+            80 + more,
+            oxm(eth_dst=lladdr, **at),
+            note=f"drop: the gateway {lladdr} answers questions, and routes nothing",
+            subject=lladdr,
+        )
     yield flow(
         t, 0, oxm(), here.goto("flood"), note="nobody knows where: ask everywhere"
     )
 
 
+def gateways(switch: Switch) -> list[tuple[str, Vlan]]:
+    """Hardware addresses of gateways, which nobody has who is not located."""
+    found = {(rule.lladdr, rule.vlan) for rule in switch.rules.gateways}
+    return sorted(found, key=str)
+
+
 def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
+    yield from private.forward_of(switch, here.table_id, where)
     port_no = switch.port_towards(where.port)
     if port_no is not None:
         yield unicast(here.table_id, where.domain.vlan, where.lladdr, port_no)

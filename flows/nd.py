@@ -59,6 +59,8 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     ip, vlan, best = holder.ip, holder.domain.vlan, holder.winner
     if not isinstance(ip, IPv6Address) or not holder.answered:
         return
+    if not switch.rules.answers_as_host(vlan, ip):
+        return
     t, onward, written = here.table_id, here.goto("forward"), here.goto("nd_answer")
     if best.router is not None:
         yield answer(t, vlan, ip, best.lladdr, best.router, written)
@@ -218,6 +220,13 @@ def advertise(ip: IPv6Address, lladdr: str, flags: int) -> tuple[Action, ...]:
     return (
         SetField("eth_src", lladdr),
         SetField("ipv6_src", str(ip)),
+        *solicited(flags),
+    )
+
+
+def solicited(flags: int) -> tuple[Action, ...]:
+    """What makes a solicitation an advertisement, whoever sends it."""
+    return (
         SetField("icmpv6_type", str(ADVERTISEMENT)),
         SetField(OPTION, str(TARGET_LLADDR)),
         Move(OPTION, "nd_options_type", bits=8),

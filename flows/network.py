@@ -21,19 +21,23 @@ from immutables import Map
 from flows.chains import Chain, Links, Speaker, chains
 from flows.fabric import Fabric, Ports, fabric
 from flows.memo import Step, remember_last
+from flows.proxy import INTERPOSE, NO_RULES, PRIVATE, AtSwitch, Rules, rules_of
 from flows.tracked import Tracked, changed, updated
 from flows.trust import Trust, routers_of, trust
 from flows.view import (
     Address,
     AddressKey,
+    Bridge,
     Fixed,
     IPAddress,
     Link,
     LinkKey,
     PortKey,
+    Proxy,
     Station,
     StationKey,
     View,
+    name_of,
 )
 
 K = TypeVar("K")
@@ -131,7 +135,21 @@ class Holder:
         return not self.silent_because
 
 
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """Who stands between: a firewall, or the router that isolated ports talk through.
+
+    lladdr, port  where it is; "" and None if it is not there
+    missing       why not
+    """
+
+    lladdr: str = ""
+    port: PortKey | None = None
+    missing: str = ""
+
+
 Place = tuple[Domain, str]
+Middles = Mapping[tuple[Proxy, Domain], Middle]
 Holding = tuple[Domain, IPAddress]
 
 
@@ -139,9 +157,12 @@ Holding = tuple[Domain, IPAddress]
 class Network:
     """Every conclusion from one view.
 
-    placed  configured holders of addresses that are located
-    unheld  addresses that the kernel lists behind a closed port and nobody holds
-    contested  addresses that more than one may hold
+    placed       configured holders of addresses that are located
+    unheld       addresses that the kernel lists behind a closed port and nobody holds
+    contested    addresses that more than one may hold
+    rules        how questions are answered, by datapath_id
+    promiscuous  ports that rules name as those which everybody may talk to
+    middles      who stands between, where a rule says that somebody does
     """
 
     fabric: Fabric
@@ -152,6 +173,20 @@ class Network:
     placed: frozenset[Place]
     unheld: frozenset[Holding]
     contested: frozenset[Holding]
+    rules: AtSwitch
+    promiscuous: Named
+    middles: Middles
+
+    def rules_at(self, datapath_id: int) -> Rules:
+        return self.rules.get(datapath_id, NO_RULES)
+
+    def is_isolated(self, vlan: int, at: PortKey) -> bool:
+        rule = self.rules_at(at.datapath_id).private(vlan)
+        return rule is not None and at not in self.promiscuous.get(rule, ())
+
+    def middle(self, rule: Proxy, domain: Domain) -> Middle:
+        absent = Middle(missing=f"{rule.lladdr or rule.port} is not known to be there")
+        return self.middles.get((rule, domain), absent)
 
     def domain(self, datapath_id: int, vlan: int) -> Domain:
         return Domain(self.fabric.islands.get(datapath_id, datapath_id), vlan)
@@ -172,6 +207,9 @@ def network(view: View) -> Network:
         placed(shape, where, view.bindings),
         unheld(shape, held, trusted),
         contested(held),
+        rules_of(view),
+        promiscuous(view.proxies, view.ports, view.bridges),
+        middles(meant(where, middle_ports(view.proxies, view.ports, view.bridges))),
     )
 
 
@@ -703,3 +741,108 @@ def is_contested(ranked: tuple[Candidate, ...]) -> bool:
         other.vouched and other.origin == best.origin and other.lladdr != best.lladdr
         for other in ranked[1:]
     )
+
+
+# --- who stands between -------------------------------------------------------------
+
+Named = Mapping[Proxy, frozenset[PortKey]]
+Meant = Map[tuple[Proxy, Domain], Map[str, PortKey]]  # by link-layer address
+
+
+@remember_last
+def promiscuous(
+    proxies: tuple[Proxy, ...],
+    ports: Ports,
+    bridges: Mapping[int, Bridge],
+) -> Named:
+    private = (rule for rule in proxies if rule.mode == PRIVATE)
+    return {
+        rule: named(ports, bridges, rule, (*rule.promiscuous, rule.port))
+        for rule in private
+    }
+
+
+@remember_last
+def middle_ports(
+    proxies: tuple[Proxy, ...],
+    ports: Ports,
+    bridges: Mapping[int, Bridge],
+) -> Named:
+    """Where to look for who stands between, by the rules that name it; all ports if a
+    rule names it by its link-layer address."""
+    rules = (rule for rule in proxies if rule.mode in (INTERPOSE, PRIVATE))
+    return {
+        rule: named(ports, bridges, rule, (rule.port,)) if rule.port else frozenset()
+        for rule in rules
+        if rule.lladdr or rule.port
+    }
+
+
+def named(
+    ports: Ports,
+    bridges: Mapping[int, Bridge],
+    rule: Proxy,
+    names: tuple[str, ...],
+) -> frozenset[PortKey]:
+    return frozenset(
+        key
+        for key, port in ports.items()
+        if port.ifname in names
+        and rule.bridge in ("", name_of(ports, bridges, key.datapath_id))
+    )
+
+
+def every_meant(where: Locations, rules: Named) -> Meant:
+    """The stations that rules mean."""
+    found: Meant = Map()
+    return with_meant(found, where, rules, where) if rules else found
+
+
+def next_meant(
+    before: tuple[Locations, Named], known: Meant, now: tuple[Locations, Named]
+) -> Meant | None:
+    where, rules = now
+    if rules is not before[1]:
+        return None
+    places = changed(before[0], where) if rules else ()
+    return with_meant(known, where, rules, places)
+
+
+def with_meant(
+    known: Meant, where: Locations, rules: Named, places: Iterable[Place]
+) -> Meant:
+    for domain, lladdr in places:
+        row = where.get((domain, lladdr))
+        for rule, ports in rules.items():
+            before = known.get((rule, domain), NONE_MEANT)
+            after = before.delete(lladdr) if lladdr in before else before
+            if row is not None and is_meant(rule, row, ports):
+                after = after.set(lladdr, row.port)
+            if after != before:
+                key = (rule, domain)
+                known = known.set(key, after) if after else known.delete(key)
+    return known
+
+
+NONE_MEANT: Map[str, PortKey] = Map()
+
+meant = Step(every_meant, next_meant)
+
+
+def is_meant(rule: Proxy, where: Located, ports: frozenset[PortKey]) -> bool:
+    if rule.vlan not in (None, where.domain.vlan):
+        return False
+    return where.lladdr == rule.lladdr if rule.lladdr else where.port in ports
+
+
+@remember_last
+def middles(found: Meant) -> Middles:
+    return {key: middle(key[0], there) for key, there in found.items()}
+
+
+def middle(rule: Proxy, there: Map[str, PortKey]) -> Middle:
+    lladdr, *others = sorted(there)
+    if others:
+        names = ", ".join((lladdr, *others))
+        return Middle(missing=f"several stations are at port {rule.port}: {names}")
+    return Middle(lladdr, there[lladdr])

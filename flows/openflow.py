@@ -151,7 +151,8 @@ OXM_ORDER = {
         in_port reg0 reg1 reg2 reg3 reg4 reg5 reg6 reg7 reg8 reg9 reg10 reg11 reg12
         reg13 reg14 xxreg1 xxreg2 eth_dst eth_src eth_type vlan_vid ip_proto ip_ttl
         ip_frag ipv4_src ipv4_dst icmpv4_type icmpv4_code arp_op arp_spa arp_tpa arp_sha
-        arp_tha ipv6_src ipv6_dst icmpv6_type icmpv6_code ipv6_nd_target ipv6_nd_sll
+        arp_tha ipv6_src ipv6_dst udp_dst icmpv6_type icmpv6_code ipv6_nd_target
+        ipv6_nd_sll
         ipv6_nd_tll nd_reserved nd_options_type
         """.split()  # noqa: SIM905, a list of names reads better without quotes
     )

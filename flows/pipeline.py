@@ -17,16 +17,20 @@ from flows import (
     enforce_nd,
     flood,
     forward,
+    gateway,
     guard,
+    interpose,
     nd,
     nd_answer,
     nd_guard,
     nd_known,
+    private,
+    side,
     source,
 )
 from flows.network import Holder, Located
 from flows.openflow import Flow
-from flows.switch import DOMAIN, GUARDED, KNOWN, Here, Switch
+from flows.switch import DOMAIN, GUARDED, KNOWN, SIDE, Here, Switch
 
 Writer = Callable[[Switch, Here], Iterator[Flow]]
 
@@ -113,6 +117,31 @@ PIPELINE: tuple[Table, ...] = (
         of_holder=both(nd_known.of_holder, enforce_nd.claims_of),
     ),
     Table(
+        "side",
+        fields(
+            *("in_port", DOMAIN, "eth_src", "eth_dst", "eth_type"),
+            *("arp_op", "arp_spa", "arp_tpa", "ipv4_src", "ipv4_dst"),
+            *("udp_dst", *ND),
+        ),
+        side.always,
+        of_station=side.of_station,
+    ),
+    Table(
+        "gateway",
+        fields(
+            *("in_port", DOMAIN, "eth_src", "eth_dst", *ARP, *ND),
+            *("ipv4_dst", "icmpv4_type", "icmpv4_code"),
+        ),
+        gateway.always,
+    ),
+    Table("interpose", fields(DOMAIN, SIDE, *ARP, *ND), interpose.always),
+    Table(
+        "private",
+        fields("in_port", DOMAIN, SIDE, *ARP, *ND),
+        private.always,
+        of_holder=private.of_holder,
+    ),
+    Table(
         "arp",
         fields("in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6),
         arp.always,
@@ -127,11 +156,11 @@ PIPELINE: tuple[Table, ...] = (
     Table("nd_answer", fields(*ICMPV6, "icmpv6_code"), nd_answer.always),
     Table(
         "forward",
-        fields(DOMAIN, "eth_dst"),
+        fields(DOMAIN, SIDE, "eth_dst", "eth_src"),
         forward.always,
         of_station=forward.of_station,
     ),
-    Table("flood", fields("in_port"), flood.always),
+    Table("flood", fields("in_port", SIDE), flood.always),
 )
 
 TABLE_IDS = {entry.name: table_id for table_id, entry in enumerate(PIPELINE)}

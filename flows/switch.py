@@ -9,6 +9,7 @@ from functools import cached_property
 from flows.memo import remember_last
 from flows.network import Candidate, Domain, Holder, Located, Network, Place
 from flows.openflow import GotoTable
+from flows.proxy import Rules
 from flows.trust import Mode
 from flows.view import IPAddress, Port, PortKey, View
 
@@ -16,8 +17,9 @@ from flows.view import IPAddress, Port, PortKey, View
 KNOWN = "reg0"  # 1: the source is where it is known to be, or came over the fabric
 DOMAIN = "reg1"  # VLAN identifier of the bridge domain, 0 for untagged
 GUARDED = "reg2"  # 1: it came in by a port that is watched, 2: that is enforced on
+SIDE = "reg3"  # 0: free to go; which rule holds it back (flows.side)
 
-ANSWERS = "arp"  # the first table of those that answer: where guards let pass to
+ANSWERS = "side"  # the first table of those that answer: where guards let pass to
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Switch:
         """The modes that ports of this switch are guarded with."""
         return tuple(sorted({mode for _, mode in self.guarded}))
 
+    @cached_property
+    def rules(self) -> Rules:
+        """How questions are answered here, if not as everywhere."""
+        return self.network.rules_at(self.datapath_id)
+
     @property
     def stations(self) -> tuple[Located, ...]:
         """Every station that this switch can reach."""
@@ -83,6 +90,14 @@ class Switch:
     def candidates_here(self, holder: Holder) -> Iterator[Candidate]:
         """Everyone at a port of this switch who holds, or says it holds, an address."""
         return (c for c in holder.candidates if self.here(c.port))
+
+
+SPECIFIC = 10  # so much more counts a rule for one VLAN than one for every VLAN
+
+
+def vlan_match(vlan: int | None) -> tuple[dict[str, object], int]:
+    """Match fields of a rule's VLAN, and how much more its flows count."""
+    return ({}, 0) if vlan is None else ({DOMAIN: vlan}, SPECIFIC)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
     services     configuration behind which ports there are routers
+    proxies      configuration how questions are answered, where and for what
     limits       configuration how much of what is heard is kept
 """
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from immutables import Map
@@ -33,6 +34,7 @@ from immutables import Map
 from flows.tracked import Tracked
 
 IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
 
 OWN_NAMESPACE = -1  # NETNSA_NSID_NOT_ASSIGNED, linux/net_namespace.h
 LOCAL_PORT = 0xFFFFFFFE  # OFPP_LOCAL, OpenFlow 1.3, 7.2.1
@@ -377,6 +379,35 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """How questions are answered in a place: one rule (`flows.proxy`).
+
+    mode         "host", "gateway", "interpose", "private" or "off"
+    bridge       name; "" for every bridge
+    vlan         0 for untagged frames, None for every VLAN
+    prefix       what is asked for; None for every address; a gateway's own is whole
+    lladdr       of the gateway; of the firewall that stands between; of the router that
+                 isolated ports talk through, "" if there is none
+    port         name of the port where that firewall or router is, instead of `lladdr`
+    router       of a gateway: it calls itself one (RFC 4861, 4.4, the flag R)
+    promiscuous  names of the ports of a private bridge that everybody may talk to
+    closed       nothing passes where the firewall is not there
+    where        the line that says so, as "isat.yaml:12"
+    """
+
+    mode: str
+    bridge: str = ""
+    vlan: int | None = None
+    prefix: IPNetwork | None = None
+    lladdr: str = ""
+    port: str = ""
+    router: bool = True
+    promiscuous: tuple[str, ...] = ()
+    closed: bool = True
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How much of what is heard in packets is kept; an attacker fills every table.
 
@@ -417,13 +448,20 @@ class View:
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()
+    proxies: tuple[Proxy, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 
 def switch_name(view: View, datapath_id: int) -> str:
     """What people call a switch: its bridge's name, also that of its local port; ""."""
-    bridge = view.bridges.get(datapath_id)
-    local = view.ports.get(PortKey(datapath_id, LOCAL_PORT))
+    return name_of(view.ports, view.bridges, datapath_id)
+
+
+def name_of(
+    ports: Mapping[PortKey, Port], bridges: Mapping[int, Bridge], datapath_id: int
+) -> str:
+    bridge = bridges.get(datapath_id)
+    local = ports.get(PortKey(datapath_id, LOCAL_PORT))
     return bridge.name if bridge else local.ifname if local else ""
 
 

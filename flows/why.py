@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from flows.compile import compile_flows
 from flows.dispute import Kind, Said, contradiction
 from flows.evidence import evidence
 from flows.hearsay import Hearsay, gathered, tellers_of
+from flows.nd import solicited_node
+from flows.nd_guard import ICMPV6, NO_LLADDR, SOLICITATION
 from flows.network import (
     Candidate,
     Domain,
@@ -26,10 +28,14 @@ from flows.network import (
 )
 from flows.openflow import BROADCAST, CONTROLLER, IN_PORT, Flow
 from flows.pipeline import PIPELINE
+from flows.proxy import GATEWAY, OFF
+from flows.ruled import row as ruled_row
+from flows.ruled import ruled
 from flows.simulate import Datapath, Header, Packet
 from flows.view import (
     IPAddress,
     PortKey,
+    Proxy,
     Silence,
     StationKey,
     View,
@@ -60,7 +66,7 @@ class Asker:
     port: PortKey
     lladdr: str
     vlan: int = 0
-    ip: IPv4Address | None = None
+    ip: IPAddress | None = None
 
 
 Life = tuple[str, float]  # a claim's state, and its last sign of life that is proven
@@ -86,7 +92,7 @@ def why(
     lives  tells of signs of life that are no facts of the view
     """
     ip, known = address(text), network(view)
-    asks = named(view, known, asker) if asker else None
+    asks = named(view, known, asker, ip.version) if asker else None
     about = [holder for (_, held), holder in known.holders.items() if held == ip]
     rumors = rumored(view, ip)
     domains = {holder.domain for holder in about} | {one.domain for one in rumors}
@@ -127,12 +133,15 @@ def row(
 ) -> Row:
     told = [hearsay(view, one) for one in rumors if one.domain == domain]
     is_asked = asks and domain == known.domain(asks.port.datapath_id, asks.vlan)
+    rules = [*ruled(view, known, domain, ip)]
+    silent = silence(holder, [rule for _, rule in rules])
     return {
         "ip": str(ip),
         "vlan": domain.vlan if domain else 0,
         "lladdr": holder.winner.lladdr if holder else "",
-        "answered": bool(holder and holder.answered and ip.version == 4),
-        "why_not": silence(holder, ip),
+        "answered": not silent,
+        "why_not": silent,
+        "rules": [ruled_row(*one, domain, holder) for one in rules],
         "candidates": list(candidates(view, known, holder, now, lives)),
         "silent": [
             silent_row(view, where, one, now)
@@ -140,16 +149,27 @@ def row(
             if where.domain == domain
         ],
         "hearsay": told,
-        "flows": [flow_row(view, *item) for item in answers(view, known, holder)],
+        "flows": [
+            flow_row(view, *item)
+            for item in answers(view, known, ip, domain)
+            if not silent
+        ],
         "asked": asked(view, known, ip, asks) if asks and is_asked else None,
     }
 
 
-def silence(holder: Holder | None, ip: IPAddress) -> str:
+def silence(holder: Holder | None, rules: Sequence[Proxy]) -> str:
+    """Why nobody is answered for; "" if somebody is."""
+    modes = {rule.mode for rule in rules}
+    if GATEWAY in modes:
+        return ""
+    if modes == {OFF}:
+        return " and ".join(f"off by {rule.where}" for rule in rules)
     if holder is None:
         return "nobody is known to hold it"
-    v6 = "IPv6 is not answered in the switch yet" if ip.version == 6 else ""
-    return holder.silent_because or v6
+    if holder.ip.version == 6 and holder.winner.router is None:
+        return holder.silent_because or "it has not told yet whether it is a router"
+    return holder.silent_because
 
 
 def hearsay(view: View, one: Hearsay) -> Row:
@@ -215,17 +235,18 @@ def port_name(view: View, key: PortKey) -> str:
 
 
 def answers(
-    view: View, known: Network, holder: Holder | None
+    view: View, known: Network, ip: IPAddress, domain: Domain | None
 ) -> Iterator[tuple[int, Flow]]:
     """The flows that answer for it, at every switch of its domain that is known."""
-    if holder is None or not holder.answered:
-        return
     switches = sorted({key.datapath_id for key in view.ports})
-    island = holder.domain.island
-    near = [dpid for dpid in switches if known.domain(dpid, 0).island == island]
+    near = [
+        datapath_id
+        for datapath_id in switches
+        if domain is None or known.domain(datapath_id, 0).island == domain.island
+    ]
     for datapath_id in near[:SWITCHES_MAX]:
         for flow in compile_flows(view, datapath_id, known).values():
-            if flow.subject == holder.ip and flow.note.startswith("answer"):
+            if flow.subject == ip and flow.note.startswith("answer"):
                 yield datapath_id, flow
 
 
@@ -243,25 +264,33 @@ def flow_row(view: View, datapath_id: int, flow: Flow) -> Row:
 # --- who asks -----------------------------------------------------------------------
 
 
-def named(view: View, known: Network, text: str) -> Asker:
-    """A port (`s1-eth1`, `s1:eth1`), a host by its namespace, or an address."""
-    at = [k for k in sorted(view.ports) if text in port_names(view, k)]
+def named(view: View, known: Network, text: str, version: int) -> Asker:
+    """A port (`s1-eth1`, `s1:eth1`), a host by its namespace, or an address.
+
+    version  of IP, of the address that is asked with
+    """
+    alike = [k for k in sorted(view.ports) if text in port_names(view, k)]
+    at = [k for k in alike if text == number_of(k)] or alike
     if len(at) > 1:
         choice = ", ".join(port_name(view, key) for key in at[:TOLD])
         raise WhyError(f"port {text!a}", "several have that name", f"one of: {choice}")
     if at:
-        return at_port(known, at[0])
+        return at_port(known, at[0], version)
     for where in known.located.values():
         if text in host_names(view, known, where):
-            return station(known, where, text)
+            return station(known, where, text, version)
     hint = "write a port as `isat ports` names it, a host, or an address"
     raise WhyError(f"--from {text!a:.60}", "no such port and no such host", hint)
 
 
 def port_names(view: View, key: PortKey) -> set[str]:
     name, switch = view.ports[key].ifname, switch_name(view, key.datapath_id)
-    number = f"{key.datapath_id:x}:{key.port_no}"
-    return {name, f"{switch}:{name}", f"{switch}:{key.port_no}", number}
+    return {name, f"{switch}:{name}", f"{switch}:{key.port_no}", number_of(key)}
+
+
+def number_of(key: PortKey) -> str:
+    """What means this port alone, whatever bridges and ports are called."""
+    return f"{key.datapath_id:x}:{key.port_no}"
 
 
 def host_names(view: View, known: Network, where: Located) -> set[str]:
@@ -282,15 +311,15 @@ def held_by(known: Network, where: Located) -> list[IPAddress]:
     )
 
 
-def at_port(known: Network, key: PortKey) -> Asker:
+def at_port(known: Network, key: PortKey, version: int) -> Asker:
     there = (w for w in known.located.values() if w.port == key)
     first = min(there, key=lambda w: (w.domain, w.lladdr), default=None)
-    return station(known, first, "") if first else Asker(key, NOT_YET_KNOWN)
+    return station(known, first, "", version) if first else Asker(key, NOT_YET_KNOWN)
 
 
-def station(known: Network, where: Located, text: str) -> Asker:
+def station(known: Network, where: Located, text: str, version: int) -> Asker:
     """With the address that it was named by, or its first."""
-    mine = [ip for ip in held_by(known, where) if isinstance(ip, IPv4Address)]
+    mine = [ip for ip in held_by(known, where) if ip.version == version]
     chosen = next((ip for ip in mine if str(ip) == text), mine[0] if mine else None)
     return Asker(where.port, where.lladdr, where.domain.vlan, chosen)
 
@@ -298,28 +327,27 @@ def station(known: Network, where: Located, text: str) -> Asker:
 # --- the question -------------------------------------------------------------------
 
 
-def asked(view: View, known: Network, ip: IPAddress, asker: Asker) -> Row | None:
-    """What becomes of an ARP request now."""
-    if not isinstance(ip, IPv4Address):
-        return None
+def asked(view: View, known: Network, ip: IPAddress, asker: Asker) -> Row:
+    """What becomes of an ARP request or a neighbor solicitation now."""
     way = Way(view, known)
     way.follow(asker.port.datapath_id, question(ip, asker))
     return {
         "from": port_name(view, asker.port),
         "lladdr": asker.lladdr,
         "ip": str(asker.ip) if asker.ip else "",
-        "answer": way.answer["arp_sha"] if way.answer else "",
+        "answer": way.told,
         "ports": [port_name(view, key) for key in way.reached],
         "says": outcome(view, known, ip, asker, way),
         "flows": [flow_row(view, *item) for item in way.met],
     }
 
 
-def question(ip: IPv4Address, asker: Asker) -> Packet:
+def question(ip: IPAddress, asker: Asker) -> Packet:
     tag = {"vlan_vid": hex(0x1000 | asker.vlan)} if asker.vlan else {}
-    return {
-        "in_port": str(asker.port.port_no),
-        "eth_src": asker.lladdr,
+    frame = {"in_port": str(asker.port.port_no), "eth_src": asker.lladdr, **tag}
+    if isinstance(ip, IPv6Address):
+        return frame | solicitation(ip, asker)
+    return frame | {
         "eth_dst": BROADCAST,
         "eth_type": "0x806",
         "arp_op": "1",
@@ -327,7 +355,25 @@ def question(ip: IPv4Address, asker: Asker) -> Packet:
         "arp_spa": str(asker.ip) if asker.ip else NOBODY,
         "arp_tha": "00:00:00:00:00:00",
         "arp_tpa": str(ip),
-        **tag,
+    }
+
+
+def solicitation(ip: IPv6Address, asker: Asker) -> dict[str, str]:
+    """RFC 4861, 4.3; without an address duplicate address detection (RFC 4862)."""
+    group = solicited_node(ip)
+    return {
+        "eth_dst": "33:33:" + group.packed[-4:].hex(":"),
+        "eth_type": "0x86dd",
+        "ip_proto": str(ICMPV6),
+        "ip_ttl": "255",
+        "ipv6_src": str(asker.ip or "::"),
+        "ipv6_dst": str(group),
+        "icmpv6_type": str(SOLICITATION),
+        "icmpv6_code": "0",
+        "ipv6_nd_target": str(ip),
+        "ipv6_nd_sll": asker.lladdr if asker.ip else NO_LLADDR,
+        "nd_reserved": "0x0",
+        "nd_options_type": "1" if asker.ip else "0",
     }
 
 
@@ -347,6 +393,12 @@ class Way:
     answer: Packet | None = None
     reached: list[PortKey] = field(default_factory=list)
     is_told: bool = False
+
+    @property
+    def told(self) -> str:
+        """The link-layer address that was answered; "" if none was."""
+        answer = self.answer or {}
+        return answer.get("arp_sha") or answer.get("ipv6_nd_tll", "")
 
     def follow(self, datapath_id: int, packet: Packet) -> None:
         todo, passed = [(datapath_id, packet)], 0
@@ -386,10 +438,10 @@ class Traced(Datapath):
         return found
 
 
-def outcome(view: View, known: Network, ip: IPv4Address, asker: Asker, way: Way) -> str:
+def outcome(view: View, known: Network, ip: IPAddress, asker: Asker, way: Way) -> str:
     told = "; the controller is told" if way.is_told else ""
     if way.answer is not None:
-        return f"the switch answers: {ip} is at {way.answer['arp_sha']}{told}"
+        return f"the switch answers: {ip} is at {way.told}{told}"
     if way.reached:
         names = [port_name(view, key) for key in way.reached[:TOLD]]
         more = len(way.reached) - TOLD
@@ -397,11 +449,13 @@ def outcome(view: View, known: Network, ip: IPv4Address, asker: Asker, way: Way)
         return f"it is asked for at {', '.join(names)}{also}{told}"
     if way.is_told:
         return f"the question is dropped and reported: {refused(view, known, asker)}"
-    return "the question goes nowhere"
+    last = f": {way.met[-1][1].note}" if way.met else ""
+    return f"the question goes nowhere{last}"
 
 
 def refused(view: View, known: Network, asker: Asker) -> str:
-    said = Said(asker.port, asker.vlan, asker.lladdr, Kind.REQUEST, asker.ip)
+    ip = asker.ip if isinstance(asker.ip, IPv4Address) else None
+    said = Said(asker.port, asker.vlan, asker.lladdr, Kind.REQUEST, ip)
     found = contradiction(known, said)
     if found is None or not found.rival:
         return "who asks is not known to the kernel or the configuration"

@@ -22,6 +22,7 @@ from flows.view import (
     Namespace,
     Neighbor,
     Port,
+    Proxy,
     Router,
     Service,
     Station,
@@ -46,6 +47,7 @@ Fact = (
     | Guard
     | Service
     | Limits
+    | Proxy
 )
 
 TABLE_OF = {
@@ -73,6 +75,8 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             view = replace(view, guards=(*view.guards, fact))
         elif isinstance(fact, Service):
             view = replace(view, services=(*view.services, fact))
+        elif isinstance(fact, Proxy):
+            view = replace(view, proxies=(*view.proxies, fact))
         elif isinstance(fact, Limits):
             view = replace(view, limits=fact)
         else:

@@ -6,7 +6,7 @@ Values come from small pools, so that packets match and facts concern each other
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -40,6 +40,7 @@ from flows.view import (
     Namespace,
     Neighbor,
     Port,
+    Proxy,
     Router,
     Service,
     Station,
@@ -321,6 +322,22 @@ services = st.lists(
     ),
     max_size=3,
 ).map(tuple)
+PROTECTED, PROTECTED6 = ip_network("10.0.0.0/31"), ip_network("fd00::/64")
+RULES = (
+    Proxy("off"),
+    Proxy("host", "br0", prefix=PROTECTED),
+    Proxy("off", vlan=5, prefix=ip_network("10.0.0.2/32"), where="lab.yaml:3"),
+    Proxy("gateway", prefix=ip_network("10.0.0.2/32"), lladdr=H3),
+    Proxy("gateway", "br0", 5, ip_network("fd00::2/128"), H3, router=False),
+    Proxy("interpose", "", 0, PROTECTED, H3),
+    Proxy("interpose", "br0", 0, PROTECTED6, H3, closed=False),
+    Proxy("interpose", "", 5, PROTECTED6, port="p1"),
+    Proxy("private", "br0", promiscuous=("p1", "p2")),
+    Proxy("private", "", 5, lladdr=H1, where="lab.yaml:9"),
+    Proxy("private", "", 0, port="p3"),
+    Proxy("what nobody knows", "br0", 0),
+)
+proxies = st.lists(st.sampled_from(RULES), max_size=4, unique=True).map(tuple)
 limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
 
 
@@ -349,5 +366,6 @@ def views(draw: DrawFn) -> View:
         bindings=draw(bindings),
         guards=draw(guards),
         services=draw(services),
+        proxies=draw(proxies),
         limits=draw(limits),
     )

@@ -45,6 +45,8 @@ def show(row: Row) -> None:
     tag = f" on VLAN {row['vlan']}" if row["vlan"] else ""
     if row["candidates"]:
         print(safe(f"{row['ip']}{tag} is at {row['lladdr']}"))
+    elif row["answered"]:
+        print(safe(f"{row['ip']}{tag} is answered for, and is nobody's"))
     else:
         print(safe(f"{row['ip']}{tag}: nobody is known to hold it"))
     for one in row["candidates"]:
@@ -55,6 +57,8 @@ def show(row: Row) -> None:
         tables = " and ".join(one["told_by"])
         says = f"the neighbor table of {tables} says {one['lladdr']}"
         print(f"  {safe(says)}")
+    for one in row["rules"]:
+        print(f"  {safe(rule(one))}")
     show_answer(row)
     if row["asked"]:
         show_question(row["asked"])
@@ -76,6 +80,11 @@ def candidate(one: Row, *, is_first: bool) -> str:
 def silence(one: Row) -> str:
     since = f" {ago(one['since'])}" if one["since"] is not None else ""
     return f"{one['lladdr']} at {one['port']} held it, and fell silent{since}"
+
+
+def rule(one: Row) -> str:
+    where = f" ({one['where']})" if one["where"] else ""
+    return f"mode {one['mode']}{where} at {one['switch']}: {one['says']}"
 
 
 def show_answer(row: Row) -> None:

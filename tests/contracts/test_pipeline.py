@@ -4,7 +4,7 @@ and ovs-ofctl sees no difference between what is sent and what is printed."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from flows import wire
 from flows.compile import compile_flows
 from flows.openflow import texts
 from flows.simulate import simulate
-from flows.view import Address, Bridge, Fixed, Guard, Limits, View
+from flows.view import Address, Bridge, Fixed, Guard, Limits, Proxy, View
 from tests.facts import (
     H1,
     H2,
@@ -61,6 +61,18 @@ GUARDED = (
     Fixed(0, IPv4Address("10.0.0.4"), "00:00:5e:00:01:07"),
     Fixed(0, IPv4Address("10.0.0.3"), H3),
     Address(0, 77, IPv4Address("192.0.2.1"), 24),
+)
+GATEWAY = "02:00:00:00:00:fe"
+SHOWN = (
+    ports(S1, *NUMBERS),
+    kernel_host(S1, 1, H1, "10.0.0.1", "fd00::1", nsid=0),
+    kernel_host(S1, 2, H2, "10.0.0.2", "fd00::2", nsid=1),
+    heard_host(S1, 3, H3, "10.0.0.3"),
+)
+WALL = (
+    Proxy("interpose", "", 0, ip_network("10.0.0.2/31"), H3),
+    Proxy("interpose", "", 0, ip_network("fd00::2/127"), H3),
+    Proxy("host", "", 0, ip_network("10.0.0.3")),
 )
 VIEWS = {
     "enforcing": view_of(*GUARDED, Guard("enforce")),
@@ -110,11 +122,28 @@ VIEWS = {
         Limits(stations_per_port=1, addresses_per_station=1),
     ),
     "nothing known": view_of(ports(S1, *NUMBERS)),
+    "gateways": view_of(
+        *SHOWN,
+        Proxy("gateway", prefix=ip_network("10.0.0.99"), lladdr=GATEWAY),
+        Proxy("gateway", "", 5, ip_network("10.0.0.2"), GATEWAY),
+        Proxy("gateway", "", 0, ip_network("fd00::99"), GATEWAY, router=False),
+        Proxy("off", "", 5, ip_network("10.0.0.99")),
+        Proxy("off", prefix=ip_network("10.0.0.1")),
+    ),
+    "a firewall": view_of(*SHOWN, *WALL),
+    "no firewall": view_of(*SHOWN[:3], *WALL),
+    "private": view_of(*SHOWN, Proxy("private", port="s1-eth3")),
+    "private, on one VLAN": view_of(
+        *SHOWN,
+        Proxy("private", "", 5, promiscuous=("s1-eth1",)),
+        Proxy("private", "", 0, None, H3, promiscuous=("s1-eth3", "s1-eth8")),
+    ),
 }
 
 
 def corpus() -> Iterator[dict[str, str]]:
     addresses = ("10.0.0.1", "10.0.0.2", "10.0.0.99")
+    yield from echoes()
     for in_port, vlan, sha in product((1, 2, 9), (0, 5), (H1, H2, STRANGER)):
         for tpa in addresses:
             at = {"in_port": in_port, "sha": sha, "vlan": vlan}
@@ -130,6 +159,16 @@ def corpus() -> Iterator[dict[str, str]]:
         yield ipv4(in_port=1, eth_src=source, eth_dst=H2)
     for spa in ("127.0.0.1", "224.0.0.1", "255.255.255.255"):
         yield arp_request(in_port=1, sha=H1, spa=spa, tpa="10.0.0.2")
+
+
+def echoes() -> Iterator[dict[str, str]]:
+    for vlan, sender, dst in product((0, 5), ((1, H1), (2, H2)), ("1", "2", "99")):
+        at: dict[str, Any] = {"in_port": sender[0], "eth_src": sender[1], "vlan": vlan}
+        for eth_dst in (GATEWAY, H2, H3):
+            one: dict[str, Any] = {**at, "eth_dst": eth_dst}
+            yield ipv4(**one, src=f"10.0.0.{sender[0]}", dst=f"10.0.0.{dst}")
+            yield ipv6(**one, src=f"fd00::{sender[0]}", dst=f"fd00::{dst}")
+            yield ipv6(**one, src=f"fe80::{sender[0]}", dst="fe80::2")
 
 
 def neighbor_discovery(

@@ -2,6 +2,7 @@
 
 from controller.reconcile import plan
 from flows.compile import compile_flows
+from flows.pipeline import TABLE_IDS
 from tests.facts import H1, H2, S1, heard_host, ports, view_of
 
 PORTS = ports(S1, 1, 2, 3)
@@ -34,9 +35,12 @@ def test_a_host_that_moves_changes_its_own_flows_only() -> None:
     assert all("10.0.0.2" in flow.text or H2 in flow.text for flow in change.add)
 
 
+FORWARD = TABLE_IDS["forward"]
+
+
 def test_a_station_with_two_addresses_is_one_forwarding_flow() -> None:
     flows = compile_flows(
         view_of(PORTS, heard_host(S1, 1, H1, "10.0.0.1", "10.0.0.11")), S1
     )
-    unicast = [f for f in flows.values() if (f.table, f.priority) == (8, 100)]
+    unicast = [f for f in flows.values() if (f.table, f.priority) == (FORWARD, 100)]
     assert len(unicast) == 1

@@ -25,6 +25,7 @@ from flows.view import (
     Namespace,
     Neighbor,
     Port,
+    Proxy,
     Router,
     Service,
     Station,
@@ -91,6 +92,7 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         Fixed(0, IPv4Address("10.0.0.9"), H2),
         Guard("watch", "br0", "h1"),
         Service("router", True, "br0", "h1"),
+        Proxy("off", "br0", 7),
         Limits(),
     )
 

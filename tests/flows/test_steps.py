@@ -136,6 +136,7 @@ edits = st.one_of(
     st.builds(assigned, st.just("guards"), strategies.guards),
     st.builds(assigned, st.just("services"), strategies.services),
     st.builds(assigned, st.just("limits"), strategies.limits),
+    st.builds(assigned, st.just("proxies"), strategies.proxies),
 )
 
 

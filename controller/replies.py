@@ -1,0 +1,126 @@
+"""What is to be answered by packet-out, because no flow in the switch can (yet).
+
+A switch answers neighbor discovery with the option that the question has brought, while
+RFC 4861, 7.2.4 asks for one in each answer to a group: so the controller answers who
+brings none.  And it answers what came before the flow that would have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.events import ArpSeen, NdSeen
+from controller.ndp import advertisement, is_probe, is_to_its_group
+from controller.packets import arp_reply
+from flows import arp, gateway, nd
+from flows.between import Asked, between
+from flows.network import Domain, Holder, Network
+from flows.openflow import BROADCAST, Flow, GotoTable
+from flows.pipeline import TABLE_IDS
+from flows.switch import Switch
+from flows.view import IPAddress, PortKey, Proxy, View
+
+Question = ArpSeen | NdSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """data  the frame
+    flow  that says the same in the switch; None if none can
+    """
+
+    data: bytes
+    flow: Flow | None = None
+
+
+def reply(view: View, known: Network, asked: Question) -> Reply | None:
+    """None if there is nothing to say."""
+    switch = Switch(asked.datapath_id, view, known)
+    ours = switch.rules.gateway(asked.vlan, target(asked))
+    if ours is not None:
+        return of_gateway(asked, ours)
+    holder = known.holders.get((switch_domain(known, asked), target(asked)))
+    found = between(switch, question(asked), holder)
+    if found is not None:
+        return of_middle(asked, found[1].lladdr, holder)
+    is_host = switch.rules.answers_as_host(asked.vlan, target(asked))
+    return of_holder(asked, holder) if holder and is_host else None
+
+
+def target(asked: Question) -> IPAddress:
+    return asked.tpa if isinstance(asked, ArpSeen) else asked.target
+
+
+def switch_domain(known: Network, asked: Question) -> Domain:
+    return known.domain(asked.datapath_id, asked.vlan)
+
+
+def question(asked: Question) -> Asked:
+    src = asked.spa if isinstance(asked, ArpSeen) else asked.src
+    return Asked(
+        PortKey(asked.datapath_id, asked.in_port),
+        asked.vlan,
+        asked.eth_src,
+        None if src.is_unspecified else src,
+        target(asked),
+    )
+
+
+# --- for a gateway ------------------------------------------------------------------
+
+
+def of_gateway(asked: Question, rule: Proxy) -> Reply | None:
+    if asked.eth_src == rule.lladdr:
+        return None
+    if isinstance(asked, ArpSeen):
+        flow = gateway.answer4(TABLE_IDS["gateway"], rule)
+        return Reply(arp_reply(asked, lladdr=rule.lladdr), flow)
+    write = gateway.defence6 if is_probe(asked) else gateway.answer6
+    flow = write(TABLE_IDS["gateway"], rule, GotoTable(TABLE_IDS["nd_answer"]))
+    return advertised(asked, rule.lladdr, rule.router, flow)
+
+
+def advertised(asked: NdSeen, lladdr: str, router: bool, flow: Flow) -> Reply:
+    """A flow is no answer where there is no room for its option."""
+    is_whole = asked.has_room if is_probe(asked) else bool(asked.lladdr)
+    data = advertisement(asked, lladdr=lladdr, router=router)
+    return Reply(data, flow if is_whole else None)
+
+
+# --- for who stands between ---------------------------------------------------------
+
+
+def of_middle(asked: Question, lladdr: str, holder: Holder | None) -> Reply | None:
+    """What the switch leaves to us; flows that lead there come before questions do."""
+    if isinstance(asked, ArpSeen) or asked.lladdr or not lladdr:
+        return None
+    router = bool(holder and holder.winner.router)
+    return Reply(advertisement(asked, lladdr=lladdr, router=router))
+
+
+# --- for the holder -----------------------------------------------------------------
+
+
+def of_holder(asked: Question, holder: Holder) -> Reply | None:
+    """Not for the owner, and not to a poll, which asks whether the holder lives."""
+    best, candidates = holder.winner, holder.candidates
+    is_owner = (asked.datapath_id, asked.in_port) in {c.port for c in candidates}
+    has_moved = asked.eth_src in {c.lladdr for c in candidates}
+    if not holder.answered or is_owner or has_moved or is_poll(asked):
+        return None
+    if isinstance(asked, ArpSeen):
+        flow = arp.answer(TABLE_IDS["arp"], asked.vlan, asked.tpa, best.lladdr)
+        return Reply(arp_reply(asked, lladdr=best.lladdr), flow)
+    if best.router is None:
+        return None
+    flow = (nd.defence if is_probe(asked) else nd.answer)(
+        *(TABLE_IDS["nd"], asked.vlan, asked.target, best.lladdr, best.router),
+        GotoTable(TABLE_IDS["nd_answer"]),
+    )
+    return advertised(asked, best.lladdr, best.router, flow)
+
+
+def is_poll(asked: Question) -> bool:
+    if isinstance(asked, ArpSeen):
+        return asked.eth_dst != BROADCAST
+    return not is_to_its_group(asked)
