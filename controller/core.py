@@ -20,6 +20,7 @@ from controller import attacks
 from controller.adoption import same_target
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
+from controller.broadcast import Floods, recognized
 from controller.commands import (
     AdoptBridge,
     ChangeFlows,
@@ -74,11 +75,14 @@ from controller.reconcile import Plan, plan
 from controller.replies import Question, reply
 from flows.compile import Compiled
 from flows.dispute import Contradiction, Said, contradiction, rivalry
+from flows.flood import opened
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
+from flows.memo import same
 from flows.network import Network, Origin, kernel_hosts, network
 from flows.openflow import is_ours
+from flows.switch import Switch
 from flows.trust import Mode
 from flows.view import (
     Claim,
@@ -143,6 +147,9 @@ class Channel:
     expected   how many flows there were when they were last counted
     retry_at   after a refusal: when to look again; None if nothing was refused
     refusals   in a row
+    floods     what it does with broadcasts, as far as it has confirmed it
+    opened     ports that its flows send broadcasts to
+    opened_by  what that was computed from
     """
 
     compiled: Compiled
@@ -154,6 +161,9 @@ class Channel:
     retry_at: float | None = None
     refusals: int = 0
     last_refusal: str = ""
+    floods: Floods = field(default_factory=Floods)
+    opened: frozenset[int] = frozenset()
+    opened_by: tuple[object, ...] = ()
 
 
 class Core:
@@ -227,6 +237,7 @@ class Core:
         match event:
             case SwitchReady(datapath_id):
                 self.channels[datapath_id] = Channel(Compiled(datapath_id))
+                self._note_floods(datapath_id)
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
                 self.channels.pop(datapath_id, None)
@@ -242,6 +253,8 @@ class Core:
             case ChangeDone(datapath_id):
                 if channel := self.channels.get(datapath_id):
                     channel.refusals, channel.last_refusal = 0, ""
+                    channel.floods.confirmed()
+                    self._note_floods(datapath_id)
             case ChangeFailed():
                 self._refused(event, now)
             case KernelSynced():
@@ -292,6 +305,8 @@ class Core:
             pause = RETRY[min(channel.refusals, len(RETRY) - 1)]
             channel.refusals += 1
             channel.last_refusal = event.why
+            channel.floods.doubted()
+            self._note_floods(event.datapath_id)
             channel.retry_at = now + pause
             channel.installed = None
 
@@ -573,6 +588,7 @@ class Core:
     # --- flows ----------------------------------------------------------------------
 
     def _changes(self, now: float) -> Iterator[Command]:
+        self._recognize(now)
         for datapath_id, channel in sorted(self.channels.items()):
             if channel.retry_at is not None and now >= channel.retry_at:
                 channel.retry_at = None
@@ -589,11 +605,35 @@ class Core:
                 change = plan(compiled.flows, channel.installed)
             channel.is_settled = True
             if change:
+                channel.floods.change(self._opened(datapath_id, channel))
+                self._note_floods(datapath_id)
                 channel.installed.difference_update(change.delete)
                 channel.installed.update(entry.cookie for entry in change.add)
                 self.counters["flows added"] += len(change.add)
                 self.counters["flows deleted"] += len(change.delete)
                 yield ChangeFlows(datapath_id, change)
+
+    def _recognize(self, now: float) -> None:
+        """Before a switch is changed for the first time: what does it flood to?"""
+        for datapath_id, channel in self.channels.items():
+            held = channel.installed
+            if channel.is_settled or held is None or self._is_waiting(channel, now):
+                continue
+            channel.floods = recognized(self.view, self.network, datapath_id, held)
+            self._note_floods(datapath_id)
+        self.network = network(self.view)
+
+    def _note_floods(self, datapath_id: int) -> None:
+        floods = self.channels[datapath_id].floods
+        self.view = floods.note(self.view, datapath_id)
+
+    def _opened(self, datapath_id: int, channel: Channel) -> frozenset[int]:
+        known = self.network
+        inputs = (self.view.ports, known.fabric, known.tree)
+        if not same(channel.opened_by, inputs):
+            channel.opened_by = inputs
+            channel.opened = opened(Switch(datapath_id, self.view, known))
+        return channel.opened
 
     def _is_waiting(self, channel: Channel, now: float) -> bool:
         return self._must_wait(channel) and now < self._patient_until

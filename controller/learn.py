@@ -37,6 +37,7 @@ from flows.view import (
     AddressKey,
     Claim,
     Fixed,
+    Flooding,
     Interface,
     IPAddress,
     Link,
@@ -360,6 +361,15 @@ def counted(
     return crowds.set(port, count) if count > 0 else crowds.delete(port)
 
 
+# --- switches -----------------------------------------------------------------------
+
+
+def noted(view: View, row: Flooding) -> View:
+    """What a switch does with broadcasts."""
+    floods = updated(view.floods, row.datapath_id, row)
+    return view if floods is view.floods else replace(view, floods=floods)
+
+
 # --- ports --------------------------------------------------------------------------
 
 
@@ -383,7 +393,8 @@ def from_departure(view: View, gone: SwitchGone) -> View:
 
 def without_switch(view: View, datapath_id: int) -> View:
     mine = {key for key in view.ports if key.datapath_id == datapath_id}
-    return without_ports(view, mine)
+    view = without_ports(view, mine)
+    return replace(view, floods=view.floods.without(datapath_id))
 
 
 def with_port(view: View, port: Port) -> View:

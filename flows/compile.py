@@ -181,7 +181,7 @@ def context(view: View, known: Network) -> tuple[object, ...]:
 def inputs(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows come from which are not of one station or address."""
     guard = (known.trust, known.placed, known.unheld)
-    return (view.ports, known.full, *guard, *context(view, known))
+    return (view.ports, known.tree, known.full, *guard, *context(view, known))
 
 
 def checked(table: Table, here: Here, entries: Iterator[Flow]) -> Iterator[Flow]:

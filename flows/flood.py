@@ -32,9 +32,14 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
     )
 
 
+def opened(switch: Switch) -> frozenset[int]:
+    """port_no of the ports that broadcasts are sent to."""
+    return frozenset(p.port_no for p in switch.ports if is_open(switch, p))
+
+
 def is_closed(switch: Switch, port: Port) -> bool:
-    fabric = switch.network.fabric
-    return port.key in fabric.uplinks and port.key not in fabric.tree
+    known = switch.network
+    return port.key in known.fabric.uplinks and port.key not in known.tree
 
 
 def is_open(switch: Switch, port: Port) -> bool:

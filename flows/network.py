@@ -23,6 +23,7 @@ from flows.fabric import Fabric, Ports, fabric
 from flows.memo import Step, remember_last
 from flows.proxy import INTERPOSE, NO_RULES, PRIVATE, AtSwitch, Rules, rules_of
 from flows.tracked import Tracked, changed, updated
+from flows.tree import open_tree
 from flows.trust import Trust, routers_of, trust
 from flows.view import (
     Address,
@@ -157,6 +158,7 @@ Holding = tuple[Domain, IPAddress]
 class Network:
     """Every conclusion from one view.
 
+    tree         ports to other switches that broadcasts are sent to
     placed       configured holders of addresses that are located
     unheld       addresses that the kernel lists behind a closed port and nobody holds
     contested    addresses that more than one may hold
@@ -166,6 +168,7 @@ class Network:
     """
 
     fabric: Fabric
+    tree: frozenset[PortKey]
     located: Tracked[Place, Located]
     holders: Tracked[Holding, Holder]
     full: frozenset[PortKey]
@@ -200,6 +203,7 @@ def network(view: View) -> Network:
     trusted = trust(view)
     return Network(
         shape,
+        open_tree(shape, view.floods),
         where,
         held,
         full_ports(view.crowds, view.limits.stations_per_port),

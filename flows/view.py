@@ -14,6 +14,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     namespaces   rtnetlink     the names people know the namespaces by
     neighbors    rtnetlink     what the interfaces' own neighbor tables say of others
     routers      rtnetlink     which interfaces forward IPv6, and which do not
+    floods       OpenFlow      what switches may send broadcasts to, and what they do
     stations     packets       where a link-layer address was heard, and what it claims
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
@@ -342,6 +343,22 @@ class Station:
 
 
 @dataclass(frozen=True, slots=True)
+class Flooding:
+    """Which ports a switch sends broadcasts to, by its own word: all of them, since one
+    that leads to a host, as it seems, may turn out to lead to another switch.
+
+    may         port_no of those that it may, until it has confirmed the last change
+    does        of those that it does, whichever of the changes under way it has made
+    is_unknown  it holds flows that nobody has told us of: it may send to any
+    """
+
+    datapath_id: int
+    may: tuple[int, ...] = ()
+    does: tuple[int, ...] = ()
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Fixed:
     """A binding that the configuration vouches for: the strongest of all origins."""
 
@@ -443,6 +460,7 @@ class View:
     namespaces: Tracked[NamespaceKey, Namespace] = field(default_factory=Tracked)
     neighbors: Tracked[NeighborKey, Neighbor] = field(default_factory=Tracked)
     routers: Tracked[RouterKey, Router] = field(default_factory=Tracked)
+    floods: Tracked[int, Flooding] = field(default_factory=Tracked)
     stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bindings: tuple[Fixed, ...] = ()

@@ -15,6 +15,7 @@ from flows.view import (
     Bridge,
     Claim,
     Fixed,
+    Flooding,
     Guard,
     Interface,
     Limits,
@@ -42,6 +43,7 @@ Fact = (
     | Namespace
     | Neighbor
     | Router
+    | Flooding
     | Station
     | Fixed
     | Guard
@@ -69,6 +71,8 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
         if isinstance(fact, Bridge):
             bridges = view.bridges.set(fact.datapath_id, fact)
             view = replace(view, bridges=bridges)
+        elif isinstance(fact, Flooding):
+            view = replace(view, floods=view.floods.set(fact.datapath_id, fact))
         elif isinstance(fact, Fixed):
             view = replace(view, bindings=(*view.bindings, fact))
         elif isinstance(fact, Guard):

@@ -32,6 +32,7 @@ from flows.view import (
     Bridge,
     Claim,
     Fixed,
+    Flooding,
     Guard,
     Interface,
     IPAddress,
@@ -338,6 +339,13 @@ RULES = (
     Proxy("what nobody knows", "br0", 0),
 )
 proxies = st.lists(st.sampled_from(RULES), max_size=4, unique=True).map(tuple)
+floods = st.builds(
+    Flooding,
+    datapath_ids,
+    st.lists(port_numbers, max_size=3, unique=True).map(tuple),
+    st.just(()),
+    st.booleans(),
+)
 limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
 
 
@@ -361,6 +369,7 @@ def views(draw: DrawFn) -> View:
         namespaces=draw(tables(namespaces, lambda row: row.key)),
         neighbors=draw(tables(neighbors, lambda row: row.key)),
         routers=draw(tables(routers, lambda row: row.key)),
+        floods=draw(tables(floods, lambda row: row.datapath_id)),
         stations=heard,
         crowds=crowds_of(heard),
         bindings=draw(bindings),

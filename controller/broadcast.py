@@ -1,0 +1,66 @@
+"""What each switch floods to: what it was told, and what it has confirmed.
+
+A switch confirms its changes in their order.  Until then it may do as before or as it
+was told, so both count (`flows.tree`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from controller.learn import noted
+from flows import flood
+from flows.network import Network
+from flows.pipeline import TABLE_IDS
+from flows.switch import Here, Switch
+from flows.view import Flooding, View
+
+Ports = frozenset[int]
+
+
+@dataclass(slots=True)
+class Floods:
+    """Of one connected switch.
+
+    does   the ports it sends broadcasts to by its last confirmation; None if unknown
+    told   the same after each change that it has not confirmed yet, the oldest first
+    """
+
+    does: Ports | None = None
+    told: deque[Ports] = field(default_factory=deque)
+
+    def change(self, ports: Ports) -> None:
+        self.told.append(ports)
+
+    def confirmed(self) -> None:
+        if self.told:
+            self.does = self.told.popleft()
+
+    def doubted(self) -> None:
+        """A change was refused: who knows what of it was done."""
+        self.does = None
+        self.told.clear()
+
+    def note(self, view: View, datapath_id: int) -> View:
+        """The view with what is known of this switch."""
+        if self.does is None:
+            nobody_knows = Flooding(datapath_id, is_unknown=True)
+            before = view.floods.get(datapath_id, nobody_knows)
+            may = frozenset(before.may).union(*self.told)
+            return noted(view, replace(before, may=tuple(sorted(may)), does=()))
+        may = self.does.union(*self.told)
+        does = self.does.intersection(*self.told)
+        row = Flooding(datapath_id, tuple(sorted(may)), tuple(sorted(does)))
+        return noted(view, row)
+
+
+def recognized(view: View, known: Network, datapath_id: int, held: set[int]) -> Floods:
+    """What a switch does that has just told which flows of ours it holds: nothing, or
+    what the tree of the links says, if it holds the flows of that."""
+    if not held:
+        return Floods(frozenset())
+    switch = Switch(datapath_id, view, replace(known, tree=known.fabric.tree))
+    here = Here(TABLE_IDS["flood"], {})
+    cookies = {entry.cookie for entry in flood.always(switch, here)}
+    return Floods(flood.opened(switch) if cookies <= held else None)

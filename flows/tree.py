@@ -1,0 +1,95 @@
+"""Which part of the broadcast tree may be open now.
+
+The tree follows from the links.  When it changes, switches change one after another,
+and for a moment some send along the old one and some along the new: two trees together
+are a loop, and a broadcast in a loop is a storm.  So a cable is opened when no other
+way can be open between its ends, and closed at once.  Both ends of a cable must be open
+for a broadcast to pass: a switch takes none from where it sends none (`flows.flood`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flows.fabric import Fabric
+from flows.memo import remember_last
+from flows.tracked import Tracked
+from flows.view import Flooding, PortKey
+
+Cable = tuple[PortKey, PortKey]
+Floods = Tracked[int, Flooding]
+
+
+@remember_last
+def open_tree(shape: Fabric, floods: Floods) -> frozenset[PortKey]:
+    """Ports of the tree that their switches may open, whatever they have done so far
+    of what they were told."""
+    passing = {cable for cable in cables(shape) if may_pass(floods, cable)}
+    wanted = [cable for cable in cables(shape) if shape.tree.issuperset(cable)]
+    allowed = {cable for cable in wanted if does_pass(floods, cable)}
+    groups = Groups(passing | allowed)
+    for cable in wanted:
+        if cable in allowed:
+            continue
+        # One that is being opened must not be taken for another way beside itself.
+        if cable in passing:
+            is_safe = not are_joined(cable, (passing | allowed) - {cable})
+        else:
+            is_safe = groups.join(cable)
+        if is_safe:
+            allowed.add(cable)
+    return frozenset(port for cable in allowed for port in cable)
+
+
+class Groups:
+    """Switches that are joined by some cables."""
+
+    def __init__(self, joined: Iterable[Cable]) -> None:
+        self._above: dict[int, int] = {}
+        for cable in joined:
+            self.join(cable)
+
+    def join(self, cable: Cable) -> bool:
+        """False if they were joined already."""
+        one, other = (self._top(port.datapath_id) for port in cable)
+        self._above[one] = other
+        return one != other
+
+    def _top(self, datapath_id: int) -> int:
+        while (above := self._above.get(datapath_id, datapath_id)) != datapath_id:
+            self._above[datapath_id] = self._above.get(above, above)
+            datapath_id = above
+        return datapath_id
+
+
+def cables(shape: Fabric) -> Iterator[Cable]:
+    """Each once, also those within one switch."""
+    return ((a, b) for a, b in sorted(shape.uplinks.items()) if a < b)
+
+
+def may_pass(floods: Floods, cable: Cable) -> bool:
+    return all(may_send(floods.get(port.datapath_id), port) for port in cable)
+
+
+def may_send(row: Flooding | None, port: PortKey) -> bool:
+    return row is not None and (row.is_unknown or port.port_no in row.may)
+
+
+def does_pass(floods: Floods, cable: Cable) -> bool:
+    rows = [(floods.get(port.datapath_id), port.port_no) for port in cable]
+    return all(row is not None and port_no in row.does for row, port_no in rows)
+
+
+def are_joined(cable: Cable, others: Iterable[Cable]) -> bool:
+    """Whether there is a way between the switches of a cable by the others."""
+    one, other = (port.datapath_id for port in cable)
+    leads: dict[int, set[int]] = {}
+    for a, b in others:
+        leads.setdefault(a.datapath_id, set()).add(b.datapath_id)
+        leads.setdefault(b.datapath_id, set()).add(a.datapath_id)
+    seen, ahead = {one}, [one]
+    while ahead:
+        new = leads.get(ahead.pop(), set()) - seen
+        seen |= new
+        ahead += new
+    return other in seen
