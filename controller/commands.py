@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.reconcile import Plan
+from flows.openflow import CONTROLLER
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,16 @@ class ChangeFlows:
 
 @dataclass(frozen=True, slots=True)
 class SendPacket:
-    """OFPT_PACKET_OUT of a frame that the core has made, out of one port."""
+    """OFPT_PACKET_OUT of a frame that the core has made, out of one port.
+
+    besides  if it is flooded: the port that it does not leave by, as if it had come in
+             there
+    """
 
     datapath_id: int
     port_no: int
     data: bytes
+    besides: int = CONTROLLER
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 In IPv6 that is an unsolicited advertisement with the flag O (RFC 4861, 7.2.6).
 RFC 5227, 2.4 (b): one announcement, and no other within DEFEND_INTERVAL, so that two
 who defend the same address do not go on for ever.  What was claimed within it is
-answered at its end: whoever lied last would be believed for long.
+answered at its end: whoever lied last would be believed for long.  The owner itself
+does not hear it: if it just probes its address anew, it would take that for a conflict
+(RFC 5227, 2.1.1; RFC 4862, 5.4.4).
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Defence:
             return None
         self.at[place] = now
         data = announced(found.rival, found.ip, router, vlan)
-        return SendPacket(found.port.datapath_id, FLOOD, data)
+        return SendPacket(found.port.datapath_id, FLOOD, data, found.port.port_no)
 
     def deadline(self) -> float | None:
         return min((self.at[p] + DEFEND_INTERVAL for p in self.owed), default=None)

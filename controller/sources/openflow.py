@@ -273,8 +273,9 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                 switch.send([request])
             case CountHits(_, cookies):
                 switch.send(self._count(switch, cookie) for cookie in cookies)
-            case SendPacket(_, port_no, data):
-                switch.send([wire.packet_out(data, Output(port_no))])
+            case SendPacket(_, port_no, data, besides):
+                out = wire.packet_out(data, Output(port_no), in_port=besides)
+                switch.send([out])
 
     def _count(self, switch: Switch, cookie: int) -> bytes:
         xid = self._next_xid()

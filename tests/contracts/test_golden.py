@@ -11,16 +11,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 
 from flows import wire
 from flows.compile import compile_flows
 from flows.document import from_json
 from tests.conftest import require_programs
 from tests.contracts.conftest import private_ovs
-from tests.contracts.segment import H2, IP1, Segment, Station, segment_of
-from tests.support.frames import arp, nonce, ns
+from tests.contracts.segment import H2, IP1, Segment, Station, only, segment_of
+from tests.support.frames import arp, framed, na, nonce, ns
 from tests.support.golden import ALL, Golden, golden
 from tests.support.openflow import Channel, Message
 from tests.support.wires import Wire
@@ -30,10 +33,20 @@ pytestmark = [pytest.mark.root, pytest.mark.ovs]
 HEADER_OF_BUNDLES = 16  # octets of a body: ONF, kind, bundle_id, flags
 
 
+LINK1 = "fe80::ff:fe00:1"
+GATEWAY, GATEWAY_IP, GATEWAY_IP6 = "02:00:00:00:00:fd", "10.0.0.254", "fd00::fd"
+CONFIG = f"""
+guard: watch
+defend: true
+proxy:
+- {{mode: gateway, ip: {GATEWAY_IP}, lladdr: "{GATEWAY}"}}
+- {{mode: gateway, ip: "{GATEWAY_IP6}", lladdr: "{GATEWAY}"}}
+"""
+
+
 @pytest.fixture(scope="module")
 def segment() -> Iterator[Segment]:
-    more = "guard: watch\ndefend: true\n"
-    with private_ovs() as ovs, segment_of(ovs, more) as made:
+    with private_ovs() as ovs, segment_of(ovs, CONFIG) as made:
         yield made
 
 
@@ -107,13 +120,21 @@ def test_who_claims_what_another_holds_is_polled(
 def test_an_owner_is_announced_when_somebody_else_claims_its_address(
     segment: Segment,
 ) -> None:
-    told = golden("arp-announcement-for-an-owner")
-    with segment.listen(segment.h2) as liar:
-        segment.silence()
-        liar.send(arp(sha=H2, spa=IP1, tpa=IP1))
-        for number in (3, 7):
-            hears(segment, segment.wires[number], told)
-        hears(segment, liar, told)
+    """To everybody but itself: it may just probe its address anew."""
+    claims = (
+        (arp(sha=H2, spa=IP1, tpa=IP1), "arp-announcement-for-an-owner"),
+        (na(eth_src=H2, target=LINK1), "na-announcement-for-an-owner"),
+    )
+    with segment.listen(segment.h2) as liar, segment.listen(segment.h1) as owner:
+        for claim, name in claims:
+            segment.silence()
+            liar.send(claim)
+            for wire in (segment.wires[3], segment.wires[7], liar):
+                hears(segment, wire, golden(name))
+        segment.settle()
+        heard = owner.heard()
+    assert claims[0][0] in heard
+    assert not {golden(name) for _, name in claims} & set(heard)
 
 
 # --- answers of the switch ------------------------------------------------------------
@@ -181,6 +202,27 @@ def test_who_becomes_a_router_is_answered_for_as_one(
     holder.advertises()
     host = golden("na-answer")
     segment.wait(lambda: answer_to(segment, asker, question) == [host], "it is none")
+
+
+def test_the_switch_answers_as_a_gateway_of_its_own(
+    segment: Segment, asker: Station
+) -> None:
+    """Everybody, and by unicast, too: nobody else could."""
+    to: dict[str, Any] = {"eth_src": asker.lladdr, "eth_dst": GATEWAY}
+    ping = IP(src=asker.ip, dst=GATEWAY_IP, id=1, ttl=9) / ICMP(id=7, seq=1) / b"isat"
+    ping6 = IPv6(src=asker.ip6, dst=GATEWAY_IP6, hlim=9) / ICMPv6EchoRequest(
+        id=7, seq=1, data=b"isat"
+    )
+    poll6 = {"dst": GATEWAY_IP6, "eth_dst": GATEWAY}
+    for question, name in (
+        (asker.asks(GATEWAY_IP), "arp-answer-of-a-gateway"),
+        (asker.asks(GATEWAY_IP, eth_dst=GATEWAY), "arp-answer-of-a-gateway"),
+        (framed(ping, **to, eth_type=0x0800), "echo-reply-of-a-gateway"),
+        (asker.solicits(GATEWAY_IP6), "na-answer-of-a-gateway"),
+        (asker.solicits(GATEWAY_IP6, **poll6), "na-answer-of-a-gateway"),
+        (framed(ping6, **to, eth_type=0x86DD), "echo-reply-of-a-gateway-in-ipv6"),
+    ):
+        assert segment.after(asker.wire, question) == only(4, golden(name))
 
 
 # --- messages -------------------------------------------------------------------------

@@ -12,13 +12,15 @@ import pytest
 
 from controller.core import question
 from controller.events import ArpSeen, NdSeen
-from controller.ndp import advertisement
+from controller.ndp import advertisement, announcement
 from controller.packets import arp_reply, arp_request
 from flows import arp, nd, wire
 from flows.openflow import OWNER, OWNER_MASK, GotoTable, Output
 from tests.support.golden import ALL, golden
 
-ASKER, HOLDER, H1 = (f"02:00:00:00:00:{last}" for last in ("0a", "0b", "01"))
+ASKER, HOLDER, H1, GATEWAY = (
+    f"02:00:00:00:00:{last}" for last in ("0a", "0b", "01", "fd")
+)
 IP, IP6 = IPv4Address("10.0.0.11"), IPv6Address("fd00::b")
 ASKED = ArpSeen(
     *(1, 4, 0, ASKER, "ff:ff:ff:ff:ff:ff", 1, ASKER, IPv4Address("10.0.0.10")),
@@ -38,6 +40,15 @@ WRITTEN = {
     "arp-answer-to-a-probe": arp_reply(PROBED, lladdr=HOLDER),
     "arp-announcement-for-an-owner": arp_request(
         eth_src=H1, spa=IPv4Address("10.0.0.1"), tpa=IPv4Address("10.0.0.1")
+    ),
+    "na-announcement-for-an-owner": announcement(
+        lladdr=H1, ip=IPv6Address("fe80::ff:fe00:1"), router=False, vlan=0
+    ),
+    "arp-answer-of-a-gateway": arp_reply(
+        replace(ASKED, tpa=IPv4Address("10.0.0.254")), lladdr=GATEWAY
+    ),
+    "na-answer-of-a-gateway": advertisement(
+        replace(SOLICITED, target=IPv6Address("fd00::fd")), lladdr=GATEWAY, router=True
     ),
     "arp-poll": question(HOLDER, IP, 0),
     "na-answer": advertisement(SOLICITED, lladdr=HOLDER, router=False),
@@ -60,7 +71,12 @@ WRITTEN = {
     "of-flows-request": wire.flow_stats_request(OWNER << 48, OWNER_MASK),
     "of-packet-out": wire.packet_out(POLL, Output(3)),
 }
-SWITCHES_OWN = {"arp-answer-in-a-vlan", "na-defence-without-room"}  # nobody else's
+SWITCHES_OWN = {  # what no encoder of ours writes
+    "arp-answer-in-a-vlan",
+    "echo-reply-of-a-gateway",
+    "echo-reply-of-a-gateway-in-ipv6",
+    "na-defence-without-room",
+}
 
 
 @pytest.mark.parametrize("name", WRITTEN)
