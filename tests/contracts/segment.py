@@ -97,6 +97,7 @@ class Segment:
         self.controller = Controller(
             ovs,
             "bridges: {br0: {}, br1: {}}\n"
+            "liveness: {silent_after: 3600}\n"  # however slow the tests are
             f"sources: {{ovsdb: '{ovs.remote}'}}\n{more}",
         )
         self.controller.start()

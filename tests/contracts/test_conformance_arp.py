@@ -65,12 +65,13 @@ def test_the_length_of_its_padding_does_not_matter(segment: Segment, size: int) 
     assert segment.after(asker.wire, question) == only(4, told)
 
 
+@pytest.mark.parametrize("priority", [0, 5])
 @pytest.mark.parametrize("service_tag", [False, True], ids=["802.1Q", "802.1ad"])
 def test_an_answer_keeps_the_tag_of_its_question(
-    segment: Segment, service_tag: bool
+    segment: Segment, service_tag: bool, priority: int
 ) -> None:
     holder, asker = segment.known(3, vlan=5), segment.station(4)
-    tag = {"tags": (5,), "service_tag": service_tag}
+    tag = {"tags": (5,), "service_tag": service_tag, "priority": priority}
     heard = segment.after(asker.wire, asker.asks(holder.ip, **tag))
     assert heard == only(4, answer(holder, asker, **tag))
     untagged = asker.asks(holder.ip)

@@ -42,11 +42,13 @@ def arp(
     eth_dst: str = BROADCAST,
     tags: Sequence[int] = (),
     service_tag: bool = False,
+    priority: int = 0,
     kind: tuple[int, int, int, int] = (1, 0x0800, 6, 4),
     snap: bool = False,
 ) -> bytes:
     """kind  ar$hrd, ar$pro, ar$hln, ar$pln
-    tags  VLAN identifiers, the outer one first; which `service_tag` makes an S-tag
+    tags  VLAN identifiers, the outer one first; `service_tag` makes that an S-tag,
+          `priority` is its PCP
     snap  in a frame with a length (IEEE 802.3, RFC 1042)
     """
     said = bytes(ARP(op=op, hwsrc=sha, psrc=spa, hwdst=tha, pdst=tpa))
@@ -58,6 +60,7 @@ def arp(
         eth_type=0x0806,
         tags=tags,
         service_tag=service_tag,
+        priority=priority,
         snap=snap,
     )
 
@@ -70,6 +73,7 @@ def framed(
     eth_type: int,
     tags: Sequence[int] = (),
     service_tag: bool = False,
+    priority: int = 0,
     snap: bool = False,
 ) -> bytes:
     if snap:
@@ -78,7 +82,7 @@ def framed(
     frame: Packet = Ether(src=eth_src, dst=eth_dst, type=eth_type)
     if tags:
         outer = Dot1AD if service_tag else Dot1Q
-        frame = Ether(src=eth_src, dst=eth_dst) / outer(vlan=tags[0])
+        frame = Ether(src=eth_src, dst=eth_dst) / outer(vlan=tags[0], prio=priority)
         for tag in tags[1:]:
             frame /= Dot1Q(vlan=tag)
         frame.lastlayer().type = eth_type
