@@ -498,6 +498,15 @@ def test_arping_hears_one_answer_from_the_owners_hardware_address(
     assert "Received 1 response(s)" in done.stdout
 
 
+def test_arping_takes_no_address_that_was_only_heard_of(segment: Segment) -> None:
+    """`arping -D`: RFC 5227, 2.1.1; it ends with 1 as soon as somebody has it."""
+    holder = segment.known(3)
+    probe = ("arping", "-D", "-q", "-c1", "-w5", "-I", "eth0", holder.ip)
+    done = segment.ovs.run_in(segment.h1.namespace, *probe, check=False)
+    assert done.returncode == 1
+    assert segment.told(holder.ip) == {holder.lladdr: "w3"}
+
+
 def test_a_kernel_that_polls_its_neighbor_hears_the_neighbor(segment: Segment) -> None:
     """RFC 1122, 2.3.2.1: a unicast request, which the other kernel answers itself."""
     question = arp(sha=H1, spa=IP1, tpa=IP2, eth_dst=H2)

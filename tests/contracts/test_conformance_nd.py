@@ -536,6 +536,20 @@ def test_ndisc6_hears_nobody_for_an_address_that_nobody_holds(
     assert (done.returncode, done.stdout) == (2, "")
 
 
+def test_a_kernel_does_not_take_an_address_that_was_only_heard_of(
+    segment: Segment,
+) -> None:
+    """RFC 4862, 5.4.5: Linux calls it "dadfailed"."""
+    holder, inside = segment.known_6(3), segment.h1.namespace
+    segment.ovs.run_in(inside, "ip", "addr", "add", f"{holder.ip6}/64", "dev", "eth0")
+    words = ("ip", "-6", "addr", "show", "dev", "eth0", "dadfailed")
+    segment.wait(
+        lambda: holder.ip6 in segment.ovs.run_in(inside, *words).stdout, "a duplicate"
+    )
+    segment.ovs.run_in(inside, "ip", "addr", "del", f"{holder.ip6}/64", "dev", "eth0")
+    assert segment.told(holder.ip6) == {holder.lladdr: "w3"}
+
+
 def test_a_kernel_believes_the_switchs_answer(segment: Segment) -> None:
     flush = ("ip", "-6", "neigh", "flush", "dev", "eth0")
     segment.ovs.run_in(segment.h1.namespace, *flush)
