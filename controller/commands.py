@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from controller.reconcile import Plan
 from flows.openflow import CONTROLLER
+from flows.view import IPAddress
 
 
 @dataclass(frozen=True, slots=True)
 class ListFlows:
-    """Ask the switch which flows of ours it holds (OFPMP_FLOW, our cookie mask)."""
+    """Ask the switch which meters it has, and which flows of ours (OFPMP_METER_CONFIG,
+    and OFPMP_FLOW with our cookie mask)."""
 
     datapath_id: int
 
@@ -18,6 +20,13 @@ class ListFlows:
 @dataclass(frozen=True, slots=True)
 class CountFlows:
     """Ask the switch how many flows of ours it holds (OFPMP_AGGREGATE)."""
+
+    datapath_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountMeters:
+    """Ask the switch what its meters have dropped (OFPMP_METER)."""
 
     datapath_id: int
 
@@ -53,6 +62,15 @@ class SendPacket:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldQuestion:
+    """For a second, let no further question for this address go out of one switch."""
+
+    datapath_id: int
+    vlan: int
+    ip: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptBridge:
     """Set in OVSDB what this bridge needs to be controlled safely."""
 
@@ -81,14 +99,24 @@ class TellSilence:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class TellLimit:
+    """A line for the log: a port that sends more than its budget, or no longer does."""
+
+    text: str
+
+
 Command = (
     ListFlows
     | CountFlows
+    | CountMeters
     | CountHits
     | ChangeFlows
     | SendPacket
+    | HoldQuestion
     | AdoptBridge
     | HealPort
     | TellConflict
     | TellSilence
+    | TellLimit
 )

@@ -12,7 +12,7 @@ view must never be taken for an empty network.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -27,10 +27,12 @@ from controller.commands import (
     Command,
     CountFlows,
     CountHits,
+    CountMeters,
     HealPort,
     ListFlows,
     SendPacket,
     TellConflict,
+    TellLimit,
     TellSilence,
 )
 from controller.conflicts import (
@@ -59,29 +61,35 @@ from controller.events import (
     KernelChanged,
     KernelLost,
     KernelSynced,
+    MetersCounted,
     NdSeen,
     OvsdbLost,
+    PortChanged,
     SwitchGone,
     SwitchReady,
+    TargetUnknown,
 )
 from controller.heal import newly_deaf
-from controller.learn import learn, recover
+from controller.learn import able, learn, recover
 from controller.liveness import Liveness, Look, Probe, Subject, witness
 from controller.liveness import in_words as silences_in_words
 from controller.moves import Moves
 from controller.ndp import is_probe, solicitation
+from controller.overruns import Overruns
 from controller.packets import REQUEST, arp_request
-from controller.reconcile import Plan, plan
+from controller.questions import Questions, target_of
+from controller.reconcile import Plan, plan, plan_meters
 from controller.replies import Question, reply
+from flows.budgets import meters
 from flows.compile import Compiled
 from flows.dispute import Contradiction, Said, contradiction, rivalry
 from flows.flood import opened
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
-from flows.memo import same
-from flows.network import Network, Origin, kernel_hosts, network
-from flows.openflow import is_ours
+from flows.memo import remember_last, same
+from flows.network import Holder, Network, Origin, kernel_hosts, network
+from flows.openflow import Meter, is_ours
 from flows.switch import Switch
 from flows.trust import Mode
 from flows.view import (
@@ -94,6 +102,7 @@ from flows.view import (
     PortKey,
     Proxy,
     Service,
+    SpongeKey,
     Station,
     StationKey,
     View,
@@ -141,6 +150,7 @@ class Channel:
     compiled   the flows that it should hold
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
+    meters     those that it has, of ours or others, as they will be then
     was_empty  it held none when it connected
     is_settled they are what it holds, unless it was listed or refused since then
     audit_at   when to count its flows again
@@ -154,6 +164,7 @@ class Channel:
 
     compiled: Compiled
     installed: set[int] | None = None
+    meters: Mapping[int, Meter] = field(default_factory=dict)
     was_empty: bool = False
     is_settled: bool = False
     audit_at: float = 0.0
@@ -188,6 +199,9 @@ class Core:
         self.moves = Moves()
         self.attempts = Attempts()
         self.defence = Defence()
+        self.questions = Questions()
+        self.overruns = Overruns()
+        self._seen_holders: object = None  # when targets were last looked for
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
         self._familiar: set[int] = set()
@@ -204,10 +218,14 @@ class Core:
             self.counters[type(event).__name__] += 1
             self.attacks.watch(event, self.network, now)
             commands += self._take(event, now)
+        self.view = self.questions.due(self.view, now)
         self.network = network(self.view)
         self._rivalries(events, now)
+        self._find_alive()
         for asked in dict.fromkeys(questions(events)):  # two tables may tell of one
-            commands += self._answer(asked)
+            commands += self._answer(asked, now)
+        commands += self._late_answers()
+        commands += self._unknown_targets(events, now)
         commands += self._questions(events)
         commands += self._disputes(now)
         commands += self._looks(events, now)
@@ -224,6 +242,7 @@ class Core:
             self.moves.deadline(),
             self.attempts.deadline(),
             self.defence.deadline(),
+            self.questions.deadline(self.view),
         ]
         if any(self._must_wait(channel) for channel in self.channels.values()):
             times.append(self._patient_until)
@@ -241,6 +260,7 @@ class Core:
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
                 self.channels.pop(datapath_id, None)
+                self.overruns.forget(datapath_id)
                 if datapath_id not in self.view.bridges:
                     self._familiar.discard(datapath_id)
             case FlowsListed():
@@ -250,6 +270,11 @@ class Core:
             case HitsCounted():
                 yield from self._counted(event, now)
                 return
+            case MetersCounted():
+                yield from self._metered(event, now)
+                return
+            case PortChanged(port) if port.up:
+                self.view = self.questions.port_came_up(self.view, port.datapath_id)
             case ChangeDone(datapath_id):
                 if channel := self.channels.get(datapath_id):
                     channel.refusals, channel.last_refusal = 0, ""
@@ -275,6 +300,8 @@ class Core:
         if isinstance(event, Heard):
             self._hear(event, now)
             return
+        if isinstance(event, TargetUnknown):
+            return  # whoever asks was told of before, or is known
         self._is_outdated = True
         before, self.view = self.view, learn(self.view, event, now)
         for bridge, ifname in newly_deaf(before, self.view):
@@ -286,6 +313,8 @@ class Core:
         if channel is None:
             return
         channel.installed = {cookie for cookie in event.cookies if is_ours(cookie)}
+        channel.meters = {meter.meter_id: meter for meter in event.meters}
+        self.view = able(self.view, event.datapath_id, event.greatest_meter)
         channel.is_settled = False
         channel.was_empty = not event.cookies
         channel.audit_at = now + AUDIT
@@ -475,16 +504,74 @@ class Core:
 
     # --- answers by packet-out ------------------------------------------------------
 
-    def _answer(self, asked: Question) -> Iterator[Command]:
-        """A question that the switch could not answer (yet), although we can."""
+    def _answer(self, asked: Question, now: float | None = None) -> Iterator[Command]:
+        """A question that the switch could not answer (yet), although we can.
+
+        now  it came just now; None if it has waited, so that nobody else answers it
+        """
         channel = self.channels.get(asked.datapath_id)
         if channel is None or channel.installed is None:
             return
         found = reply(self.view, self.network, asked)
-        if found is None or (found.flow and found.flow.cookie in channel.installed):
+        if found is None:
+            if now is not None and self._is_unknown(asked):
+                self.questions.wait(asked, now)
+            return
+        is_said = found.flow is not None and found.flow.cookie in channel.installed
+        if is_said and now is not None:
             return
         self.counters["answered by packet-out"] += 1
         yield SendPacket(asked.datapath_id, asked.in_port, found.data)
+
+    # --- targets that nobody is known to hold ---------------------------------------
+
+    def _is_unknown(self, asked: Question) -> bool:
+        """Nobody at all holds it, and it is no announcement."""
+        domain = self.network.domain(asked.datapath_id, asked.vlan)
+        is_claim = isinstance(asked, ArpSeen) and asked.spa == asked.tpa
+        return not is_claim and (domain, target_of(asked)) not in self.network.holders
+
+    def _find_alive(self) -> None:
+        """Targets that somebody holds by now."""
+        holders = self.network.holders
+        if holders is self._seen_holders:
+            return
+        self._seen_holders = holders
+        found = [key for key in self.questions.targets if self._held(key)]
+        found += [key for key in self.view.sponges if self._held(key)]
+        self.view = self.questions.alive(self.view, found)
+
+    def _held(self, key: SpongeKey) -> Holder | None:
+        domain = self.network.domain(key.datapath_id, key.vlan)
+        return self.network.holders.get((domain, key.ip))
+
+    def _late_answers(self) -> Iterator[Command]:
+        """Those whose questions were held back, when somebody holds their target."""
+        known = frozenset(filter(self._held, self.questions.awaited))
+        for asked in self.questions.answerable(known):
+            yield from self._answer(asked)
+
+    def _unknown_targets(
+        self, events: Sequence[Event], now: float
+    ) -> Iterator[Command]:
+        for event in events:
+            if isinstance(event, TargetUnknown) and self._is_unknown(event.asked):
+                self.view, held = self.questions.went_out(
+                    self.view, event.asked, now, self._hears_everybody()
+                )
+                yield from held
+
+    def _hears_everybody(self) -> bool:
+        """Nobody is left out because a port or a station is at its limit."""
+        limit = self.view.limits.addresses_per_station
+        return not self.network.full and not has_full(self.view.stations, limit)
+
+    # --- budgets ----------------------------------------------------------------------
+
+    def _metered(self, event: MetersCounted, now: float) -> Iterator[Command]:
+        counts = dict(event.dropped)
+        for line in self.overruns.counted(self.view, event.datapath_id, counts, now):
+            yield TellLimit(line)
 
     # --- who lives ------------------------------------------------------------------
 
@@ -599,14 +686,17 @@ class Core:
             if channel.is_settled and compiled.is_current(self.view, self.network):
                 continue
             step = compiled.update(self.view, self.network)
+            wanted = meters(self.view, datapath_id)
+            metered = plan_meters(wanted, channel.meters)
             if channel.is_settled:
-                change = Plan(step.added, step.removed)
+                change = Plan(step.added, step.removed, metered)
             else:
-                change = plan(compiled.flows, channel.installed)
+                change = plan(compiled.flows, channel.installed, metered)
             channel.is_settled = True
             if change:
                 channel.floods.change(self._opened(datapath_id, channel))
                 self._note_floods(datapath_id)
+                channel.meters = wanted
                 channel.installed.difference_update(change.delete)
                 channel.installed.update(entry.cookie for entry in change.add)
                 self.counters["flows added"] += len(change.add)
@@ -665,6 +755,8 @@ class Core:
                 channel.audit_at = now + AUDIT
                 channel.expected = len(channel.installed)
                 yield CountFlows(datapath_id)
+                if channel.meters:
+                    yield CountMeters(datapath_id)
 
     def _audited(self, event: FlowsCounted) -> Iterator[Command]:
         channel = self.channels.get(event.datapath_id)
@@ -727,6 +819,11 @@ def awoken(before: View, after: View, key: StationKey) -> Iterator[Probe]:
     for one in old.silent:
         if one.ip in claimed:
             yield Probe(new, one.ip)
+
+
+@remember_last
+def has_full(stations: Mapping[StationKey, Station], limit: int) -> bool:
+    return any(len(station.claims) >= limit for station in stations.values())
 
 
 def is_genuine(binding: Binding) -> bool:

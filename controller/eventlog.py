@@ -12,10 +12,13 @@ from controller.commands import (
     Command,
     CountFlows,
     CountHits,
+    CountMeters,
     HealPort,
+    HoldQuestion,
     ListFlows,
     SendPacket,
     TellConflict,
+    TellLimit,
     TellSilence,
 )
 from controller.events import (
@@ -34,18 +37,26 @@ from controller.events import (
     KernelChanged,
     KernelLost,
     KernelSynced,
+    MetersCounted,
     NdSeen,
     OvsdbLost,
     PortChanged,
     PortGone,
     SwitchGone,
     SwitchReady,
+    TargetUnknown,
 )
 from controller.text import safe
 from flows.openflow import FLOOD
 
 AT_MOST = 4  # events of one line that are told in full
-QUIET = (CountFlows, CountHits)  # routine that nobody needs to read
+QUIET = (
+    CountFlows,
+    CountHits,
+    CountMeters,
+    HoldQuestion,
+)  # routine that nobody needs to read
+ROUTINE = (ChangeDone, FlowsCounted, HitsCounted, MetersCounted)
 ALWAYS = (  # told even if nothing follows from them
     SwitchReady,
     SwitchGone,
@@ -69,7 +80,7 @@ def line(events: Sequence[Event], commands: Sequence[Command]) -> str:
 
 
 def is_routine(event: Event) -> bool:
-    return isinstance(event, ChangeDone | FlowsCounted | HitsCounted)
+    return isinstance(event, ROUTINE)
 
 
 def summary(events: Iterable[Event]) -> str:
@@ -89,6 +100,8 @@ def cause(event: Event) -> str:
             return f"{event.spa} is-at {event.sha} ({at})"
         case NdSeen():
             return neighbor_discovery(event)
+        case TargetUnknown(asked):
+            return f"{cause(asked)}, which nobody is known to hold"
         case FrameSeen():
             at = f"{switch(event.datapath_id)}:{event.in_port}"
             return f"new station {event.eth_src} ({at})"
@@ -124,7 +137,10 @@ def neighbor_discovery(heard: NdSeen) -> str:
 def consequence(command: Command) -> str:
     match command:
         case ChangeFlows(datapath_id, plan):
-            return f"{switch(datapath_id)} +{len(plan.add)} -{len(plan.delete)} flows"
+            flows = f"+{len(plan.add)} -{len(plan.delete)} flows"
+            meters = f"+{len(plan.meters.add)} -{len(plan.meters.delete)} meters"
+            both = f"{flows}, {meters}" if plan.meters else flows
+            return f"{switch(datapath_id)} {both}"
         case ListFlows(datapath_id):
             return f"list {switch(datapath_id)}"
         case SendPacket(datapath_id, port_no) if port_no == FLOOD:
@@ -135,6 +151,8 @@ def consequence(command: Command) -> str:
             return f"adopt {name!a}"
         case HealPort(bridge, ifname):
             return f"heal {bridge!a} {ifname!a}"
+        case TellLimit(text):
+            return f"limit: {safe(text)}"
         case TellConflict(text):
             return f"conflict: {safe(text)}"
         case TellSilence(text):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from flows.openflow import Meter
 from flows.view import (
     Address,
     AddressKey,
@@ -63,11 +64,17 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class FlowsListed:
-    """The answer to ListFlows: every cookie of ours the switch holds (OFPMP_FLOW)."""
+    """The answer to ListFlows: every cookie of ours the switch holds (OFPMP_FLOW).
+
+    greatest_meter  as in `flows.view.Ability`
+    meters          those that there are, anybody's
+    """
 
     datapath_id: int
     cookies: frozenset[int]
     bindings: tuple[Binding, ...] = ()
+    greatest_meter: int = 0
+    meters: tuple[Meter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,14 @@ class FlowsCounted:
 
     datapath_id: int
     flow_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetersCounted:
+    """The answer to CountMeters: meter_id, and packets that were dropped so far."""
+
+    datapath_id: int
+    dropped: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +224,13 @@ class FrameIgnored:
     heard: ArpSeen | NdSeen | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TargetUnknown:
+    """A question went out to everybody, as nobody is known to hold what it asks for."""
+
+    asked: ArpSeen | NdSeen
+
+
 # --- the kernel of this host ------------------------------------------------------
 
 KernelKey = LinkKey | AddressKey | NamespaceKey | NeighborKey | RouterKey
@@ -314,6 +336,7 @@ Event = (
     | SwitchGone
     | FlowsListed
     | FlowsCounted
+    | MetersCounted
     | HitsCounted
     | ChangeDone
     | ChangeFailed
@@ -323,6 +346,7 @@ Event = (
     | ArpSeen
     | NdSeen
     | FrameIgnored
+    | TargetUnknown
     | KernelSynced
     | KernelChanged
     | KernelLost

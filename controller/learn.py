@@ -33,6 +33,7 @@ from flows.tracked import Tracked, changed, updated
 from flows.view import (
     NEIGHBORS_MAX,
     OWN_NAMESPACE,
+    Ability,
     Address,
     AddressKey,
     Claim,
@@ -383,6 +384,14 @@ def from_switch(view: View, ready: SwitchReady) -> View:
     return view
 
 
+def able(view: View, datapath_id: int, greatest_meter: int) -> View:
+    """What the switch says that it can do."""
+    ability = Ability(datapath_id, greatest_meter)
+    if view.abilities.get(datapath_id) == ability:
+        return view
+    return replace(view, abilities=view.abilities.set(datapath_id, ability))
+
+
 def from_departure(view: View, gone: SwitchGone) -> View:
     """A switch of this host goes on working, and its ports are seen by other means.
     A foreign one takes its ports along; its flows will tell when it is back."""
@@ -393,6 +402,8 @@ def from_departure(view: View, gone: SwitchGone) -> View:
 
 def without_switch(view: View, datapath_id: int) -> View:
     mine = {key for key in view.ports if key.datapath_id == datapath_id}
+    if datapath_id in view.abilities:
+        view = replace(view, abilities=view.abilities.delete(datapath_id))
     view = without_ports(view, mine)
     return replace(view, floods=view.floods.without(datapath_id))
 

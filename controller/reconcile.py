@@ -1,11 +1,27 @@
-"""Compare the flows we want with the flows the switch has."""
+"""Compare the flows and meters we want with those the switch has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from flows.openflow import Flow, is_ours
+from flows import budgets
+from flows.openflow import Flow, Meter, is_ours
+
+
+@dataclass(frozen=True)
+class MeterPlan:
+    """Meters to make, to give another rate, and (by meter_id) to delete."""
+
+    add: tuple[Meter, ...] = ()
+    modify: tuple[Meter, ...] = ()
+    delete: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.modify or self.delete)
+
+
+NO_METERS = MeterPlan()
 
 
 @dataclass(frozen=True)
@@ -14,16 +30,21 @@ class Plan:
 
     add     flows to send with OFPFC_ADD; each replaces a flow of equal match
     delete  cookies to send with OFPFC_DELETE under a full cookie_mask
+    meters  what to do about meters: new ones before the flows that use them, others
+            after those that used them
     """
 
     add: tuple[Flow, ...]
     delete: tuple[int, ...]
+    meters: MeterPlan = NO_METERS
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.delete)
+        return bool(self.add or self.delete or self.meters)
 
 
-def plan(desired: Mapping[int, Flow], installed: Set[int]) -> Plan:
+def plan(
+    desired: Mapping[int, Flow], installed: Set[int], meters: MeterPlan = NO_METERS
+) -> Plan:
     """Flows of other owners are left alone; running the plan twice changes nothing.
 
     desired    by cookie
@@ -33,4 +54,18 @@ def plan(desired: Mapping[int, Flow], installed: Set[int]) -> Plan:
     return Plan(
         add=tuple(desired[cookie] for cookie in sorted(want - have)),
         delete=tuple(sorted(have - want)),
+        meters=meters,
+    )
+
+
+def plan_meters(
+    desired: Mapping[int, Meter], installed: Mapping[int, Meter]
+) -> MeterPlan:
+    """By meter_id, as a meter has no cookie; those of others are left alone."""
+    ours = {number for number in installed if budgets.is_ours(number)}
+    want, both = desired.keys() - ours, desired.keys() & ours
+    return MeterPlan(
+        add=tuple(desired[number] for number in sorted(want)),
+        modify=tuple(desired[n] for n in sorted(both) if desired[n] != installed[n]),
+        delete=tuple(sorted(ours - desired.keys())),
     )

@@ -17,6 +17,7 @@ from controller.commands import (
     Command,
     HealPort,
     TellConflict,
+    TellLimit,
     TellSilence,
 )
 from controller.config import Config
@@ -126,7 +127,7 @@ class Runtime:
             case HealPort(bridge, ifname):
                 if self.ovsdb is not None:
                     self.ovsdb.heal(bridge, ifname)
-            case TellConflict() | TellSilence():
+            case TellConflict() | TellSilence() | TellLimit():
                 pass  # it is in the log
             case _:
                 self._perform(command)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from flows.pipeline import PIPELINE
+from flows.pipeline import PIPELINE, TABLE_IDS
 
 
 def as_markdown() -> str:
     lines = ["| table_id | name | may match | purpose |", "| --- | --- | --- | --- |"]
-    for table_id, table in enumerate(PIPELINE):
+    for table in PIPELINE:
+        table_id = TABLE_IDS[table.name]
         doc = sys.modules[table.always.__module__].__doc__ or ""
         purpose = doc.partition("\n")[0]
         matches = ", ".join(sorted(table.matches))

@@ -57,7 +57,14 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
             here.goto("nd"),
             note=f"a neighbor {name}: what answers it comes next",
         )
-    yield flow(t, 0, oxm(), onward, note="no ARP request that we answer")
+    yield flow(
+        t,
+        10,
+        oxm(eth_dst=BROADCAST, eth_type=ETH_ARP, arp_op=REQUEST),
+        here.goto("unknown"),
+        note="a question to all that we do not answer",
+    )
+    yield flow(t, 0, oxm(), onward, note="no question that we answer")
 
 
 def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:

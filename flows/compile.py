@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from flows.memo import same
 from flows.network import Holding, Network, Place, network
 from flows.openflow import Flow
-from flows.pipeline import PIPELINE, Table
+from flows.pipeline import PIPELINE, Table, numbered
 from flows.switch import Here, Switch
 from flows.tracked import changed
 from flows.view import View
@@ -151,10 +151,11 @@ def compile_flows(
 
 
 def placed_tables(pipeline: tuple[Table, ...]) -> tuple[tuple[Table, Here], ...]:
-    ids = {table.name: table_id for table_id, table in enumerate(pipeline)}
+    ids = numbered(pipeline)
     return tuple(
         (table, Here(t, {name: other for name, other in ids.items() if other > t}))
-        for t, table in enumerate(pipeline)
+        for table in pipeline
+        for t in (ids[table.name],)
     )
 
 
@@ -180,8 +181,9 @@ def context(view: View, known: Network) -> tuple[object, ...]:
 
 def inputs(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows come from which are not of one station or address."""
+    facts = (view.ports, view.abilities, view.sponges)
     guard = (known.trust, known.placed, known.unheld)
-    return (view.ports, known.tree, known.full, *guard, *context(view, known))
+    return (*facts, known.tree, known.full, *guard, *context(view, known))
 
 
 def checked(table: Table, here: Here, entries: Iterator[Flow]) -> Iterator[Flow]:
@@ -199,7 +201,7 @@ def checked(table: Table, here: Here, entries: Iterator[Flow]) -> Iterator[Flow]
 def conflict(
     one: Flow, other: Flow, tables: tuple[tuple[Table, Here], ...]
 ) -> FlowConflict:
-    table, here = tables[one.table]
+    table, here = next(pair for pair in tables if pair[1].table_id == one.table)
     return FlowConflict(
         f"table {here.table_id} ({table.name}) is given two flows with one priority and"
         f" one match, so the switch would keep only one:\n  {one.text}\n"

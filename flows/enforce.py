@@ -15,15 +15,14 @@ from ipaddress import IPv4Address
 from flows.dispute import is_accepted
 from flows.network import Holder, Located
 from flows.openflow import (
-    CONTROLLER,
     ETH_ARP,
     ETH_IPV4,
+    TELL,
     Action,
     Flow,
     GotoTable,
     Match,
     Move,
-    Output,
     SetField,
     Subject,
     flow,
@@ -116,7 +115,7 @@ def shared(switch: Switch, table: int, port: Port, onward: GotoTable) -> Iterato
                 table,
                 115,
                 oxm(in_port=port.port_no, eth_src=lladdr, **{DOMAIN: 0}),
-                Output(CONTROLLER),
+                TELL,
                 onward,
                 note=f"routers share {lladdr}: it may come in by port {port.port_no}",
                 subject=lladdr,
@@ -179,7 +178,7 @@ def given(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
             continue
         if is_known and not trust.is_shared(vlan, lladdr):
             continue
-        news: tuple[Action, ...] = () if is_known else (Output(CONTROLLER),)
+        news: tuple[Action, ...] = () if is_known else (TELL,)
         for level in switch.levels:
             where = {GUARDED: LEVEL[level], "eth_src": lladdr, DOMAIN: vlan}
             yield from vouched(table, where, lladdr, ip, news, onward)
@@ -277,7 +276,7 @@ def harmless(table: int, mode: Mode, onward: GotoTable) -> Iterator[Flow]:
         table,
         174,
         guarded_match(mode, eth_type=ETH_ARP, arp_op=1, arp_spa=NOBODY),
-        Output(CONTROLLER),
+        TELL,
         onward,
         note="a probe of a new station: tell the controller, and go on at once",
     )
@@ -361,7 +360,7 @@ def refusal(
     **fields: object,
 ) -> Flow:
     """Its packet_count is how often this was tried."""
-    told = Output(CONTROLLER)
+    told = TELL
     is_over = mode is Mode.ENFORCE
     return flow(
         table,

@@ -32,12 +32,11 @@ from flows.nd_guard import (
 from flows.nd_known import IP_WORDS, LLADDR_WORDS
 from flows.network import Holder
 from flows.openflow import (
-    CONTROLLER,
     ETH_IPV6,
+    TELL,
     Action,
     Flow,
     GotoTable,
-    Output,
     flow,
     oxm,
 )
@@ -233,7 +232,7 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
         for vlan, ip, lladdr in configured(switch):
             yield foreign(t, mode, vlan, ip, lladdr, onward)
             who = {GUARDED: LEVEL[mode], "eth_src": lladdr, DOMAIN: vlan}
-            yield vouched(t, 188, who, ip, lladdr, (Output(CONTROLLER),), onward)
+            yield vouched(t, 188, who, ip, lladdr, (TELL,), onward)
     if Mode.ENFORCE in switch.levels:
         yield from held_back(t, onward)
     for port, mode, closed in closed_ports(switch):
@@ -260,7 +259,7 @@ def claims_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto(ANSWERS)
     for port_no, lladdr in owners(switch, holder):
         who = {"in_port": port_no, "eth_src": lladdr, DOMAIN: vlan}
-        yield vouched(t, 190, who, ip, lladdr, (Output(CONTROLLER),), onward)
+        yield vouched(t, 190, who, ip, lladdr, (TELL,), onward)
     for mode in refused_levels(switch, holder):
         yield foreign(t, mode, vlan, ip, holder.winner.lladdr, onward)
 

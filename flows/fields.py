@@ -169,7 +169,7 @@ ROWS = (
     register(0, DECIMAL),
     register(1, DECIMAL),
     register(2, DECIMAL),
-    *map(register, range(3, 15)),
+    *map(register, range(3, 16)),
     wide_register(1),
     wide_register(2),
     Field("eth_dst", BASIC, 3, 6, 48, MAC),

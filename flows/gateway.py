@@ -27,13 +27,12 @@ from flows.nd import (
 )
 from flows.nd_guard import ADVERTISEMENT, NO_LLADDR, SOLICITATION, nd
 from flows.openflow import (
-    CONTROLLER,
     ETH_ARP,
+    TELL,
     Flow,
     GotoTable,
     Match,
     Move,
-    Output,
     SetField,
     flow,
     oxm,
@@ -193,7 +192,7 @@ def answers6(
         table,
         ANSWERED + more + 1,
         nd(SOLICITATION, ipv6_nd_target=ip, ipv6_nd_sll=NO_LLADDR, **at),
-        Output(CONTROLLER),
+        TELL,
         note=f"who solicits {ip} without an option is answered by the controller",
         subject=ip,
     )
@@ -224,7 +223,7 @@ def defence6(table: int, rule: Proxy, written: GotoTable) -> Flow:
         table,
         CLAIMS + more - 1,
         nd(SOLICITATION, ipv6_src="::", ipv6_nd_target=ip, **at),
-        Output(CONTROLLER),
+        TELL,
         SetField("eth_dst", ALL_NODES_LLADDR),
         SetField("ipv6_dst", str(ALL_NODES)),
         *advertise(ip, rule.lladdr, flags(rule)),

@@ -16,13 +16,12 @@ from flows import enforce
 from flows.nd_guard import ICMPV6, KINDS
 from flows.network import Holder, Located
 from flows.openflow import (
-    CONTROLLER,
     ETH_ARP,
     ETH_IPV6,
     GROUP_BIT,
+    TELL,
     Flow,
     GotoTable,
-    Output,
     flow,
     oxm,
 )
@@ -79,7 +78,7 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
             t,
             100,
             oxm(eth_type=ETH_ARP, arp_op=op),
-            Output(CONTROLLER),
+            TELL,
             onward,
             note=f"an ARP {name} with news: tell the controller, and go on at once",
         )

@@ -30,11 +30,11 @@ from flows.nd_guard import (
 )
 from flows.network import Domain, Middle
 from flows.openflow import (
-    CONTROLLER,
     ETH_ARP,
     ETH_IPV4,
     ETH_IPV6,
     IN_PORT,
+    TELL,
     Action,
     Flow,
     GotoTable,
@@ -290,7 +290,7 @@ def steered(here: Here, lladdr: str, at: dict[str, object]) -> Iterator[Flow]:
         t,
         210,
         nd(SOLICITATION, ipv6_nd_sll=NO_LLADDR, **at),
-        Output(CONTROLLER),
+        TELL,
         note="who solicits without an option is answered by the controller",
         subject=lladdr,
     )

@@ -22,14 +22,13 @@ from flows.nd_guard import ADVERTISEMENT, NO_LLADDR, SOLICITATION
 from flows.nd_guard import nd as neighbor_discovery
 from flows.network import Holder, Origin
 from flows.openflow import (
-    CONTROLLER,
     GROUP_BIT,
+    TELL,
     Action,
     Flow,
     GotoTable,
     Match,
     Move,
-    Output,
     SetField,
     flow,
     oxm,
@@ -75,12 +74,19 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("forward")
-    yield from unanswered(switch, t, onward)
+    yield from unanswered(switch, t, here.goto("unknown"))
+    yield flow(
+        t,
+        50,
+        neighbor_discovery(SOLICITATION, eth_dst=f"{GROUP_BIT}/{GROUP_BIT}"),
+        here.goto("unknown"),
+        note="a solicitation to a group that we do not answer",
+    )
     yield flow(t, 0, oxm(), onward, note="no solicitation that we answer")
 
 
 def unanswered(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
-    told = (Output(CONTROLLER),) if switch.levels else ()  # who is first shall have it
+    told = (TELL,) if switch.levels else ()  # who is first shall have it
     yield flow(
         table,
         180,
@@ -102,7 +108,7 @@ def unanswered(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
         table,
         160,
         neighbor_discovery(SOLICITATION, ipv6_src="::"),
-        Output(CONTROLLER),
+        TELL,
         onward,
         note="nobody holds what is probed for: tell the controller of the station",
     )
@@ -146,7 +152,7 @@ def without_room(table: int, vlan: int, ip: IPv6Address, onward: GotoTable) -> F
         table,
         150,
         asks_for(vlan, ip, ipv6_nd_sll=NO_LLADDR),
-        Output(CONTROLLER),
+        TELL,
         onward,
         note=f"who solicits {ip} without an option is answered by others: ask them",
         subject=ip,
@@ -203,7 +209,7 @@ def defence(
         table,
         200,
         asks_for(vlan, ip, ipv6_src="::"),
-        Output(CONTROLLER),
+        TELL,
         SetField("eth_dst", ALL_NODES_LLADDR),
         SetField("ipv6_dst", str(ALL_NODES)),
         *advertise(ip, lladdr, OVERRIDE | (ROUTER if router else 0)),

@@ -11,7 +11,13 @@ from flows.fields import joined, words
 from flows.guard import is_full
 from flows.nd_guard import ROLE, SAYS_HOST, SAYS_ROUTER
 from flows.network import Holder, Located
-from flows.openflow import CONTROLLER, Flow, GotoTable, Output, flow, oxm
+from flows.openflow import (
+    TELL,
+    Flow,
+    GotoTable,
+    flow,
+    oxm,
+)
 from flows.switch import ANSWERS, DOMAIN, KNOWN, Here, Switch
 
 IP_WORDS = ("reg4", "reg5", "reg6", "reg7")  # nd_guard.CLAIMED_IP
@@ -48,7 +54,7 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         t,
         0,
         oxm(),
-        Output(CONTROLLER),
+        TELL,
         onward,
         note="neighbor discovery with news: tell the controller, and go on at once",
     )

@@ -21,6 +21,7 @@ from flows.view import LOCAL_PORT, IPAddress
 
 OWNER = 0x15A7  # "isat": the top 16 bits of every cookie this controller installs
 OWNER_MASK = 0xFFFF << 48
+FLEETING = 0x15A8  # the same, of flows that the switch itself removes in a second
 IN_PORT = 0xFFFFFFF8  # OFPP_IN_PORT
 FLOOD = 0xFFFFFFFB  # OFPP_FLOOD
 CONTROLLER = 0xFFFFFFFD  # OFPP_CONTROLLER
@@ -86,6 +87,65 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Tell:
+    """NXAST_CONTROLLER2: a copy to the controller, as long as its meter lets it pass.
+
+    The packet itself goes on in any case.
+    """
+
+    meter_id: int
+
+    def __str__(self) -> str:
+        return f"controller(max_len=65535,meter_id={self.meter_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """NXAST_RESUBMIT_TABLE: do what another table says, and come back."""
+
+    table: int
+
+    def __str__(self) -> str:
+        return f"resubmit(,{self.table})"
+
+
+TELL_TABLE = 250  # after all tables that a packet itself meets
+TELL = Resubmit(TELL_TABLE)  # a copy to the controller, within budgets (`flows.tell`)
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """OFPAT_GROUP: go on in `table`, as if the packet had just arrived there.
+
+    The datapath forgets why it came so far, and what it caches of the way so far
+    depends on nothing that the rest looks at (`flows.ingress`).  The group is told to
+    the switch together with the flow.
+    """
+
+    table: int
+
+    @property
+    def group_id(self) -> int:
+        return OWNER << 16 | self.table
+
+    def __str__(self) -> str:
+        return f"group:{self.group_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """OFPIT_METER: drop the packet, whatever else is said, over the meter's rate.
+
+    An instruction that is carried out before all actions (5.9), so it stands first.
+    """
+
+    meter_id: int
+
+    def __str__(self) -> str:
+        return f"meter:{self.meter_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class GotoTable:
     """OFPIT_GOTO_TABLE; an instruction, so it stands last."""
 
@@ -95,9 +155,26 @@ class GotoTable:
         return f"goto_table:{self.table}"
 
 
-Action = SetField | Move | Output | GotoTable
+Action = SetField | Move | Output | Tell | Resubmit | Anew | Metered | GotoTable
 Match = tuple[tuple[str, str], ...]
 Subject = IPAddress | str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A meter with one band that drops (OpenFlow 1.3, 7.3.4.4).
+
+    rate   packets a second
+    burst  packets that may come at once
+    """
+
+    meter_id: int
+    rate: int
+    burst: int
+
+    def __str__(self) -> str:
+        band = f"type=drop,rate={self.rate},burst_size={self.burst}"
+        return f"meter={self.meter_id},pktps,burst,stats,bands={band}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +185,7 @@ class Flow:
     priority  0-65535; 0 is the table-miss entry of OpenFlow 1.3, 5.4
     match     OXM field names with values ("value" or "value/mask"), in a fixed order
     actions   applied in order; empty means drop
+    timeout   seconds until the switch removes it by itself (hard_timeout); 0 is never
     note      what it does, in words; not part of its identity
     subject   whom it is about: an address, a link-layer address, a port_no, or None
     """
@@ -118,12 +196,15 @@ class Flow:
     actions: tuple[Action, ...]
     note: str = field(default="", compare=False)
     subject: Subject = field(default=None, compare=False)
+    timeout: int = 0
 
     @property
     def text(self) -> str:
         match = "".join(f",{in_ovs(name)}={value}" for name, value in self.match)
         actions = ",".join(map(str, self.actions)) or "drop"
-        return f"table={self.table},priority={self.priority}{match} actions={actions}"
+        until = f",hard_timeout={self.timeout}" if self.timeout else ""
+        head = f"table={self.table}{until},priority={self.priority}"
+        return f"{head}{match} actions={actions}"
 
     @cached_property
     def key(self) -> tuple[int, int, Match]:
@@ -134,6 +215,11 @@ class Flow:
     def cookie(self) -> int:
         digest = blake2b(self.text.encode(), digest_size=6).digest()
         return OWNER << 48 | int.from_bytes(digest, "big")
+
+    @property
+    def fleeting_cookie(self) -> int:
+        """For a flow that is no part of what a switch should hold."""
+        return FLEETING << 48 | self.cookie & ~OWNER_MASK
 
     def __str__(self) -> str:
         return f"cookie={self.cookie:#x},{self.text}"
@@ -149,11 +235,10 @@ OXM_ORDER = {
     for position, name in enumerate(
         """
         in_port reg0 reg1 reg2 reg3 reg4 reg5 reg6 reg7 reg8 reg9 reg10 reg11 reg12
-        reg13 reg14 xxreg1 xxreg2 eth_dst eth_src eth_type vlan_vid ip_proto ip_ttl
-        ip_frag ipv4_src ipv4_dst icmpv4_type icmpv4_code arp_op arp_spa arp_tpa arp_sha
-        arp_tha ipv6_src ipv6_dst udp_dst icmpv6_type icmpv6_code ipv6_nd_target
-        ipv6_nd_sll
-        ipv6_nd_tll nd_reserved nd_options_type
+        reg13 reg14 reg15 xxreg1 xxreg2 eth_dst eth_src eth_type vlan_vid ip_proto
+        ip_ttl ip_frag ipv4_src ipv4_dst udp_dst icmpv4_type icmpv4_code arp_op arp_spa
+        arp_tpa arp_sha arp_tha ipv6_src ipv6_dst icmpv6_type icmpv6_code ipv6_nd_target
+        ipv6_nd_sll ipv6_nd_tll nd_reserved nd_options_type
         """.split()  # noqa: SIM905, a list of names reads better without quotes
     )
 }
@@ -174,8 +259,9 @@ def flow(
     *actions: Action,
     note: str,
     subject: Subject = None,
+    timeout: int = 0,
 ) -> Flow:
-    return Flow(table, priority, match, actions, note, subject)
+    return Flow(table, priority, match, actions, note, subject, timeout)
 
 
 def texts(flows: Iterable[Flow]) -> str:

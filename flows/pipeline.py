@@ -19,6 +19,7 @@ from flows import (
     forward,
     gateway,
     guard,
+    ingress,
     interpose,
     nd,
     nd_answer,
@@ -27,10 +28,12 @@ from flows import (
     private,
     side,
     source,
+    tell,
+    unknown,
 )
 from flows.network import Holder, Located
-from flows.openflow import Flow
-from flows.switch import DOMAIN, GUARDED, KNOWN, SIDE, Here, Switch
+from flows.openflow import TELL_TABLE, Flow
+from flows.switch import DOMAIN, GUARDED, KIND, KNOWN, SIDE, Here, Switch
 
 Writer = Callable[[Switch, Here], Iterator[Flow]]
 
@@ -60,6 +63,7 @@ class Table:
     always      what depends on no single station or address
     of_station  what one located station yields, whoever else there is
     of_holder   what one held address yields
+    number      its table_id, if it is not its position: others resubmit to it
     """
 
     name: str
@@ -67,6 +71,7 @@ class Table:
     always: Writer
     of_station: Callable[[Switch, Here, Located], Iterator[Flow]] = of_nobody
     of_holder: Callable[[Switch, Here, Holder], Iterator[Flow]] = of_nobody
+    number: int | None = None
 
 
 def fields(*names: str) -> frozenset[str]:
@@ -80,6 +85,7 @@ ND = (*ICMPV6, "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target", "ipv6_nd
 CLAIM = (*nd_known.IP_WORDS, *nd_known.LLADDR_WORDS, nd_guard.ROLE)
 
 PIPELINE: tuple[Table, ...] = (
+    Table("ingress", fields("in_port", *ICMPV6), ingress.always),
     Table(
         "admit",
         fields("in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid"),
@@ -155,12 +161,29 @@ PIPELINE: tuple[Table, ...] = (
     ),
     Table("nd_answer", fields(*ICMPV6, "icmpv6_code"), nd_answer.always),
     Table(
+        "unknown",
+        fields("in_port", DOMAIN, *ARP, *ND),
+        unknown.always,
+    ),
+    Table(
         "forward",
         fields(DOMAIN, SIDE, "eth_dst", "eth_src"),
         forward.always,
         of_station=forward.of_station,
     ),
     Table("flood", fields("in_port", SIDE), flood.always),
+    Table("tell", fields(*ICMPV6, "udp_dst"), tell.always, number=TELL_TABLE),
+    Table("told", fields("in_port", KIND), tell.told, number=TELL_TABLE + 1),
 )
 
-TABLE_IDS = {entry.name: table_id for table_id, entry in enumerate(PIPELINE)}
+
+def numbered(pipeline: tuple[Table, ...]) -> dict[str, int]:
+    """table_id by name."""
+    return {
+        table.name: position if table.number is None else table.number
+        for position, table in enumerate(pipeline)
+    }
+
+
+TABLE_IDS = numbered(PIPELINE)
+TABLE_NAMES = {table_id: name for name, table_id in TABLE_IDS.items()}

@@ -21,8 +21,8 @@ from flows.nd import OVERRIDE, ROUTER, SOLICITED, advertise
 from flows.nd_guard import NO_LLADDR, SOLICITATION, nd
 from flows.network import Domain, Holder, Located, Middle
 from flows.openflow import (
-    CONTROLLER,
     ETH_ARP,
+    TELL,
     Flow,
     Match,
     Move,
@@ -187,7 +187,7 @@ def answers(
         t,
         110,
         asks(ip, vlan, ipv6_nd_sll=NO_LLADDR, **held_back),
-        Output(CONTROLLER),
+        TELL,
         note=f"who solicits {ip} without an option is answered by the controller",
         subject=ip,
     )

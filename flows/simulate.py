@@ -15,7 +15,18 @@ from functools import lru_cache
 from typing import assert_never
 
 from flows.fields import FIELDS, Field, joined, words
-from flows.openflow import Flow, GotoTable, Move, Output, SetField
+from flows.openflow import (
+    CONTROLLER,
+    Anew,
+    Flow,
+    GotoTable,
+    Metered,
+    Move,
+    Output,
+    Resubmit,
+    SetField,
+    Tell,
+)
 
 Packet = Mapping[str, str]
 Sent = list[tuple[int, Packet]]
@@ -45,11 +56,15 @@ class Datapath:
     def receive(self, packet: Packet) -> Sent:
         header = Header({name: FIELDS[name].read(v)[0] for name, v in packet.items()})
         sent: Sent = []
-        table: int | None = 0
+        self.run(0, header, sent)
+        return sent
+
+    def run(self, first: int, header: Header, sent: Sent) -> None:
+        """From a table on, until no flow goes on."""
+        table: int | None = first
         while table is not None:
             flow = self.lookup(table, header)
-            table = apply(flow, header, sent) if flow else None
-        return sent
+            table = self.apply(flow, header, sent) if flow else None
 
     def lookup(self, table: int, header: Header) -> Flow | None:
         """The flow of the greatest priority that matches; None is a table miss, which
@@ -64,27 +79,35 @@ class Datapath:
                     raise Ambiguous(f"{found.text}\n{candidate.flow.text}")
         return found
 
+    def apply(self, flow: Flow, header: Header, sent: Sent) -> int | None:
+        """Apply the actions; the table to go on with, None if there is none.
 
-def apply(flow: Flow, header: Header, sent: Sent) -> int | None:
-    """Apply the actions; the table to go on with, None if there is none."""
-    onward: int | None = None
-    for action in flow.actions:
-        match action:
-            case Output(port_no):
-                # A packet leaves by its own port only if it is told so: IN_PORT.
-                if port_no != header.get(FIELDS["in_port"]):
-                    sent.append((port_no, header.as_packet()))
-            case GotoTable(table):
-                if table <= flow.table:
-                    raise ValueError(f"OpenFlow goes forward only: {flow.text}")
-                onward = table
-            case SetField(name, text):
-                header.put(FIELDS[name], *FIELDS[name].read(text))
-            case Move():
-                move(action, header)
-            case _:
-                assert_never(action)
-    return onward
+        No meter is exceeded here: that is a matter of time.
+        """
+        onward: int | None = None
+        for action in flow.actions:
+            match action:
+                case Output(port_no):
+                    # A packet leaves by its own port only if it is told so: IN_PORT.
+                    if port_no != header.get(FIELDS["in_port"]):
+                        sent.append((port_no, header.as_packet()))
+                case Tell():
+                    sent.append((CONTROLLER, header.as_packet()))
+                case GotoTable(table) | Anew(table):
+                    if table <= flow.table:
+                        raise ValueError(f"OpenFlow goes forward only: {flow.text}")
+                    onward = table
+                case Resubmit(table):
+                    self.run(table, header, sent)
+                case SetField(name, text):
+                    header.put(FIELDS[name], *FIELDS[name].read(text))
+                case Move():
+                    move(action, header)
+                case Metered():
+                    pass
+                case _:
+                    assert_never(action)
+        return onward
 
 
 def move(action: Move, header: Header) -> None:

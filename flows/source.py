@@ -9,12 +9,11 @@ from flows import enforce
 from flows.nd_guard import ICMPV6, KINDS
 from flows.network import Located
 from flows.openflow import (
-    CONTROLLER,
     ETH_ARP,
     ETH_IPV6,
+    TELL,
     Flow,
     GotoTable,
-    Output,
     SetField,
     flow,
     oxm,
@@ -51,7 +50,7 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         t,
         0,
         oxm(),
-        Output(CONTROLLER),
+        TELL,
         onward,
         note="an unknown sender: tell the controller, and forward at once",
     )

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from flows import budgets
 from flows.memo import remember_last
 from flows.network import Candidate, Domain, Holder, Located, Network, Place
 from flows.openflow import GotoTable
 from flows.proxy import Rules
 from flows.trust import Mode
-from flows.view import IPAddress, Port, PortKey, View
+from flows.view import IPAddress, Port, PortKey, Sponge, SpongeKey, View
 
 # Registers, by name.  Open vSwitch starts each packet with all of them zero.
 KNOWN = "reg0"  # 1: the source is where it is known to be, or came over the fabric
 DOMAIN = "reg1"  # VLAN identifier of the bridge domain, 0 for untagged
+KIND = "reg15"  # of a packet that the controller is told of: flows.budgets.Budget
 GUARDED = "reg2"  # 1: it came in by a port that is watched, 2: that is enforced on
 SIDE = "reg3"  # 0: free to go; which rule holds it back (flows.side)
 
@@ -43,6 +45,20 @@ class Switch:
         """port_no of the ports to other switches of ours, up or down."""
         fabric = self.network.fabric.uplinks
         return tuple(port.port_no for port in self.ports if port.key in fabric)
+
+    @cached_property
+    def edges(self) -> tuple[int, ...]:
+        """port_no of all other ports."""
+        uplinks = {*self.uplinks}
+        return tuple(p.port_no for p in self.ports if p.port_no not in uplinks)
+
+    @cached_property
+    def has_meters(self) -> bool:
+        return budgets.has_meters(self.view, self.datapath_id)
+
+    @property
+    def sponges(self) -> tuple[Sponge, ...]:
+        return sponges_by_switch(self.view.sponges).get(self.datapath_id, ())
 
     @cached_property
     def full_ports(self) -> tuple[int, ...]:
@@ -128,6 +144,16 @@ def ports_by_switch(ports: Mapping[PortKey, Port]) -> Mapping[int, tuple[Port, .
     grouped: dict[int, list[Port]] = {}
     for key in sorted(ports):
         grouped.setdefault(key.datapath_id, []).append(ports[key])
+    return {datapath_id: tuple(rows) for datapath_id, rows in grouped.items()}
+
+
+@remember_last
+def sponges_by_switch(
+    sponges: Mapping[SpongeKey, Sponge],
+) -> Mapping[int, tuple[Sponge, ...]]:
+    grouped: dict[int, list[Sponge]] = {}
+    for row in sponges.values():
+        grouped.setdefault(row.datapath_id, []).append(row)
     return {datapath_id: tuple(rows) for datapath_id, rows in grouped.items()}
 
 

@@ -7,6 +7,7 @@ is computed from it and stored nowhere.  So a conclusion cannot outlive its fact
 Normal form: each fact once, under the key that the one who reports it uses.
 
     ports        OpenFlow      what a connected switch says of its ports
+    abilities    OpenFlow      what a connected switch says that it can do
     bridges      OVSDB         the Open vSwitch bridges of this host
     interfaces   OVSDB         which kernel interface stands behind which port
     links        rtnetlink     interfaces of all namespaces within reach
@@ -16,11 +17,12 @@ Normal form: each fact once, under the key that the one who reports it uses.
     routers      rtnetlink     which interfaces forward IPv6, and which do not
     floods       OpenFlow      what switches may send broadcasts to, and what they do
     stations     packets       where a link-layer address was heard, and what it claims
+    sponges      packets       what did not answer, and is not asked for at present
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
     services     configuration behind which ports there are routers
     proxies      configuration how questions are answered, where and for what
-    limits       configuration how much of what is heard is kept
+    limits       configuration how much is heard of a port, and is kept
 """
 
 from __future__ import annotations
@@ -73,6 +75,14 @@ class NeighborKey(NamedTuple):
     ip: IPAddress
 
 
+class SpongeKey(NamedTuple):
+    """An address on one VLAN, as it is asked for at one switch."""
+
+    datapath_id: int
+    vlan: int
+    ip: IPAddress
+
+
 class NamespaceKey(NamedTuple):
     nsid: int
 
@@ -112,6 +122,18 @@ class Port:
     @property
     def key(self) -> PortKey:
         return PortKey(self.datapath_id, self.port_no)
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What a switch can do that not every switch can.
+
+    greatest_meter  the greatest meter_id that drops packets over a rate, with bursts
+                    (OFPMP_METER_FEATURES); 0 if it has none
+    """
+
+    datapath_id: int
+    greatest_meter: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +381,27 @@ class Flooding:
 
 
 @dataclass(frozen=True, slots=True)
+class Sponge:
+    """An address that did not answer, which nobody is asked for until a while is over.
+
+    asked  questions that went out without an answer
+    since  seconds on the caller's monotonic clock: the first of them
+    until  the same clock: when the next question goes out again
+    """
+
+    datapath_id: int
+    vlan: int
+    ip: IPAddress
+    asked: int
+    since: float
+    until: float
+
+    @property
+    def key(self) -> SpongeKey:
+        return SpongeKey(self.datapath_id, self.vlan, self.ip)
+
+
+@dataclass(frozen=True, slots=True)
 class Fixed:
     """A binding that the configuration vouches for: the strongest of all origins."""
 
@@ -425,15 +468,38 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of what is heard in packets is kept; an attacker fills every table.
+class PacketIns:
+    """Copies of packets, by kind, that the controller is sent of one port in a second.
 
-    stations_per_port      further source addresses at the port are not learned
-    addresses_per_station  further claims of the station are not learned
+    other  of senders that are new, or somewhere else
+    """
+
+    arp: int = 100
+    nd: int = 100
+    dhcp: int = 50
+    lldp: int = 10
+    other: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of one port is heard, and how much of it is kept; an attacker fills
+    every table.
+
+    stations_per_port            further source addresses at the port are not learned
+    addresses_per_station        further claims of the station are not learned
+    neighbor_packets_per_second  ARP and neighbor discovery that a port may send
+    packet_ins_per_second        of these and others, copies to the controller
+    unknown_targets_per_second   questions to everybody that a port may cause
+    questions_unanswered         so many, and nobody is asked for that address
     """
 
     stations_per_port: int = 1024
     addresses_per_station: int = 64
+    neighbor_packets_per_second: int = 1000
+    packet_ins_per_second: PacketIns = PacketIns()
+    unknown_targets_per_second: int = 50
+    questions_unanswered: int = 5
 
 
 def crowds_of(stations: Mapping[StationKey, Station]) -> Map[PortKey, int]:
@@ -453,6 +519,7 @@ class View:
     """
 
     ports: Tracked[PortKey, Port] = field(default_factory=Tracked)
+    abilities: Map[int, Ability] = field(default_factory=Map)
     bridges: Tracked[int, Bridge] = field(default_factory=Tracked)
     interfaces: Tracked[PortKey, Interface] = field(default_factory=Tracked)
     links: Tracked[LinkKey, Link] = field(default_factory=Tracked)
@@ -463,6 +530,7 @@ class View:
     floods: Tracked[int, Flooding] = field(default_factory=Tracked)
     stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
+    sponges: Map[SpongeKey, Sponge] = field(default_factory=Map)
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()

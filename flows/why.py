@@ -27,7 +27,7 @@ from flows.network import (
     network,
 )
 from flows.openflow import BROADCAST, CONTROLLER, IN_PORT, Flow
-from flows.pipeline import PIPELINE
+from flows.pipeline import TABLE_NAMES
 from flows.proxy import GATEWAY, OFF
 from flows.ruled import row as ruled_row
 from flows.ruled import ruled
@@ -254,7 +254,7 @@ def flow_row(view: View, datapath_id: int, flow: Flow) -> Row:
     return {
         "switch": switch_name(view, datapath_id) or f"{datapath_id:x}",
         "table": flow.table,
-        "name": PIPELINE[flow.table].name,
+        "name": TABLE_NAMES[flow.table],
         "cookie": f"{flow.cookie:#x}",
         "flow": flow.text,
         "says": flow.note,

@@ -1,8 +1,9 @@
 """Flows as OpenFlow 1.3 messages, and a switch's answers as values.
 
 Octets in, octets out: no socket, no framework.  Section numbers are those of the
-OpenFlow 1.3.5 specification; bundles are the ONF's extension 230 to it, and the move
-action is Open vSwitch's (nicira-ext.h).
+OpenFlow 1.3.5 specification; bundles are the ONF's extension 230 to it, and the actions
+that move fields, resubmit to a table and tell the controller by a meter are Open
+vSwitch's (nicira-ext.h).  Meters and groups are in `flows.wire_meters`.
 """
 
 from __future__ import annotations
@@ -18,20 +19,25 @@ from flows.openflow import (
     CONTROLLER,
     OXM_ORDER,
     Action,
+    Anew,
     Flow,
     GotoTable,
     Match,
+    Metered,
     Move,
     Output,
+    Resubmit,
     SetField,
+    Tell,
 )
 
 VERSION = 4  # OpenFlow 1.3
 EXPERIMENTER, PACKET_OUT, FLOW_MOD = 4, 13, 14
 MULTIPART_REQUEST, BARRIER_REQUEST = 18, 20
 ADD, DELETE = 0, 3  # ofp_flow_mod_command
-APPLY_ACTIONS, GOTO_TABLE = 4, 1  # ofp_instruction_type
-ACTION_OUTPUT, ACTION_SET_FIELD, ACTION_EXPERIMENTER = 0, 25, 0xFFFF
+APPLY_ACTIONS, GOTO_TABLE, METER = 4, 1, 6  # ofp_instruction_type
+ACTION_OUTPUT, ACTION_GROUP, ACTION_SET_FIELD = 0, 22, 25
+ACTION_EXPERIMENTER = 0xFFFF
 MULTIPART_FLOW, MULTIPART_AGGREGATE = 1, 2
 MATCH_OXM = 1
 ALL_TABLES = 0xFF  # OFPTT_ALL
@@ -40,7 +46,9 @@ NO_BUFFER = 0xFFFFFFFF
 WHOLE_PACKET = 0xFFFF  # OFPCML_NO_BUFFER
 ALL_ONES = (1 << 64) - 1
 
-NICIRA, REG_MOVE = 0x00002320, 6
+NICIRA, REG_MOVE, RESUBMIT_TABLE, CONTROLLER2 = 0x00002320, 6, 14, 37
+THE_IN_PORT = 0xFFF8  # OFPP_IN_PORT, as NXAST_RESUBMIT_TABLE has it
+MAX_LEN, METER_ID = 0, 5  # nx_action_controller2_prop_type
 ONF, BUNDLE_CONTROL, BUNDLE_ADD = 0x4F4E4600, 2300, 2301
 BUNDLE_OPEN, BUNDLE_CLOSE, BUNDLE_COMMIT, BUNDLE_DISCARD = 0, 2, 4, 6
 BUNDLE_OPENED, BUNDLE_CLOSED, BUNDLE_COMMITTED, BUNDLE_DISCARDED = 1, 3, 5, 7
@@ -79,11 +87,14 @@ def fitting(length: int) -> int:
     return length
 
 
-def flow_mod(flow: Flow, *, xid: int = 0) -> bytes:
-    """OFPFC_ADD: install the flow, in place of one with the same match (6.4)."""
+def flow_mod(flow: Flow, *, cookie: int = 0, xid: int = 0) -> bytes:
+    """OFPFC_ADD: install the flow, in place of one with the same match (6.4).
+
+    cookie  another one than the flow's own
+    """
     body = FLOW_MOD_BODY.pack(
-        *(flow.cookie, 0, flow.table, ADD),
-        *(0, 0, flow.priority, NO_BUFFER, ANY, ANY, 0),
+        *(cookie or flow.cookie, 0, flow.table, ADD),
+        *(0, flow.timeout, flow.priority, NO_BUFFER, ANY, ANY, 0),
     )
     return message(FLOW_MOD, body + match(flow.match) + instructions(flow), xid)
 
@@ -196,12 +207,15 @@ def oxm_tlv(name: str, text: str) -> bytes:
 
 
 def instructions(flow: Flow) -> bytes:
-    """OFPIT_APPLY_ACTIONS and OFPIT_GOTO_TABLE; neither means drop (5.4)."""
+    """OFPIT_METER, OFPIT_APPLY_ACTIONS and OFPIT_GOTO_TABLE; none means drop (5.4)."""
     octets = b"".join(map(action, flow.actions))
     if octets:
         octets = pack("!HH4x", APPLY_ACTIONS, fitting(8 + len(octets))) + octets
+    meters = (a.meter_id for a in flow.actions if isinstance(a, Metered))
+    before = b"".join(pack("!HHI", METER, 8, meter_id) for meter_id in meters)
     onward = (a.table for a in flow.actions if isinstance(a, GotoTable))
-    return octets + b"".join(pack("!HHB3x", GOTO_TABLE, 8, table) for table in onward)
+    after = b"".join(pack("!HHB3x", GOTO_TABLE, 8, table) for table in onward)
+    return before + octets + after
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -216,18 +230,35 @@ def action(step: Action) -> bytes:
             return padded(pack("!HH", ACTION_SET_FIELD, length) + tlv)
         case Move():
             return reg_move(step)
-        case GotoTable():
-            return b""  # an instruction, no action
+        case Tell(meter_id):
+            return controller2(meter_id)
+        case Resubmit(table):
+            return nicira(RESUBMIT_TABLE, pack("!HB3x", THE_IN_PORT, table))
+        case Anew():
+            return pack("!HHI", ACTION_GROUP, 8, step.group_id)
+        case GotoTable() | Metered():
+            return b""  # instructions, no actions
         case _:
             assert_never(step)
 
 
+def nicira(subtype: int, body: bytes) -> bytes:
+    length = 10 + len(body)
+    head = pack("!HHIH", ACTION_EXPERIMENTER, length, NICIRA, subtype)
+    return head + body
+
+
+def controller2(meter_id: int) -> bytes:
+    """The whole packet.  Properties are type, length and value, padded to 8 octets."""
+    max_len = pack("!HHH2x", MAX_LEN, 6, WHOLE_PACKET)
+    meter = pack("!HHI", METER_ID, 8, meter_id)
+    return nicira(CONTROLLER2, bytes(6) + max_len + meter)
+
+
 def reg_move(move: Move) -> bytes:
     source, target = FIELDS[move.source], FIELDS[move.target]
-    return pack(
-        *("!HHIHHHH", ACTION_EXPERIMENTER, 24, NICIRA, REG_MOVE),
-        *(move.bits or source.bits, 0, 0),
-    ) + (nxm_header(source) + nxm_header(target))
+    fields = nxm_header(source) + nxm_header(target)
+    return nicira(REG_MOVE, pack("!HHH", move.bits or source.bits, 0, 0) + fields)
 
 
 def nxm_header(field: Field) -> bytes:
@@ -351,8 +382,13 @@ def read_tlv(tlv: bytes) -> tuple[str, str]:
 
 # --- what a switch sends by itself ----------------------------------------------------
 
-PACKET_IN_COOKIE, PACKET_IN_MATCH = 16, 24  # octets before them (7.4.1)
+PACKET_IN_TABLE, PACKET_IN_COOKIE, PACKET_IN_MATCH = 15, 16, 24  # octets before (7.4.1)
 IN_PORT = b"\x80\x00\x00"  # OFPXMC_OPENFLOW_BASIC, OFPXMT_OFB_IN_PORT << 1
+
+
+def packet_in_table(message: bytes) -> int:
+    """The table of the flow that has sent an OFPT_PACKET_IN."""
+    return message[PACKET_IN_TABLE]
 
 
 def packet_in(message: bytes) -> tuple[int, int, bytes]:
@@ -363,6 +399,11 @@ def packet_in(message: bytes) -> tuple[int, int, bytes]:
     ports = (tlv[TLV.size :] for tlv in tlvs(fields) if tlv[:3] == IN_PORT)
     in_port = int.from_bytes(next(ports, b""))
     return cookie, in_port, message[PACKET_IN_MATCH + -(-size // 8) * 8 + 2 :]
+
+
+def multipart_kind(message: bytes) -> int:
+    """ofp_multipart_type of an OFPT_MULTIPART_REPLY."""
+    return int.from_bytes(message[8:10])
 
 
 def multipart_header(message: bytes) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from immutables import Map
 
 from flows.view import (
     OWN_NAMESPACE,
+    Ability,
     Address,
     Bridge,
     Claim,
@@ -26,6 +27,7 @@ from flows.view import (
     Proxy,
     Router,
     Service,
+    Sponge,
     Station,
     View,
     crowds_of,
@@ -36,6 +38,7 @@ H1, H2, H3 = (f"02:00:00:00:00:0{n}" for n in (1, 2, 3))
 
 Fact = (
     Port
+    | Ability
     | Bridge
     | Interface
     | Link
@@ -45,6 +48,7 @@ Fact = (
     | Router
     | Flooding
     | Station
+    | Sponge
     | Fixed
     | Guard
     | Service
@@ -61,6 +65,7 @@ TABLE_OF = {
     Neighbor: "neighbors",
     Router: "routers",
     Station: "stations",
+    Sponge: "sponges",
 }
 
 
@@ -73,6 +78,9 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             view = replace(view, bridges=bridges)
         elif isinstance(fact, Flooding):
             view = replace(view, floods=view.floods.set(fact.datapath_id, fact))
+        elif isinstance(fact, Ability):
+            abilities = view.abilities.set(fact.datapath_id, fact)
+            view = replace(view, abilities=abilities)
         elif isinstance(fact, Fixed):
             view = replace(view, bindings=(*view.bindings, fact))
         elif isinstance(fact, Guard):

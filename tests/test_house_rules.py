@@ -38,7 +38,9 @@ PURE = [
     "controller/learn.py",
     "controller/liveness.py",
     "controller/moves.py",
+    "controller/overruns.py",
     "controller/packets.py",
+    "controller/questions.py",
     "controller/reconcile.py",
     "controller/text.py",
 ]

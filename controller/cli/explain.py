@@ -24,7 +24,7 @@ from flows.document import from_json
 from flows.evidence import evidence
 from flows.network import Candidate, Network, network
 from flows.openflow import Flow, is_ours
-from flows.pipeline import PIPELINE, TABLE_IDS
+from flows.pipeline import TABLE_IDS, TABLE_NAMES
 from flows.view import View, switch_name
 
 LIMIT = 60.0  # seconds that ovs-ofctl may take
@@ -180,7 +180,7 @@ def about_port(
 
 
 def table_name(table: int) -> str:
-    return PIPELINE[table].name if table < len(PIPELINE) else ""
+    return TABLE_NAMES.get(table, "")
 
 
 def show(rows: Iterable[Row]) -> None:

@@ -29,34 +29,45 @@ from controller.commands import (
     Command,
     CountFlows,
     CountHits,
+    CountMeters,
+    HoldQuestion,
     ListFlows,
     SendPacket,
 )
 from controller.config import Config, ConfigError, load
 from controller.events import (
+    ArpSeen,
     Binding,
     ChangeDone,
     ChangeFailed,
     FlowsCounted,
     FlowsListed,
     HitsCounted,
+    MetersCounted,
+    NdSeen,
     PortChanged,
     PortGone,
     SwitchGone,
     SwitchReady,
+    TargetUnknown,
 )
 from controller.packets import parse
 from controller.reconcile import Plan
 from controller.runtime import Runtime
 from controller.sources import openflow_channel, openflow_check
-from flows import nd_known, wire
-from flows.openflow import OWNER, OWNER_MASK, Output
+from flows import nd_known, unknown, wire, wire_meters
+from flows.openflow import OWNER, OWNER_MASK, Anew, GotoTable, Meter, Output
 from flows.pipeline import TABLE_IDS
 from flows.view import IPAddress, Port
 
 OWED = 4096  # answers about flows that one switch may owe us
 PIECE = 60_000  # octets handed to the channel at once, before others get their turn
 MULTIPART_HEADER = 16  # octets before the body of a multipart reply (7.3.5)
+METERS = (
+    openflow_check.METER,
+    openflow_check.METER_CONFIG,
+    openflow_check.METER_FEATURES,
+)
 MEMORIES = {TABLE_IDS[name] for name in ("source", "guard", "nd_known")}  # who is where
 
 
@@ -69,6 +80,9 @@ class Switch:
     barriers xid of a barrier -> xid of the change before it
     listing  flows read so far, of an answer that comes in several messages
     hits     xid -> cookies that were asked for
+    meters   those listed so far, before the flows that use them
+    greatest meter_id that the switch can have; 0 if it has no meters for us
+    dropped  by meters, of an answer that comes in several messages
     """
 
     datapath: Any
@@ -77,6 +91,9 @@ class Switch:
     barriers: dict[int, int] = field(default_factory=dict)
     listings: dict[int, list[wire.Installed]] = field(default_factory=dict)
     hits: dict[int, int] = field(default_factory=dict)
+    meters: list[Meter] = field(default_factory=list)
+    greatest: int = 0
+    dropped: list[tuple[int, int]] = field(default_factory=list)
 
     def expect(self, xid: int, cookie: int | None = None) -> None:
         """An answer about flows.  A switch that owes too many gets the oldest free."""
@@ -146,6 +163,10 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                     openflow_check.MULTIPART_REPLY,
                     openflow_check.FLOW,
                 ): self.on_flow_stats,
+                **{
+                    (openflow_check.MULTIPART_REPLY, part): self.on_meters
+                    for part in METERS
+                },
             }
         )
         self.runtime = Runtime(
@@ -198,8 +219,40 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
     def on_packet_in(self, datapath: Any, message: bytes) -> None:
         """Only what our own flows sent: other applications may ask for packets, too."""
         cookie, in_port, data = wire.packet_in(message)
-        if cookie >> 48 == OWNER:
-            self.runtime.report(parse(datapath.id, in_port, data))
+        if cookie >> 48 != OWNER:
+            return
+        packet = parse(datapath.id, in_port, data)
+        if wire.packet_in_table(message) != TABLE_IDS["unknown"]:
+            self.runtime.report(packet)
+        elif isinstance(packet, ArpSeen | NdSeen):
+            self.runtime.report(TargetUnknown(packet))
+
+    def on_meters(self, datapath: Any, message: bytes) -> None:
+        """What meters there can be, are, or have dropped."""
+        switch = self.switches.get(datapath.id)
+        if switch is None:
+            return
+        try:
+            self._take_meters(switch, message)
+        except wire.Malformed as error:
+            why = f"a malformed answer about meters: {error}"
+            self.runtime.report(ChangeFailed(datapath.id, why))
+
+    def _take_meters(self, switch: Switch, message: bytes) -> None:
+        body = message[MULTIPART_HEADER:]
+        _, flags = wire.multipart_header(message)
+        match wire.multipart_kind(message):
+            case openflow_check.METER_FEATURES:
+                able = wire_meters.features(body)
+                switch.greatest = able.greatest if able.can_drop_packets else 0
+            case openflow_check.METER_CONFIG:
+                switch.meters += wire_meters.configs(body)
+            case openflow_check.METER:
+                counts = wire_meters.counts(body)
+                switch.dropped += ((one.meter_id, one.dropped) for one in counts)
+                if not flags & ofp.OFPMPF_REPLY_MORE:
+                    told, switch.dropped = tuple(switch.dropped), []
+                    self.runtime.report(MetersCounted(switch.datapath.id, told))
 
     def on_flow_stats(self, datapath: Any, message: bytes) -> None:
         xid, flags = wire.multipart_header(message)
@@ -226,7 +279,10 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
             return
         cookies = frozenset(f.cookie for f in flows)
         bindings = tuple(binding(f) for f in flows if is_memory(f))
-        self.runtime.report(FlowsListed(datapath_id, cookies, bindings))
+        meters, switch.meters = tuple(switch.meters), []
+        self.runtime.report(
+            FlowsListed(datapath_id, cookies, bindings, switch.greatest, meters)
+        )
 
     @set_ev_cls(ofp_event.EventOFPAggregateStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def on_aggregate(self, ev: Any) -> None:
@@ -263,19 +319,35 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
             case ChangeFlows(_, plan):
                 self._change(switch, plan)
             case ListFlows():
-                xid = self._next_xid()
-                switch.expect(xid)
-                switch.send([wire.flow_stats_request(OWNER << 48, OWNER_MASK, xid=xid)])
+                self._list(switch)
             case CountFlows():
                 request = wire.aggregate_stats_request(
                     OWNER << 48, OWNER_MASK, xid=self._next_xid()
                 )
                 switch.send([request])
+            case CountMeters():
+                switch.dropped = []
+                switch.send([wire_meters.stats_request(self._next_xid())])
+            case HoldQuestion(_, vlan, ip):
+                switch.send(hold(vlan, ip))
             case CountHits(_, cookies):
                 switch.send(self._count(switch, cookie) for cookie in cookies)
             case SendPacket(_, port_no, data, besides):
                 out = wire.packet_out(data, Output(port_no), in_port=besides)
                 switch.send([out])
+
+    def _list(self, switch: Switch) -> None:
+        """In this order: it answers in the same, or refuses to speak of meters."""
+        switch.meters, switch.greatest = [], 0
+        xid = self._next_xid()
+        switch.expect(xid)
+        switch.send(
+            [
+                wire_meters.features_request(self._next_xid()),
+                wire_meters.config_request(self._next_xid()),
+                wire.flow_stats_request(OWNER << 48, OWNER_MASK, xid=xid),
+            ]
+        )
 
     def _count(self, switch: Switch, cookie: int) -> bytes:
         xid = self._next_xid()
@@ -287,17 +359,19 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         cannot decode is refused by itself, and reported all the same."""
         xid, barrier = self._next_xid(), self._next_xid()
         try:
-            messages = list(messages_of(plan))
+            before, messages, after = messages_of(plan)
         except wire.TooLong as error:
             refused = ChangeFailed(switch.datapath.id, str(error))
             hub.spawn(self.runtime.report, refused)  # which may wait for this thread
             return
         switch.changes[xid] = ""
         switch.barriers[barrier] = xid
+        switch.send(wire.with_xid(message, xid) for message in before)
         if switch.bundles:
             switch.send(wire.bundle(xid, messages, xid=xid))
         else:
             switch.send(wire.with_xid(message, xid) for message in messages)
+        switch.send(wire.with_xid(message, xid) for message in after)
         switch.send([wire.barrier_request(barrier)])
 
     def _next_xid(self) -> int:
@@ -305,10 +379,28 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         return self._xid
 
 
-def messages_of(plan: Plan) -> Iterator[bytes]:
-    """New before old, so that there is never a gap."""
-    yield from (wire.flow_mod(flow) for flow in plan.add)
-    yield from (wire.delete_by_cookie(cookie) for cookie in plan.delete)
+def messages_of(plan: Plan) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """New before old, so that there is never a gap: what flows need, which Open vSwitch
+    takes in no bundle; the flows; and the meters that none of them uses any more."""
+    meters = plan.meters
+    groups = {step for f in plan.add for step in f.actions if isinstance(step, Anew)}
+    before = [
+        *map(wire_meters.add_meter, meters.add),
+        *map(wire_meters.modify_meter, meters.modify),
+    ]
+    flows = [
+        *map(wire_meters.group_mod, sorted(groups, key=lambda step: step.table)),
+        *map(wire.flow_mod, plan.add),
+        *map(wire.delete_by_cookie, plan.delete),
+    ]
+    return before, flows, [*map(wire_meters.delete_meter, meters.delete)]
+
+
+def hold(vlan: int, ip: IPAddress) -> Iterator[bytes]:
+    """Flows that are gone in a second, and no part of what the switch should hold."""
+    onward = GotoTable(TABLE_IDS["forward"])
+    for flow in unknown.held(TABLE_IDS["unknown"], vlan, ip, onward):
+        yield wire.flow_mod(flow, cookie=flow.fleeting_cookie)
 
 
 # --- translations -------------------------------------------------------------------

@@ -9,6 +9,7 @@ from tests.bench import (
     attacks,
     day,
     events,
+    flood,
     fuzz,
     hostile,
     many,
@@ -42,6 +43,7 @@ BENCHES = (
     Bench("responder", "Answers in the switch, end to end.", responder.measure),
     Bench("attacks", "Real attack tools beside a learning switch.", attacks.measure),
     Bench("day", "Hosts that come, go, sleep and die, judged by a model.", day.measure),
+    Bench("flood", "One port floods: what others notice.", flood.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
     Bench("hostile", "A million damaged messages of a switch.", hostile.measure),
 )

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.root, pytest.mark.ovs]
 ROOT = Path(__file__).parents[2]
 H1, H2, TAP = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:07"
 SOON = 20.0  # seconds: beyond, something is broken, not slow
-TOLD = re.compile(r"n_packets=(\d+).*CONTROLLER")
+TOLD = re.compile(r"n_packets=(\d+).*(?:CONTROLLER|controller\()")
 FLOW = re.compile(r"cookie=(0x15a7\w+), duration=([\d.]+)s")
 
 # Frames of a stranger that are no ARP, or teach nothing; sent from a host's eth0.

@@ -79,7 +79,10 @@ def held(core: Core, datapath_id: int = S1) -> frozenset[int]:
 def bindings(core: Core, datapath_id: int = S1) -> tuple[Binding, ...]:
     """What an edge would read back from the switch."""
     flows = compile_flows(core.view, datapath_id).values()
-    return tuple(binding(f) for f in flows if "eth_src" in dict(f.match) and f.table)
+    return tuple(binding(f) for f in flows if dict(f.match).keys() >= PLACE)
+
+
+PLACE = {"in_port", "reg1", "eth_src"}
 
 
 def binding(flow: Flow) -> Binding:

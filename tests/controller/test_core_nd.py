@@ -288,7 +288,7 @@ def test_a_restarted_controller_believes_its_own_flows_and_changes_none() -> Non
             router_in(match),
         )
         for flow in flows.values()
-        if {"in_port", "eth_src"} <= (match := dict(flow.match)).keys() and flow.table
+        if {"in_port", "reg1", "eth_src"} <= (match := dict(flow.match)).keys()
     )
     after = Core()
     after.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=0.0)

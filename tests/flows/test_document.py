@@ -14,6 +14,7 @@ from immutables import Map
 
 from flows.document import DocumentError, from_json, to_json
 from flows.view import (
+    Ability,
     Address,
     Bridge,
     Claim,
@@ -29,6 +30,7 @@ from flows.view import (
     Proxy,
     Router,
     Service,
+    Sponge,
     Station,
     View,
 )
@@ -82,6 +84,7 @@ def test_equal_views_give_the_same_text(view: View) -> None:
 def test_every_field_of_every_fact_is_in_the_document() -> None:
     facts = (
         Port(1, 2, "h1", H1, True),
+        Ability(1, 65_535),
         Bridge(1, "br0"),
         Interface(1, 2, "h1", 7),
         Link(-1, 7, "h1"),
@@ -91,6 +94,7 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         Router(-1, 7, True),
         Flooding(1, (2,), (2,)),
         Station(1, 0, H1, 2, 1.0, (Claim(IPv4Address("10.0.0.1"), 2.0),)),
+        Sponge(1, 0, IPv4Address("10.0.0.8"), 6, 1.0, 2.0),
         Fixed(0, IPv4Address("10.0.0.9"), H2),
         Guard("watch", "br0", "h1"),
         Service("router", True, "br0", "h1"),

@@ -18,8 +18,10 @@ from flows.openflow import (
     OWNER,
     OWNER_MASK,
     OXM_ORDER,
+    Action,
     Flow,
     GotoTable,
+    Metered,
     Move,
     Output,
     SetField,
@@ -278,7 +280,11 @@ def ryu_value(name: str, text: str) -> Any:
 
 def ryu_instructions(flow: Flow) -> Iterator[Any]:
     parser = ofproto_v1_3_parser
-    actions = [ryu_action(a) for a in flow.actions if not isinstance(a, GotoTable)]
+    steps = [a for a in flow.actions if not isinstance(a, GotoTable | Metered)]
+    for action in flow.actions:
+        if isinstance(action, Metered):
+            yield parser.OFPInstructionMeter(action.meter_id)
+    actions = [ryu_action(a) for a in steps]
     if actions:
         apply = ofproto_v1_3.OFPIT_APPLY_ACTIONS
         yield parser.OFPInstructionActions(apply, actions)
@@ -287,7 +293,7 @@ def ryu_instructions(flow: Flow) -> Iterator[Any]:
             yield parser.OFPInstructionGotoTable(action.table)
 
 
-def ryu_action(action: SetField | Move | Output) -> Any:
+def ryu_action(action: Action) -> Any:
     parser = ofproto_v1_3_parser
     match action:
         case SetField(name, text):

@@ -47,8 +47,10 @@ for vlan, data in frames(s):
         print(json.dumps({"vlan": vlan, "data": data.hex()}), flush=True)
 """
 )
-# Sends the frames, then an ARP request that the switch answers: what the switch answers
-# itself has come by then.  `wanted` advertisements are waited for besides.
+# Sends the frames, then an ARP request that the switch answers, and when it has, the
+# same again: what the switch answers itself has come by then.  Frames that arrive
+# together may overtake each other in a switch; the second request comes after them all.
+# `wanted` advertisements are waited for besides.
 ASK = (
     HEAR
     + """
@@ -57,13 +59,16 @@ s, wanted = listen(), int(sys.argv[1])
 s.settimeout(float(sys.argv[2]))
 for frame in sys.argv[3:]:
     s.send(bytes.fromhex(frame))
-found, answered = [], False
+found, answered = [], 0
 try:
     for vlan, data in frames(s):
-        answered |= data[12:14] == b"\\x08\\x06" and data[21] == 2
+        if data[12:14] == b"\\x08\\x06" and data[21] == 2:
+            answered += 1
+            if answered == 1:
+                s.send(bytes.fromhex(sys.argv[-1]))
         if data[12:14] == b"\\x86\\xdd" and data[20] == 58 and data[54] == 136:
             found.append({"vlan": vlan, "data": data.hex()})
-        if answered and len(found) >= wanted:
+        if answered > 1 and len(found) >= wanted:
             break
 except TimeoutError:
     pass

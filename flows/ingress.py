@@ -1,0 +1,55 @@
+"""Let no port send more ARP and neighbor discovery than the switch can well look at.
+
+Answers are made in ovs-vswitchd, packet by packet, and so is the first packet of every
+combination of addresses.  A meter alone would not help: what the datapath caches of a
+packet's way depends on all that the tables look at, so that each packet of a flood with
+changing addresses is decided on by ovs-vswitchd before a meter can drop it.
+
+Here a packet meets the meter when nothing has been looked at but its port and its kind,
+and then goes on anew: the datapath drops the flood by itself, and only what is within
+the budget costs more.  A port to another switch is measured there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from flows.budgets import Budget, meter_id
+from flows.nd_guard import ICMPV6, KINDS
+from flows.openflow import ETH_ARP, ETH_IPV6, Anew, Flow, GotoTable, Metered, flow, oxm
+from flows.switch import Here, Switch
+
+
+def always(switch: Switch, here: Here) -> Iterator[Flow]:
+    onward = here.goto("admit")
+    if switch.has_meters:
+        for port_no in switch.edges:
+            yield from metered(here.table_id, port_no, onward)
+    yield flow(
+        here.table_id, 0, oxm(), onward, note="what is no ARP and no neighbor discovery"
+    )
+
+
+@lru_cache(maxsize=1 << 12)
+def metered(table: int, port_no: int, onward: GotoTable) -> tuple[Flow, ...]:
+    kinds = (
+        ("ARP", {"eth_type": ETH_ARP}),
+        *((f"neighbor {name}s", nd_kind(kind)) for kind, _, name in KINDS),
+    )
+    return tuple(
+        flow(
+            table,
+            100,
+            oxm(in_port=port_no, **fields),
+            Metered(meter_id(port_no, Budget.NEIGHBORS)),
+            Anew(onward.table),
+            note=f"{name} of port {port_no}, within its budget",
+            subject=port_no,
+        )
+        for name, fields in kinds
+    )
+
+
+def nd_kind(kind: int) -> dict[str, int]:
+    return {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": kind}
