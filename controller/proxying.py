@@ -22,6 +22,7 @@ from flows.proxy import (
     inside,
     meet,
     shared,
+    what,
 )
 from flows.view import IPAddress, IPNetwork, Proxy
 
@@ -97,13 +98,6 @@ def place(value: object) -> object:
 def place_in_words(value: object) -> str:
     assert isinstance(value, Proxy)
     return f"a rule for {what(value)}"
-
-
-def what(rule: Proxy) -> str:
-    range_ = str(rule.prefix) if rule.prefix else "every address"
-    bridge = f" at {rule.bridge}" if rule.bridge else ""
-    vlan = f" on VLAN {rule.vlan}" if rule.vlan is not None else ""
-    return f"{range_}{bridge}{vlan}"
 
 
 def clashes(rules: tuple[Proxy, ...]) -> Iterator[Clash]:

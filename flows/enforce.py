@@ -155,6 +155,9 @@ def claims_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
 
 def may_pass(switch: Switch, holder: Holder, port: PortKey, lladdr: str) -> bool:
     """Whether a binding passes a port in silence.  Where nobody guards, all do."""
+    ours = switch.rules.gateway(holder.domain.vlan, holder.ip)
+    if ours is not None and ours.lladdr != lladdr:
+        return False
     if port not in switch.network.trust.modes:
         return True
     return any(

@@ -121,6 +121,14 @@ def network_of(ip: IPAddress, length: int) -> IPNetwork:
     return kind((ip, length), strict=False)
 
 
+def what(rule: Proxy) -> str:
+    """For what and where it is, in words."""
+    range_ = str(rule.prefix) if rule.prefix else "every address"
+    bridge = f" at {rule.bridge}" if rule.bridge else ""
+    vlan = f" on VLAN {rule.vlan}" if rule.vlan is not None else ""
+    return f"{range_}{bridge}{vlan}"
+
+
 # --- which rules hold where ---------------------------------------------------------
 
 AtSwitch = Mapping[int, Rules]

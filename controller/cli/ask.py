@@ -27,12 +27,23 @@ def status(arguments: Namespace) -> int:
             for s in answer["switches"]
         ],
     )
+    if answer["rules"]:
+        print()
+        table(
+            ["MODE", "FOR", "THROUGH", "WRITTEN"],
+            [rule(row) for row in answer["rules"]],
+        )
     print()
     for name, count in sorted(answer["counters"].items()):
         print(f"{count:8}  {safe(name)}")
     for warning in answer["warnings"]:
         print(f"warning: {safe(warning)}")
     return 0
+
+
+def rule(row: dict[str, Any]) -> list[object]:
+    absent = ", missing" if row["missing"] else ""
+    return [row["mode"], row["for"], f"{row['through']}{absent}", row["where"]]
 
 
 def hosts(arguments: Namespace) -> int:

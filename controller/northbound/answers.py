@@ -21,6 +21,7 @@ from controller.conflicts import Conflict
 from controller.core import Channel, Core
 from controller.events import BridgeRefused, Event
 from controller.liveness import PROBES, State, Subject
+from controller.northbound import modes
 from controller.northbound.server import Json, Refused
 from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
 from flows.document import to_json
@@ -112,7 +113,8 @@ def status(runtime: Running, _: Json) -> Json:
             **core.attempts.counters,
             **runtime.counters,
         },
-        "warnings": list(warnings(runtime)),
+        "rules": modes.rules(core),
+        "warnings": [*warnings(runtime), *modes.warnings(core)],
     }
 
 
@@ -216,8 +218,8 @@ def host(core: Core, holder: Holder, rumors: list[Hearsay], now: float) -> Json:
         "told_by": [],
         "state": state(core, holder, best).value,
         "confirmed": age(alive_at(core, holder, best), now),
-        "answered": holder.answered and not unanswerable(holder),
-        "why_not": holder.silent_because or unanswerable(holder),
+        "answered": not (why_not := why_silent(core, holder)),
+        "why_not": why_not,
         "others": [
             *(other(core.view, c) for c in holder.candidates[1:]),
             *(other_rumor(core, one) for one in differing),
@@ -264,6 +266,12 @@ def place_of(view: View, where: Located | None) -> Json:
     if where is not None:
         return attachment(view, where.port)
     return {"datapath_id": None, "switch": "", "port_no": None, "port": ""}
+
+
+def why_silent(core: Core, holder: Holder) -> str:
+    """Why nobody answers for it; "" if the switches do."""
+    silent = holder.silent_because or unanswerable(holder)
+    return modes.silence(core, holder) or silent
 
 
 def unanswerable(holder: Holder) -> str:
