@@ -183,7 +183,8 @@ def inputs(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows come from which are not of one station or address."""
     facts = (view.ports, view.abilities, view.sponges)
     guard = (known.trust, known.placed, known.unheld)
-    return (*facts, known.tree, known.full, *guard, *context(view, known))
+    flood = (known.tree, known.unknown, known.full)
+    return (*facts, *flood, *guard, *context(view, known))
 
 
 def checked(table: Table, here: Here, entries: Iterator[Flow]) -> Iterator[Flow]:

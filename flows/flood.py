@@ -43,4 +43,5 @@ def is_closed(switch: Switch, port: Port) -> bool:
 
 
 def is_open(switch: Switch, port: Port) -> bool:
-    return port.up and not is_closed(switch, port)
+    is_unknown = port.key in switch.network.unknown
+    return port.up and not is_unknown and not is_closed(switch, port)

@@ -30,6 +30,7 @@ from flows.view import (
     AddressKey,
     Bridge,
     Fixed,
+    Interface,
     IPAddress,
     Link,
     LinkKey,
@@ -53,6 +54,7 @@ class Role(Enum):
     EDGE = "edge"
     FABRIC = "fabric"
     TUNNEL = "tunnel"
+    UNKNOWN = "unknown"
 
 
 class Origin(IntEnum):
@@ -158,6 +160,7 @@ Holding = tuple[Domain, IPAddress]
 class Network:
     """Every conclusion from one view.
 
+    unknown      ports of which nobody can tell yet where they lead
     tree         ports to other switches that broadcasts are sent to
     placed       configured holders of addresses that are located
     unheld       addresses that the kernel lists behind a closed port and nobody holds
@@ -168,6 +171,7 @@ class Network:
     """
 
     fabric: Fabric
+    unknown: frozenset[PortKey]
     tree: frozenset[PortKey]
     located: Tracked[Place, Located]
     holders: Tracked[Holding, Holder]
@@ -203,6 +207,7 @@ def network(view: View) -> Network:
     trusted = trust(view)
     return Network(
         shape,
+        unknown_ports(view.ports, view.interfaces, view.bridges),
         open_tree(shape, view.floods),
         where,
         held,
@@ -229,10 +234,25 @@ def kernel_hosts(view: View) -> FarEnds:
     )
 
 
+@remember_last
+def unknown_ports(
+    ports: Ports,
+    interfaces: Tracked[PortKey, Interface],
+    bridges: Tracked[int, Bridge],
+) -> frozenset[PortKey]:
+    """Ports of bridges of this host that OVSDB has not told of yet, as it will in a
+    moment.  Until then nobody can tell whether they lead to another switch."""
+    return frozenset(
+        key for key in ports if key.datapath_id in bridges and key not in interfaces
+    )
+
+
 def role(view: View, key: PortKey) -> Role:
     if key in fabric(view.ports, view.interfaces, view.links).uplinks:
         return Role.FABRIC
     row = view.interfaces.get(key)
+    if key in unknown_ports(view.ports, view.interfaces, view.bridges):
+        return Role.UNKNOWN
     return Role.TUNNEL if row and row.type in TUNNELS else Role.EDGE
 
 

@@ -96,7 +96,16 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             table: Map[Any, Any] = getattr(view, name)
             changed: dict[str, Any] = {name: table.set(fact.key, fact)}
             view = replace(view, **changed)
-    return replace(view, crowds=crowds_of(view.stations))
+    return replace(told(view), crowds=crowds_of(view.stations))
+
+
+def told(view: View) -> View:
+    """OVSDB tells of each port of this host, if not of the interface behind it."""
+    for key, row in view.ports.items():
+        if key.datapath_id in view.bridges and key not in view.interfaces:
+            plain = Interface(*key, row.ifname, 0)
+            view = replace(view, interfaces=view.interfaces.set(key, plain))
+    return view
 
 
 def flat(facts: Iterable[Fact | Iterable[Fact]]) -> Iterator[Fact]:

@@ -7,7 +7,16 @@ from hypothesis import given
 
 from flows.chains import is_live
 from flows.network import Domain, Holder, Origin, Role, network, role
-from flows.view import OWN_NAMESPACE, Fixed, Interface, Link, LinkKey, PortKey, View
+from flows.view import (
+    OWN_NAMESPACE,
+    Bridge,
+    Fixed,
+    Interface,
+    Link,
+    LinkKey,
+    PortKey,
+    View,
+)
 from tests import strategies
 from tests.facts import (
     H1,
@@ -162,6 +171,15 @@ def test_a_port_is_an_edge_until_a_cable_or_a_tunnel_is_known() -> None:
         Role.TUNNEL,
         Role.FABRIC,
     ]
+
+
+def test_a_port_of_this_host_is_unknown_until_ovsdb_has_told_of_it() -> None:
+    told = view_of(Bridge(S1, "s1"), ports(S1, 1, 2), ports(S2, 1))
+    keys = [PortKey(S1, 1), PortKey(S1, 2), PortKey(S2, 1)]
+    assert [role(told, key) for key in keys] == [Role.EDGE] * 3
+
+    early = replace(told, interfaces=told.interfaces.delete(keys[1]))
+    assert [role(early, key) for key in keys] == [Role.EDGE, Role.UNKNOWN, Role.EDGE]
 
 
 @given(strategies.views())

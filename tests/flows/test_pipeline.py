@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import combinations
 
@@ -13,7 +14,7 @@ from flows.forward import CONTROLLER_LLADDR
 from flows.openflow import CONTROLLER, IN_PORT, Flow, GotoTable, Output, flow, oxm
 from flows.pipeline import TABLE_IDS, Table
 from flows.simulate import simulate
-from flows.view import Fixed, Limits, View
+from flows.view import Bridge, Fixed, Limits, PortKey, View
 from tests.facts import (
     H1,
     H2,
@@ -288,6 +289,15 @@ def test_unicast_to_an_unknown_station_goes_everywhere() -> None:
 
 def test_a_frame_for_the_port_it_came_from_goes_nowhere() -> None:
     assert sent(LAB, ipv4(in_port=3, eth_src=H3, eth_dst=H3)) == []
+
+
+def test_nothing_is_flooded_to_a_port_of_which_ovsdb_has_not_told_yet() -> None:
+    told = view_of(Bridge(S1, "s1"), ports(S1, 1, 2, 3))
+    packet = ipv4(in_port=1, eth_src=H1, eth_dst=BROADCAST)
+    assert ports_of(told, packet) == [CONTROLLER, 2, 3]
+
+    early = replace(told, interfaces=told.interfaces.delete(PortKey(S1, 3)))
+    assert ports_of(early, packet) == [CONTROLLER, 2]
 
 
 def test_a_port_that_is_down_is_not_flooded() -> None:
