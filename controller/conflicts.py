@@ -89,7 +89,7 @@ class Conflict:
     @property
     def sends(self) -> str:
         """What only others may send, or nobody; "" where it is about addresses."""
-        return service_of(self.said, self.found)
+        return str(self.said.kind) if self.said.kind.is_service else ""
 
     @property
     def total(self) -> int:
@@ -123,7 +123,7 @@ def sayings(event: Heard) -> tuple[Said, ...]:
             frame = Said(at, vlan, event.eth_src, kind_of(event), event.ip)
             if not event.sends:
                 return (frame,)
-            return (frame, Said(at, vlan, event.eth_src, Kind(event.sends)))
+            return (Said(at, vlan, event.eth_src, Kind(event.sends)), frame)
 
 
 def kind_of(frame: FrameSeen) -> Kind:
@@ -229,6 +229,8 @@ def may_settle(row: Conflict) -> bool:
     heard elsewhere is asked whether it is still there (`controller.moves`)."""
     if row.found.origin is None and row.found.rival:  # who is first does not change
         return False
+    if is_rivalry(row) and row.sends:  # nor does this
+        return False
     by_kernel = row.found.origin in (None, Origin.KERNEL)
     return by_kernel or row.mode is not Mode.WATCH
 
@@ -267,7 +269,7 @@ def against_in_words(row: Conflict, view: View) -> str:
     found = row.found
     if row.said.kind is Kind.HIDDEN and row.sends:
         return "which nobody may"
-    if row.sends:
+    if row.sends and not found.rival:
         return "and is not known to be a router"
     if not found.rival:
         return "which is not what the kernel or the configuration lists there"

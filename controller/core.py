@@ -80,9 +80,10 @@ from controller.packets import REQUEST, arp_request
 from controller.questions import Questions, target_of
 from controller.reconcile import Plan, plan, plan_meters
 from controller.replies import Question, reply
+from controller.rivals import Rivals
 from flows.budgets import meters
 from flows.compile import Compiled
-from flows.dispute import Contradiction, Said, contradiction, rivalry
+from flows.dispute import Contradiction, Said, contradiction
 from flows.flood import opened
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
@@ -196,6 +197,7 @@ class Core:
         self.liveness = Liveness(self.policy.silent_after, self.policy.forget_after)
         self.conflicts = Conflicts()
         self.attacks = Attacks()
+        self.rivals = Rivals()
         self.moves = Moves()
         self.attempts = Attempts()
         self.defence = Defence()
@@ -389,7 +391,7 @@ class Core:
             if isinstance(event, Heard):
                 heard = said(event)
                 if self.network.trust.mode(heard.at) is Mode.LEARN:
-                    found = rivalry(self.network, heard)
+                    found = self.rivals.against(event, self.view, self.network)
                     if found is not None:
                         self.conflicts.note(heard, found, Mode.LEARN, now)
 

@@ -210,11 +210,12 @@ def rivalry(known: Network, said: Said) -> Contradiction | None:
 
     This is looked at when what was said has been learned.  The kernel's and the
     operator's word are stronger; of two who were only heard the other one is the rival.
+    Nobody is where the kernel's own table of the sender does not list the address.
     """
     if said.at in known.fabric.uplinks or is_shared(said.lladdr):
         return None
     elsewhere = wrong_place(known, said)
-    if elsewhere is not None:
+    if elsewhere is not None or not said.kind.is_claim:
         return elsewhere
     domain = known.domain(said.at.datapath_id, said.vlan)
     holder = known.holders.get((domain, said.ip)) if said.ip is not None else None
@@ -228,7 +229,8 @@ def rivalry(known: Network, said: Said) -> Contradiction | None:
         if is_weaker or is_one_host(known, domain, said.lladdr, other.lladdr):
             continue
         return Contradiction(said.ip, other.lladdr, other.port, other.origin)
-    return None
+    own = (c for c in holder.candidates if c.lladdr == said.lladdr)
+    return None if all(c.vouched for c in own) else Contradiction(said.ip)
 
 
 def is_one_host(known: Network, domain: Domain, one: str, other: str) -> bool:
@@ -236,3 +238,20 @@ def is_one_host(known: Network, domain: Domain, one: str, other: str) -> bool:
     ends = [known.located.get((domain, lladdr)) for lladdr in (one, other)]
     spaces = [end.link.nsid if end and end.link else None for end in ends]
     return spaces[0] is not None and spaces[0] == spaces[1]
+
+
+def is_router(
+    known: Network, domain: Domain, ip: IPAddress | None, lladdr: str
+) -> bool:
+    """The kernel says so of who holds this address, or its own advertisements do."""
+    holder = known.holders.get((domain, ip)) if ip is not None else None
+    mine = (c for c in holder.candidates if c.lladdr == lladdr) if holder else ()
+    return any(candidate.router for candidate in mine)
+
+
+def has_router(known: Network, domain: Domain) -> bool:
+    return any(
+        holder.winner.router
+        for holder in known.holders.values()
+        if holder.domain == domain
+    )

@@ -12,7 +12,7 @@ no further, at a port that is enforced on: else it would end the detection of ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address
 from itertools import product
@@ -64,6 +64,7 @@ def claimed(ip: IPv6Address, lladdr: str = "") -> dict[str, str]:
 def packets(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("nd_guard")
     yield from of_shared(switch, t, onward)
+    yield from looked_at(t, onward)
     for mode in switch.levels:
         yield from hidden(t, mode, onward)
         yield from harmless(t, mode, onward)
@@ -186,8 +187,8 @@ def routing(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto(ANSWERS)
     for mode in switch.levels:
         yield from ordinary(t, mode, onward)
-    for kind, name in ROUTERS_ONLY if switch.levels else ():
-        about = {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": kind}
+    for kind, name in ROUTERS_ONLY:
+        about = about_routing(kind)
         for at, lladdr in sorted(switch.network.trust.routers):
             if switch.here(at):
                 who = {} if lladdr == ANYBODY else {"eth_src": lladdr}
@@ -203,6 +204,53 @@ def routing(switch: Switch, here: Here) -> Iterator[Flow]:
             yield refusal(
                 t, 310, mode, onward, f"a {name} of who is no router", None, **about
             )
+        yield made(
+            t,
+            290,
+            oxm(**about),
+            TELL,
+            onward,
+            note=f"a {name} of who is not known as a router: tell the controller",
+        )
+
+
+def routing_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
+    """Where nobody guards: a router that is known as one is no news.  It says so from
+    its link-local address (RFC 4861, 6.1.2 and 8.1)."""
+    if not (isinstance(holder.ip, IPv6Address) and holder.ip.is_link_local):
+        return
+    for one in switch.candidates_here(holder):
+        for kind, name in ROUTERS_ONLY if one.router else ():
+            who: dict[str, Hashable] = {
+                "in_port": one.port.port_no,
+                "eth_src": one.lladdr,
+                "ipv6_src": holder.ip,
+                DOMAIN: holder.domain.vlan,
+            }
+            yield made(
+                here.table_id,
+                295,
+                oxm(**who, **about_routing(kind)),
+                here.goto(ANSWERS),
+                note=f"a {name} of {one.lladdr}, which is a router",
+                subject=holder.ip,
+            )
+
+
+def about_routing(kind: int) -> dict[str, Hashable]:
+    return {"eth_type": ETH_IPV6, "ip_proto": ICMPV6, "icmpv6_type": kind}
+
+
+def looked_at(table: int, onward: GotoTable) -> Iterator[Flow]:
+    """For the table before, where the port is not guarded."""
+    for kind, name in ROUTERS_ONLY:
+        yield made(
+            table,
+            60,
+            oxm(**about_routing(kind)),
+            onward,
+            note=f"a {name} is looked at by its guard",
+        )
 
 
 def ordinary(table: int, mode: Mode, onward: GotoTable) -> Iterator[Flow]:

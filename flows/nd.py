@@ -86,12 +86,11 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
 
 
 def unanswered(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
-    told = (TELL,) if switch.levels else ()  # who is first shall have it
     yield flow(
         table,
         180,
         neighbor_discovery(SOLICITATION, ipv6_src="::", **{KNOWN: 1}),
-        *told,
+        TELL,  # who is first shall have it, and who objects is told
         onward,
         note="nobody holds what is probed for, and the station is known",
     )

@@ -110,10 +110,11 @@ PIPELINE: tuple[Table, ...] = (
     Table(
         "nd_guard",
         fields(
-            *("in_port", GUARDED, "eth_src", "ip_ttl"),
+            *("in_port", GUARDED, DOMAIN, "eth_src", "ip_ttl"),
             *(*ND, "ipv6_nd_tll", "nd_reserved"),
         ),
         both(nd_guard.always, enforce_nd.routing),
+        of_holder=enforce_nd.routing_of,
     ),
     Table(
         "nd_known",

@@ -28,6 +28,7 @@ SIDE_EFFECTS = {"time", "socket", "select", "threading", "subprocess", "random",
 PURE = [
     "flows",
     "controller/adoption.py",
+    "controller/attacks.py",
     "controller/commands.py",
     "controller/conflicts.py",
     "controller/core.py",
@@ -42,6 +43,7 @@ PURE = [
     "controller/packets.py",
     "controller/questions.py",
     "controller/reconcile.py",
+    "controller/rivals.py",
     "controller/text.py",
 ]
 RIM = {"controller.sources", "controller.northbound", "controller.cli"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -245,21 +244,3 @@ def test_an_owner_is_defended_where_lies_are_let_through(lab: Lab) -> None:
     assert counters["announcements for owners"] == 1
     wait_until(lambda: lab.neighbor() == GATEWAY, within=SOON, why="the truth")
     assert pings(lab.ovs, lab.victim, GATEWAY_IP)
-
-
-TOOLS = {  # of Debian: dsniff, arp-scan; not needed, used where they are
-    "arpspoof": ("arpspoof", "-i", "eth0", "-t", VICTIM_IP, GATEWAY_IP),
-    "arp-scan": ("arp-scan", "-I", "eth0", "-s", GATEWAY_IP, f"{VICTIM_IP}/32"),
-}
-
-
-@pytest.mark.parametrize("tool", TOOLS)
-def test_well_known_tools_reach_nothing(lab: Lab, tool: str) -> None:
-    found = subprocess.run(("which", tool), capture_output=True, check=False)
-    if found.returncode != 0:
-        pytest.skip(f"{tool} is not installed, and need not be")
-    controller = lab.guarded("enforce", "shown")
-    lab.ovs.start(*TOOLS[tool], namespace=lab.liar.namespace, log="tool.log")
-    wait_until(lambda: controller.isat("conflicts"), within=SOON, why="a conflict")
-    assert pings(lab.ovs, lab.victim, GATEWAY_IP)
-    assert lab.neighbor() == GATEWAY

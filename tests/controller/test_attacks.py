@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -26,12 +27,15 @@ from controller.events import (
     FlowsListed,
     FrameSeen,
     HitsCounted,
+    KernelChanged,
     KernelFact,
     KernelSynced,
     NdSeen,
     SwitchReady,
 )
 from controller.ndp import NOBODY, OVERRIDE
+from controller.ndp import ROUTER as R
+from flows.dispute import Kind
 from flows.nd import ALL_NODES, ALL_NODES_LLADDR, solicited_node
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION
 from flows.openflow import BROADCAST
@@ -261,6 +265,73 @@ def test_an_address_of_another_interface_of_ones_own_is_no_theft() -> None:
     core.handle([BridgesSeen((Bridge(S1, "s1"),), tuple(rows)), shown], now=0.5)
     core.handle([claim("10.0.0.1", EVIL, at=3)], now=1.0)
     assert not core.conflicts.rows
+
+
+def test_an_address_that_the_kernel_does_not_list_is_told_when_it_has_settled() -> None:
+    """Nobody holds it: whoever asks for it is answered by who should not."""
+    core = lab()
+    core.handle([claim("10.0.0.77", H1, at=1)], now=1.0)
+    [line] = told(core.handle([], now=1.0 + SETTLE))
+    assert line == (
+        f"{H1} at s1-eth1 says that it has 10.0.0.77, which is not what the kernel or"
+        " the configuration lists there; 1 x reply, not dropped (ARP spoofing)"
+    )
+
+
+def test_an_address_of_an_interface_that_leads_elsewhere_is_ones_own() -> None:
+    core = lab()
+    elsewhere = Address(0, 9, IPv4Address("10.9.0.1"), 24)
+    core.handle([KernelChanged(((elsewhere.key, elsewhere),))], now=0.5)
+    core.handle([claim("10.9.0.1", H1, at=1)], now=1.0)
+    assert not core.conflicts.rows
+
+
+# --- routers, where nobody guards -----------------------------------------------------
+
+ROUTER = "02:00:00:00:00:55"
+
+
+def routes(lladdr: str, ip: str, *, at: int, sends: Kind = Kind.ROUTER) -> FrameSeen:
+    return FrameSeen(S1, at, 0, lladdr, IPv6Address(ip), str(sends))
+
+
+def routed_lab() -> Core:
+    """The lab with a router at port 4, which was heard to be one."""
+    core = lab()
+    heard = advertised("fe80::55", ROUTER, at=4)
+    core.handle([replace(heard, flags=OVERRIDE | R)], now=0.5)
+    return core
+
+
+@pytest.mark.parametrize(
+    ("sends", "name"),
+    [
+        (Kind.ROUTER, "rogue router advertisement"),
+        (Kind.REDIRECT, "rogue redirect"),
+    ],
+)
+def test_who_routes_beside_a_known_router_is_told(sends: Kind, name: str) -> None:
+    core = routed_lab()
+    assert not told(core.handle([routes(ROUTER, "fe80::55", at=4)], now=1.0))
+    commands = core.handle([routes(EVIL, "fe80::99", at=3, sends=sends)], now=2.0)
+    [line] = told(commands)
+    assert line.startswith(f"{EVIL} at s1-eth3 sends {sends}s, and is not known to be")
+    assert line.endswith(f"({name})")
+
+
+def test_who_routes_in_a_routers_name_is_told() -> None:
+    """As `kill_router6` and `redir6` do."""
+    core = routed_lab()
+    [line] = told(core.handle([routes(EVIL, "fe80::55", at=3)], now=2.0))
+    assert line.endswith("(rogue router advertisement)")
+
+
+def test_where_no_router_is_known_whoever_is_first_is_taken_for_it() -> None:
+    core = lab()
+    for second in (1.0, 2.0):
+        assert not told(core.handle([routes(ROUTER, "fe80::55", at=4)], now=second))
+    [line] = told(core.handle([routes(EVIL, "fe80::99", at=3)], now=3.0))
+    assert line.startswith(f"{EVIL} at s1-eth3 sends router advertisements")
 
 
 def test_words_name_the_vlan() -> None:

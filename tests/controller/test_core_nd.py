@@ -120,6 +120,7 @@ def test_who_becomes_a_router_is_answered_for_as_one() -> None:
 
     assert claims(core) == {"fe80::1": True}
     assert {flow.table for flow in change.plan.add} == {
+        TABLE_IDS["nd_guard"],
         TABLE_IDS["nd_known"],
         TABLE_IDS["nd"],
     }

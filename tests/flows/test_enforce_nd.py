@@ -186,11 +186,11 @@ def test_a_new_station_detects_duplicates_and_speaks_with_a_free_address() -> No
         assert silent(ENFORCED, packet) == [1, 2, 3], packet
 
 
-def test_duplicate_address_detection_is_told_where_somebody_guards() -> None:
+def test_duplicate_address_detection_is_told() -> None:
     """Who is first with an address shall have it."""
     probe = dad(in_port=3, eth_src=H3, target="fd00::99")
     assert where(ENFORCED, probe) == [CONTROLLER, 1, 2, 4]
-    assert where(view_of(*LAB), probe) == [1, 2, 4]
+    assert where(view_of(*LAB), probe) == [CONTROLLER, 1, 2, 4]
 
 
 @pytest.mark.parametrize("flags", ["0x20000000", "0xa0000000"])

@@ -138,8 +138,9 @@ def test_a_solicitation_of_an_unknown_address_is_asked_everywhere() -> None:
 
 
 def test_duplicate_address_detection_of_a_free_address_is_asked_everywhere() -> None:
+    """And told: who is first shall have it, and who objects is counted."""
     question = dad(in_port=1, eth_src=H1, target="fd00::99")
-    assert sent(LAB, question) == [(n, question) for n in (2, 3, 4, 5)]
+    assert sent(LAB, question) == [(n, question) for n in (CONTROLLER, 2, 3, 4, 5)]
 
 
 def test_a_solicitation_without_room_for_the_answer_is_left_to_others() -> None:
@@ -226,7 +227,6 @@ def test_a_question_is_answered_at_the_askers_own_switch() -> None:
 def test_known_bindings_are_silent() -> None:
     for packet in (
         solicitation(in_port=1, eth_src=H1, src="fe80::1", target="fd00::99"),
-        dad(in_port=1, eth_src=H1, target="fd00::55"),
         advertisement(in_port=2, eth_src=H2, target="fd00::2"),
         advertisement(in_port=3, eth_src=H3, target="fd00::3", tll=""),
         advertisement(in_port=5, eth_src=R5, target="fe80::5", flags="0xa0000000"),
@@ -353,12 +353,30 @@ def test_what_comes_over_the_fabric_is_no_news() -> None:
 # --- what is not neighbor discovery ---------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [131, 133, 134, 137, 143])
+@pytest.mark.parametrize("kind", [131, 133, 143])
 def test_other_icmpv6_passes(kind: int) -> None:
-    """Multicast listeners (RFC 3810), router discovery and redirects."""
-    packet = ipv6(in_port=1, eth_src=H1, eth_dst="33:33:00:00:00:02", dst="ff02::2")
-    packet |= {"icmpv6_type": str(kind), "ip_ttl": "255"}
-    assert ports_of(LAB, packet) == [2, 3, 4, 5]
+    """Multicast listeners (RFC 3810), and who looks for routers."""
+    assert ports_of(LAB, routing(kind, in_port=1, eth_src=H1)) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", [134, 137])
+def test_who_is_not_known_as_a_router_is_told_if_it_routes(kind: int) -> None:
+    packet = routing(kind, in_port=1, eth_src=H1)
+    assert ports_of(LAB, packet) == [CONTROLLER, 2, 3, 4, 5]
+    lie = routing(kind, in_port=1, eth_src=H1, src="fe80::5")
+    assert ports_of(LAB, lie) == [CONTROLLER, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", [134, 137])
+def test_a_router_that_is_known_routes_in_silence(kind: int) -> None:
+    packet = routing(kind, in_port=5, eth_src=R5, src="fe80::5")
+    assert ports_of(LAB, packet) == [1, 2, 3, 4]
+
+
+def routing(kind: int, *, in_port: int, eth_src: str, src: str = "fe80::1") -> Packet:
+    to, group = "33:33:00:00:00:02", "ff02::2"
+    packet = ipv6(in_port=in_port, eth_src=eth_src, eth_dst=to, src=src, dst=group)
+    return packet | {"icmpv6_type": str(kind), "ip_ttl": "255"}
 
 
 def test_a_binding_is_one_guard_flow_that_tells_it() -> None:

@@ -30,10 +30,13 @@ LLADDR = {name: f"02:00:00:00:00:0{n}" for n, name in enumerate(NAMES, 1)}
 IP = {name: f"10.0.0.{n}" for n, name in enumerate(NAMES, 1)}
 IP6 = {name: f"fd00::{n}" for n, name in enumerate(NAMES, 1)}
 LINK = {name: f"fe80::ff:fe00:{n}" for n, name in enumerate(NAMES, 1)}
+NOBODY = ("10.0.0.77", "fd00::77")  # asked for by bob meanwhile
 NEW = {"alice": "fd00::a", "bob": "fd00::b"}  # addresses that they take meanwhile
 FAR = "2001:db8:1::1"  # an address that is behind the gateway, and does not exist
 KNOWN = {ip: LLADDR[name] for table in (IP, IP6, LINK) for name, ip in table.items()}
-TRUE = KNOWN | {ip: LLADDR[name] for name, ip in NEW.items()}
+TRUE = (
+    KNOWN | {ip: LLADDR[name] for name, ip in NEW.items()} | dict.fromkeys(NOBODY, "")
+)
 PLACES = {
     **IP,
     **{f"{name}6": ip for name, ip in IP6.items()},
@@ -162,6 +165,8 @@ class Stage:
                 attackers.enter_context(self._started(tool))
             self._forget()
             talks += [self._talk("bob", table["gateway"], count) for table in (IP, IP6)]
+            for ip in NOBODY:
+                self.start("bob", "ping", "-c1", f"-W{PATIENCE}", ip, log="nobody.log")
             for name, ip in NEW.items():
                 self.run(name, "ip", "address", "add", f"{ip}/64", "dev", "eth0")
             while any(talk.poll() is None for talk, _ in talks):

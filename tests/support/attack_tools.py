@@ -89,14 +89,6 @@ TOOLS = (
         some("MAC flood"),
     ),
     Tool(
-        "arp-scan",
-        "arp-scan",
-        "-I eth0 -r 1 10.0.0.0/24",
-        "asks for every address of the subnet",
-        harm(),
-        some("ARP scan"),
-    ),
-    Tool(
         "atk6-fake_advertise6",
         "thc-ipv6",
         "-w 1 eth0 {gateway6}",
