@@ -28,12 +28,14 @@ from flows.openflow import (
     Action,
     Flow,
     GotoTable,
+    Match,
     Move,
     Output,
     SetField,
     flow,
     oxm,
 )
+from flows.proxy import OFF
 from flows.switch import DOMAIN, Here, Switch
 from flows.view import IPAddress
 
@@ -71,9 +73,11 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     ip, vlan = holder.ip, holder.domain.vlan
     if not isinstance(ip, IPv4Address) or not holder.answered:
         return
-    if not switch.rules.answers_as_host(vlan, ip):
-        return
     t, onward = here.table_id, here.goto("forward")
+    if not switch.rules.answers_as_host(vlan, ip):
+        if switch.rules.mode(vlan, ip) == OFF:
+            yield left_to_itself(t, vlan, ip, onward)
+        return
     yield announcement(t, vlan, ip, onward)
     yield answer(t, vlan, ip, holder.winner.lladdr)
     for candidate in switch.candidates_here(holder):
@@ -81,6 +85,28 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     for candidate in holder.candidates:
         if candidate.origin is not Origin.KERNEL:  # the kernel tells where it is
             yield itself(t, vlan, ip, candidate.lladdr, onward)
+
+
+@lru_cache(maxsize=1 << 17)
+def left_to_itself(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> Flow:
+    return flow(
+        table,
+        100,
+        asks_for(vlan, ip),
+        onward,
+        note=f"a rule leaves it to {ip} to answer",
+        subject=ip,
+    )
+
+
+def asks_for(vlan: int, ip: IPv4Address) -> Match:
+    return oxm(
+        eth_dst=BROADCAST,
+        eth_type=ETH_ARP,
+        arp_op=REQUEST,
+        arp_tpa=ip,
+        **{DOMAIN: vlan},
+    )
 
 
 @lru_cache(maxsize=1 << 17)
@@ -140,13 +166,7 @@ def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
     return flow(
         table,
         100,
-        oxm(
-            eth_dst=BROADCAST,
-            eth_type=ETH_ARP,
-            arp_op=REQUEST,
-            arp_tpa=ip,
-            **{DOMAIN: vlan},
-        ),
+        asks_for(vlan, ip),
         *reply(ip, lladdr),
         note=f"answer who has {ip}: it is at {lladdr}",
         subject=ip,

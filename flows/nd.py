@@ -33,6 +33,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.proxy import OFF
 from flows.switch import DOMAIN, KNOWN, Here, Switch
 
 ALL_NODES = IPv6Address("ff02::1")
@@ -58,9 +59,11 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     ip, vlan, best = holder.ip, holder.domain.vlan, holder.winner
     if not isinstance(ip, IPv6Address) or not holder.answered:
         return
-    if not switch.rules.answers_as_host(vlan, ip):
-        return
     t, onward, written = here.table_id, here.goto("forward"), here.goto("nd_answer")
+    if not switch.rules.answers_as_host(vlan, ip):
+        if switch.rules.mode(vlan, ip) == OFF:
+            yield left_to_itself(t, vlan, ip, onward)
+        return
     if best.router is not None:
         yield answer(t, vlan, ip, best.lladdr, best.router, written)
         yield defence(t, vlan, ip, best.lladdr, best.router, written)
@@ -110,6 +113,18 @@ def unanswered(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
         TELL,
         onward,
         note="nobody holds what is probed for: tell the controller of the station",
+    )
+
+
+@lru_cache(maxsize=1 << 17)
+def left_to_itself(table: int, vlan: int, ip: IPv6Address, onward: GotoTable) -> Flow:
+    return flow(
+        table,
+        100,
+        asks_for(vlan, ip),
+        onward,
+        note=f"a rule leaves it to {ip} to answer",
+        subject=ip,
     )
 
 

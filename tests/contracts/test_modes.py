@@ -4,11 +4,17 @@ way of a firewall, by way of the router of isolated ports, or not at all."""
 from __future__ import annotations
 
 import json
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
 
+from controller.events import NdSeen
+from controller.ndp import advertisement, solicitation
+from controller.packets import parse
+from flows.nd import solicited_node
 from tests.contracts.test_end_to_end import SOON, Controller, answers_for, dump, pings
+from tests.support.nd import ask
 from tests.support.ovs import Host, PrivateOvs
 from tests.support.wait import wait_until
 
@@ -158,6 +164,11 @@ def test_why_names_the_rule_and_its_line(gateway: Lab) -> None:
     assert row["asked"]["says"].startswith(f"the switch answers: {IP} is at {GATEWAY}")
     row = gateway.why(IP6, "--from", "h1")
     assert row["asked"]["answer"] == GATEWAY
+    rules = gateway.controller.isat("status")["rules"]
+    assert [rule["through"] for rule in rules] == [GATEWAY, GATEWAY]
+    flows = gateway.controller.isat("explain", "br0", "--table", "gateway")
+    says = f"answer who has {IP}: the gateway is at {GATEWAY}"
+    assert says in {flow["says"] for flow in flows}
 
 
 # --- a firewall in between ------------------------------------------------------------
@@ -193,6 +204,29 @@ def test_both_directions_pass_through_the_firewall(ovs: PrivateOvs) -> None:
     assert lab.neighbor(lab.h2, OUT) == MIDDLE
     assert lab.neighbor(firewall, IN) == H2
     assert lab.neighbor(firewall, OUT) == H1
+
+
+def test_the_switch_says_what_the_firewall_would(ovs: PrivateOvs) -> None:
+    """Octet by octet, whether all are asked or one."""
+    lab, _ = behind(ovs)
+    for eth_dst in ("", H2, MIDDLE):
+        asked = solicits(OUT6, IN6, eth_dst)
+        heard = parse(1, 1, asked)
+        assert isinstance(heard, NdSeen)
+        told = ask(ovs, lab.h1, asked, until=IN)
+        expected = advertisement(heard, lladdr=MIDDLE, router=False)
+        assert [frame.data for frame in told] == [expected]
+
+
+def solicits(src: str, target: str, eth_dst: str) -> bytes:
+    group = solicited_node(IPv6Address(target))
+    return solicitation(
+        eth_src=H1,
+        eth_dst=eth_dst or "33:33:" + group.packed[-4:].hex(":"),
+        src=IPv6Address(src),
+        dst=IPv6Address(target) if eth_dst else group,
+        target=IPv6Address(target),
+    )
 
 
 def test_who_knows_better_does_not_get_past_the_firewall(ovs: PrivateOvs) -> None:
