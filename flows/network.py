@@ -854,9 +854,17 @@ meant = Step(every_meant, next_meant)
 
 
 def is_meant(rule: Proxy, where: Located, ports: frozenset[PortKey]) -> bool:
-    if rule.vlan not in (None, where.domain.vlan):
+    if rule.vlan not in (None, where.domain.vlan) or has_fallen_silent(where):
         return False
     return where.lladdr == rule.lladdr if rule.lladdr else where.port in ports
+
+
+def has_fallen_silent(where: Located) -> bool:
+    """It was only heard, and none of its addresses has answered when it was asked."""
+    said = where.station
+    if where.shown is not None or said is None:
+        return False
+    return bool(said.silent) and not said.claims
 
 
 @remember_last

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_network
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from itertools import product
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, CONTROLLER, IN_PORT
 from flows.simulate import simulate
-from flows.view import Proxy, View
+from flows.view import Claim, Proxy, Silence, Station, StationKey, View
 from tests.facts import (
     H1,
     H2,
@@ -254,6 +255,25 @@ def test_without_its_firewall_nothing_crosses() -> None:
         *crossing_packets(H2),
     ):
         assert sent(CLOSED, packet) == []
+
+
+def test_a_firewall_that_has_fallen_silent_is_not_there() -> None:
+    """It was only heard: no carrier tells of its end."""
+    heard = heard_host(S1, 3, FIREWALL, "10.0.0.5")
+    view = view_of(HOSTS[0], *HOSTS[1:3], heard, V4)
+    asked = arp_request(in_port=1, sha=H1, spa=OUT, tpa=IN)
+    assert places(view, asked) == [IN_PORT]
+    [(key, station)] = view.stations.items()
+    given_up = tuple(Silence(claim.ip, 1.0) for claim in station.claims)
+    silent = replace(station, claims=(), silent=given_up)
+    assert sent(with_station(view, key, silent), asked) == []
+    other = Claim(ip_address("10.0.0.6"), 2.0)
+    speaking = replace(silent, claims=(other,))
+    assert places(with_station(view, key, speaking), asked) == [IN_PORT]
+
+
+def with_station(view: View, key: StationKey, station: Station) -> View:
+    return replace(view, stations=view.stations.set(key, station))
 
 
 def test_without_its_firewall_an_open_rule_is_none() -> None:
