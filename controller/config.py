@@ -75,6 +75,7 @@ class PortPolicy:
 
     guard: str = ""
     router: bool | None = None
+    dhcp_server: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,12 @@ class Bridge:
 
     guard   of all its ports; "" if the file does not say
     router  whether there are routers behind them; None if the file does not say
+    dhcp_server  the same of DHCP servers
     """
 
     guard: str = ""
     router: bool | None = None
+    dhcp_server: bool | None = None
     ports: Mapping[str, PortPolicy] = field(default_factory=dict)
 
 
@@ -117,7 +120,8 @@ class Config:
     bridges   names of the bridges of this host to adopt at the start
     bindings  addresses that the operator vouches for
     guards    how closely ports are guarded; without any everybody is learned from
-    services  behind which ports there are routers
+    services  behind which ports there are routers and DHCP servers
+    confine   who has a lease has no other IPv4 address
     proxies   how questions are answered; without any for all hosts that are known
     defend    announce an address on behalf of its owner when others claim it
     """
@@ -127,6 +131,7 @@ class Config:
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()
     proxies: tuple[Proxy, ...] = ()
+    confine: bool = True
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     liveness: Liveness = field(default_factory=Liveness)
@@ -384,6 +389,7 @@ PORT = Section(
     (
         Key("guard", MODE, "the same for one port"),
         Key("router", flag(), "the same for one port"),
+        Key("dhcp_server", flag(), "the same for one port"),
     ),
 )
 BRIDGE = Section(
@@ -395,6 +401,12 @@ BRIDGE = Section(
             flag(),
             "there are routers behind its ports, whose advertisements pass a guard;"
             " without it the kernel tells which interfaces forward",
+        ),
+        Key(
+            "dhcp_server",
+            flag(),
+            "there are DHCP servers or relays behind its ports; where nobody says so,"
+            " DHCP is not overheard",
         ),
         Key("ports", Named(PORT_NAME, PORT), "ports that are guarded differently"),
     ),
@@ -465,10 +477,11 @@ def guards_of(bridges: Mapping[str, Bridge]) -> Iterator[Guard]:
 
 def services_of(bridges: Mapping[str, Bridge]) -> Iterator[Service]:
     for name, bridge in bridges.items():
-        said = {"": bridge.router, **{p: o.router for p, o in bridge.ports.items()}}
-        for port, is_offered in said.items():
-            if is_offered is not None:
-                yield Service("router", is_offered, name, port)
+        places: dict[str, Bridge | PortPolicy] = {"": bridge, **bridge.ports}
+        for port, one in places.items():
+            for kind, said in (("router", one.router), ("dhcp", one.dhcp_server)):
+                if said is not None:
+                    yield Service(kind, said, name, port)
 
 
 def guard_of(mode: str, bridge: str = "", port: str = "") -> tuple[Guard, ...]:
@@ -495,6 +508,12 @@ SCHEMA = Section(
             MODE,
             "what is done where somebody contradicts what is known",
             "learn",
+        ),
+        Key(
+            "confine",
+            flag(),
+            "at guarded ports, who has a DHCP lease may use no other IPv4 address",
+            "true",
         ),
         Key(
             "defend",

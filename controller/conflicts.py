@@ -35,6 +35,7 @@ NAMES = {  # of a claim to somebody else's address, or to none of one's own
     Kind.ROUTER: "rogue router advertisement",
     Kind.REDIRECT: "rogue redirect",
     Kind.HIDDEN: "hidden neighbor discovery",
+    Kind.SERVER: "rogue DHCP server",
 }
 
 
@@ -247,6 +248,7 @@ MANY = {
     Kind.ROUTER: "router advertisements",
     Kind.REDIRECT: "redirects",
     Kind.HIDDEN: "neighbor discovery in fragments, or with headers cut off",
+    Kind.SERVER: "DHCP messages of a server",
 }
 
 
@@ -270,9 +272,10 @@ def against_in_words(row: Conflict, view: View) -> str:
     if row.said.kind is Kind.HIDDEN and row.sends:
         return "which nobody may"
     if row.sends and not found.rival:
-        return "and is not known to be a router"
+        what = "DHCP server" if row.said.kind is Kind.SERVER else "router"
+        return f"and is not known to be a {what}"
     if not found.rival:
-        return "which is not what the kernel or the configuration lists there"
+        return "which neither the kernel, the configuration nor a lease gives it"
     place = f" at {port_in_words(found.port, view)}" if found.port else ""
     source = found.origin.name.lower() if found.origin else ""
     if found.ip is None:

@@ -52,6 +52,7 @@ from controller.events import (
     BridgesSeen,
     ChangeDone,
     ChangeFailed,
+    DhcpSeen,
     Event,
     FlowsCounted,
     FlowsListed,
@@ -70,7 +71,8 @@ from controller.events import (
     TargetUnknown,
 )
 from controller.heal import newly_deaf
-from controller.learn import able, learn, recover
+from controller.learn import able, from_dhcp, learn, recover
+from controller.leases import Leases
 from controller.liveness import Liveness, Look, Probe, Subject, witness
 from controller.liveness import in_words as silences_in_words
 from controller.moves import Moves
@@ -81,6 +83,7 @@ from controller.questions import Questions, target_of
 from controller.reconcile import Plan, plan, plan_meters
 from controller.replies import Question, reply
 from controller.rivals import Rivals
+from flows import leases
 from flows.budgets import meters
 from flows.compile import Compiled
 from flows.dispute import Contradiction, Said, contradiction
@@ -91,7 +94,9 @@ from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
 from flows.network import Holder, Network, Origin, kernel_hosts, network
 from flows.openflow import Meter, is_ours
+from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
+from flows.tracked import changed
 from flows.trust import Mode
 from flows.view import (
     Claim,
@@ -122,7 +127,8 @@ class Policy:
     adopt      names of bridges to adopt
     bindings   what the operator vouches for
     guards     how closely ports are guarded
-    services   behind which ports there are routers
+    services   behind which ports there are routers and DHCP servers
+    confine    who has a lease has no other IPv4 address
     proxies    how questions are answered
     defend     announce addresses for their owners when others claim them
     silent_after  seconds without a sign of life until who was heard is not answered for
@@ -136,6 +142,7 @@ class Policy:
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()
     proxies: tuple[Proxy, ...] = ()
+    confine: bool = True
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     silent_after: float = 30.0
@@ -188,6 +195,7 @@ class Core:
             guards=self.policy.guards,
             services=self.policy.services,
             proxies=self.policy.proxies,
+            confine=self.policy.confine,
             limits=self.policy.limits,
         )
         self.network: Network = network(self.view)
@@ -200,6 +208,7 @@ class Core:
         self.rivals = Rivals()
         self.moves = Moves()
         self.attempts = Attempts()
+        self.leases = Leases()
         self.defence = Defence()
         self.questions = Questions()
         self.overruns = Overruns()
@@ -218,9 +227,11 @@ class Core:
         commands: list[Command] = []
         for event in events:
             self.counters[type(event).__name__] += 1
-            self.attacks.watch(event, self.network, now)
+            frame = event.frame if isinstance(event, DhcpSeen) else event
+            self.attacks.watch(frame, self.network, now)
             commands += self._take(event, now)
         self.view = self.questions.due(self.view, now)
+        self.view = self.leases.due(self.view, now)
         self.network = network(self.view)
         self._rivalries(events, now)
         self._find_alive()
@@ -243,6 +254,7 @@ class Core:
             self.attacks.deadline(),
             self.moves.deadline(),
             self.attempts.deadline(),
+            self.leases.deadline(),
             self.defence.deadline(),
             self.questions.deadline(self.view),
         ]
@@ -304,6 +316,9 @@ class Core:
             return
         if isinstance(event, TargetUnknown):
             return  # whoever asks was told of before, or is known
+        if isinstance(event, DhcpSeen):
+            self._overhear(event, now)
+            return
         self._is_outdated = True
         before, self.view = self.view, learn(self.view, event, now)
         for bridge, ifname in newly_deaf(before, self.view):
@@ -329,6 +344,7 @@ class Core:
             for one in genuine:
                 key = StationKey(event.datapath_id, one.vlan, one.lladdr)
                 self.liveness.watch(self.view, key, is_news=False)
+                self.leases.watch(self.view, key)
 
     def _refused(self, event: ChangeFailed, now: float) -> None:
         channel = self.channels.get(event.datapath_id)
@@ -347,6 +363,32 @@ class Core:
             if wanted and bridge.name not in self._adopted:
                 self._adopted.add(bridge.name)
                 yield AdoptBridge(bridge.name)
+
+    # --- DHCP -----------------------------------------------------------------------
+
+    def _overhear(self, event: DhcpSeen, now: float) -> None:
+        """A server's word counts if it comes from where servers are, a client's about
+        itself if it comes from where it is."""
+        self._hear(event.frame, now)
+        if self._is_outdated:
+            self.network, self._is_outdated = network(self.view), False
+        at = PortKey(event.frame.datapath_id, event.frame.in_port)
+        if event.frame.sends:
+            is_fit = at in self.network.trust.servers
+        else:
+            place = StationKey(at.datapath_id, event.frame.vlan, event.client)
+            known = self.view.stations.get(place)
+            is_own = event.client == event.frame.eth_src
+            is_fit = is_own and known is not None and known.port == at
+        if not is_fit or not event.client:
+            return
+        before, self.view = self.view, from_dhcp(self.view, event, now)
+        if self.view is not before:
+            self._is_outdated = True
+            self.counters[f"DHCP: {event.message}"] += 1
+            for key in changed(before.stations, self.view.stations):
+                self.liveness.watch(self.view, key)
+                self.leases.watch(self.view, key)
 
     # --- who contradicts what is known -----------------------------------------------
 
@@ -828,8 +870,19 @@ def has_full(stations: Mapping[StationKey, Station], limit: int) -> bool:
     return any(len(station.claims) >= limit for station in stations.values())
 
 
+def remembered(binding: Binding) -> int:
+    """The cookie of the flow that remembers this lease."""
+    assert binding.ip is not None and binding.leased_until is not None
+    return leases.lease(
+        *(TABLE_IDS["leases"], binding.in_port, binding.vlan, binding.lladdr),
+        *(binding.ip, int(binding.leased_until)),
+    ).cookie
+
+
 def is_genuine(binding: Binding) -> bool:
     """Whether we would have written this flow: its cookie is its digest."""
+    if binding.leased_until is not None:
+        return binding.ip is not None and remembered(binding) == binding.cookie
     claims = (Claim(binding.ip, 0.0, binding.router),) if binding.ip else ()
     station = Station(0, binding.vlan, binding.lladdr, binding.in_port, 0.0, claims)
     return witness(station, binding.ip).cookie == binding.cookie

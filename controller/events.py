@@ -52,6 +52,7 @@ class Binding:
     cookie   the flow's; recomputed by the core before the binding is believed
     ip       None for a flow of the source table, which knows only the station
     router   of IPv6, as in `flows.view.Claim`
+    leased_until  as in `flows.view.Claim`, of a flow that remembers a lease
     """
 
     cookie: int
@@ -60,6 +61,7 @@ class Binding:
     lladdr: str
     ip: IPAddress | None = None
     router: bool | None = None
+    leased_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,22 @@ class NdSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class DhcpSeen:
+    """A DHCP or DHCPv6 message reached the controller (RFC 2131, RFC 8415).
+
+    frame      the same as any other frame: who sent it, where
+    message    "offer", "ack" (of DHCPv6 a reply), "nak", "release", "decline", "other"
+    client     link-layer address of whom it is about, "" if it does not tell
+    addresses  with seconds for which they are leased, 0 if it does not tell
+    """
+
+    frame: FrameSeen
+    message: str
+    client: str = ""
+    addresses: tuple[tuple[IPAddress, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FrameIgnored:
     """A frame reached the controller that teaches nothing; counted by reason.
 
@@ -345,6 +363,7 @@ Event = (
     | FrameSeen
     | ArpSeen
     | NdSeen
+    | DhcpSeen
     | FrameIgnored
     | TargetUnknown
     | KernelSynced

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar, cast
@@ -13,6 +14,7 @@ from controller.events import (
     ArpSeen,
     Binding,
     BridgesSeen,
+    DhcpSeen,
     Event,
     FrameSeen,
     KernelChanged,
@@ -31,6 +33,7 @@ from flows.memo import remember_last
 from flows.network import Domain, FarEnds, heard_at, is_unicast, kernel_hosts
 from flows.tracked import Tracked, changed, updated
 from flows.view import (
+    INFINITY,
     NEIGHBORS_MAX,
     OWN_NAMESPACE,
     Ability,
@@ -252,8 +255,110 @@ def claim(
     if room < 0:
         return view
     silent = latest((one for one in station.silent if one.ip != ip), room)
-    claims = (*others, Claim(ip, now, router))
+    until = leased_until(station, ip)
+    claims = (*others, Claim(ip, now, router, until))
     return put(view, replace(station, claims=claims, silent=silent))
+
+
+def leased_until(station: Station, ip: IPAddress) -> float | None:
+    return next((row.leased_until for row in rows_of(station) if row.ip == ip), None)
+
+
+def rows_of(station: Station | None) -> Iterator[Claim | Silence]:
+    """All that it has said, be it long ago."""
+    if station is not None:
+        yield from station.claims
+        yield from station.silent
+
+
+# --- leases -------------------------------------------------------------------------
+
+
+def from_dhcp(view: View, seen: DhcpSeen, now: float) -> View:
+    """What a server grants or refuses, and what a client gives back.  Who may say so
+    the caller knows."""
+    key = home(view, seen)
+    if key is None:
+        return view
+    if seen.message == "ack":
+        for ip, seconds in seen.addresses:
+            view = lease(view, key, ip, seconds, now)
+    elif seen.message == "nak":
+        view = without_leases(view, key, lambda ip: ip.version == 4)
+    elif seen.message in ("release", "decline"):
+        given = {ip for ip, _ in seen.addresses}
+        view = without_leases(view, key, lambda ip: ip in given)
+    return view
+
+
+def home(view: View, seen: DhcpSeen) -> StationKey | None:
+    """The station that it is about, where it is known; None if it was never heard, or
+    the kernel has its address table, which knows better."""
+    at = seen.frame
+    key = StationKey(at.datapath_id, at.vlan, seen.client)
+    known = known_as(view, key)
+    shown = kernel_hosts(view).get((domain_of(view, key), key.lladdr))
+    if shown is not None and shown.located.has_table:
+        return None
+    if known:
+        return max(known, key=lambda one: one.heard_at).key
+    return key._replace(datapath_id=shown.located.port.datapath_id) if shown else None
+
+
+def lease(view: View, key: StationKey, ip: IPAddress, seconds: int, now: float) -> View:
+    """An address is the station's until then; 0 seconds end it (RFC 8415, 18.2.10)."""
+    if not is_unicast(ip):
+        return view
+    if seconds == 0:
+        return without_leases(view, key, lambda one: one == ip)
+    shown = kernel_hosts(view).get((domain_of(view, key), key.lladdr))
+    if key not in view.stations and shown is not None:  # a guest that was never heard
+        view = place(view, key, shown.located.port.port_no, now)
+    station = view.stations.get(key)
+    if station is None:
+        return view
+    if not any(claim.ip == ip for claim in station.claims):
+        view = claim(view, key, ip, now)
+    until = INFINITY if seconds == 0xFFFFFFFF else math.floor(now + seconds)
+    return with_lease(view, key, ip, float(until))
+
+
+def with_lease(view: View, key: StationKey, ip: IPAddress, until: float | None) -> View:
+    station = view.stations.get(key)
+    if station is None:
+        return view
+    return put(
+        view,
+        replace(
+            station,
+            claims=tuple(
+                replace(c, leased_until=until) if c.ip == ip else c
+                for c in station.claims
+            ),
+            silent=tuple(
+                replace(c, leased_until=until) if c.ip == ip else c
+                for c in station.silent
+            ),
+        ),
+    )
+
+
+def without_leases(
+    view: View, key: StationKey, is_over: Callable[[IPAddress], bool]
+) -> View:
+    """Leased addresses that are its no more, also where it has fallen silent."""
+    station = view.stations.get(key)
+    if station is None:
+        return view
+    claims = tuple(c for c in station.claims if not (is_leased(c) and is_over(c.ip)))
+    silent = tuple(c for c in station.silent if not (is_leased(c) and is_over(c.ip)))
+    if (claims, silent) == (station.claims, station.silent):
+        return view
+    return put(view, replace(station, claims=claims, silent=silent))
+
+
+def is_leased(row: Claim | Silence) -> bool:
+    return row.leased_until is not None
 
 
 def disclaim(view: View, key: StationKey, ip: IPAddress) -> View:
@@ -272,8 +377,9 @@ def fall_silent(view: View, key: StationKey, ip: IPAddress, now: float) -> View:
         return view
     claims = tuple(c for c in station.claims if c.ip != ip)
     earlier = (one for one in station.silent if one.ip != ip)
+    until = leased_until(station, ip)
     room = view.limits.addresses_per_station - len(claims)
-    silent = latest((*earlier, Silence(ip, now)), room)
+    silent = latest((*earlier, Silence(ip, now, until)), room)
     return put(view, replace(station, claims=claims, silent=silent))
 
 
@@ -303,7 +409,11 @@ def recover(
             view = place(view, key, binding.in_port, at)
         known = view.stations.get(key)
         if known is not None and known.port_no == binding.in_port and binding.ip:
-            view = claim(view, key, binding.ip, at, binding.router)
+            if binding.leased_until is None:
+                view = claim(view, key, binding.ip, at, binding.router)
+            else:
+                view = claim(view, key, binding.ip, at)
+                view = with_lease(view, key, binding.ip, binding.leased_until)
     return without_echoes(view, view.stations)
 
 

@@ -11,9 +11,9 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from struct import Struct
 
-from controller import ipv6, ndp
+from controller import dhcp, ipv6, ndp
 from controller.ethernet import behind_tag, framed, lladdr, octets
-from controller.events import ArpSeen, FrameIgnored, FrameSeen, NdSeen
+from controller.events import ArpSeen, DhcpSeen, FrameIgnored, FrameSeen, NdSeen
 from flows.dispute import Kind
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION
 from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6
@@ -41,7 +41,7 @@ class Ignored(StrEnum):
     SAYS_NOTHING = "ARP reply without a sender address"
 
 
-Packet = ArpSeen | NdSeen | FrameSeen | FrameIgnored
+Packet = ArpSeen | NdSeen | DhcpSeen | FrameSeen | FrameIgnored
 
 
 def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
@@ -52,6 +52,10 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
     eth_src = lladdr(data[6:12])
     if data[6] & 1 or eth_src == UNKNOWN_LLADDR:
         return FrameIgnored(datapath_id, in_port, Ignored.BAD_SOURCE)
+    if eth_type in (ETH_IPV4, ETH_IPV6):
+        found = dhcp.read(data, eth_type, payload)
+        if found is not None:
+            return parse_dhcp(datapath_id, in_port, vlan, data, payload, found)
     if eth_type == ETH_IPV6:
         return parse_ipv6(datapath_id, in_port, vlan, data, payload)
     if eth_type != ETH_ARP:
@@ -79,6 +83,17 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
         return heard
     nevertheless = heard if reason is Ignored.OTHER_SENDER else None
     return FrameIgnored(datapath_id, in_port, reason, nevertheless)
+
+
+def parse_dhcp(
+    datapath_id: int, in_port: int, vlan: int, data: bytes, start: int, said: dhcp.Dhcp
+) -> DhcpSeen:
+    eth_type = int.from_bytes(data[start - 2 : start], "big")
+    packet = ipv6.read(data, start)
+    src = packet.src if packet else ipv4_source(eth_type, data[start : start + 20])
+    kind = Kind.SERVER if said.is_server else ""
+    frame = FrameSeen(datapath_id, in_port, vlan, lladdr(data[6:12]), src, kind)
+    return DhcpSeen(frame, str(said.message), said.client, said.addresses)
 
 
 def parse_ipv6(

@@ -157,6 +157,7 @@ def policy_of(config: Config, listening: int) -> Policy:
         guards=config.guards,
         services=config.services,
         proxies=config.proxies,
+        confine=config.confine,
         defend=config.defend,
         limits=config.limits,
         silent_after=float(config.liveness.silent_after),

@@ -174,7 +174,7 @@ def written(table: Table, switch: Switch, here: Here, part: Part) -> Iterator[Fl
 def context(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows of one station or address come from, besides itself."""
     trust = known.trust
-    guard = (trust.modes, trust.configured, trust.given)
+    guard = (trust.modes, trust.configured, trust.given, trust.confines)
     policy = (known.rules, known.promiscuous, known.middles)
     return (known.fabric, view.limits, *guard, *policy)
 

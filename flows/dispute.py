@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Address
 
 from flows.network import Candidate, Domain, Holder, Network, Origin, is_unicast
 from flows.trust import Closed, Mode, Trust, is_shared
@@ -25,6 +26,7 @@ class Kind(StrEnum):
     ROUTER = "router advertisement"  # 4.2
     REDIRECT = "redirect"  # 4.5
     HIDDEN = "hidden ICMPv6"  # RFC 6980: what is it, and what follows?
+    SERVER = "DHCP server message"  # RFC 2131, RFC 8415
     PACKET = "IPv4 packet"
     PACKET6 = "IPv6 packet"
     FRAME = "frame"
@@ -41,7 +43,7 @@ class Kind(StrEnum):
     @property
     def is_service(self) -> bool:
         """Not everybody may send it, whatever it says."""
-        return self in (Kind.ROUTER, Kind.REDIRECT, Kind.HIDDEN)
+        return self in (Kind.ROUTER, Kind.REDIRECT, Kind.HIDDEN, Kind.SERVER)
 
 
 ARP = (Kind.REQUEST, Kind.REPLY, Kind.ANNOUNCEMENT)
@@ -94,9 +96,14 @@ def wrong_service(known: Network, said: Said) -> Contradiction | None:
     """It is none of those who route here, or nobody may send what it sends."""
     if not said.kind.is_service:
         return None
-    if said.kind is not Kind.HIDDEN and known.trust.is_router(said.at, said.lladdr):
-        return None
-    return Contradiction(None)
+    trust = known.trust
+    if said.kind is Kind.SERVER:
+        is_fit = not trust.snoops or said.at in trust.servers
+    elif said.kind is Kind.HIDDEN:
+        is_fit = False
+    else:
+        is_fit = trust.is_router(said.at, said.lladdr)
+    return None if is_fit else Contradiction(None)
 
 
 def is_held_back(known: Network, said: Said) -> bool:
@@ -158,10 +165,24 @@ def wrong_address(known: Network, said: Said) -> Contradiction | None:
     holder = known.holders.get((domain, said.ip))
     if given is not None or (holder and holds(known, holder, said.lladdr)):
         return None
-    if holder is not None and holder.winner.vouched:
-        best = holder.winner
+    best = holder.winner if holder is not None and holder.winner.vouched else None
+    if best is not None and best.lladdr != said.lladdr:
+        return Contradiction(said.ip, best.lladdr, best.port, best.origin)
+    if is_beside_its_lease(known, domain, said):
+        return Contradiction(said.ip)
+    if best is not None:
         return Contradiction(said.ip, best.lladdr, best.port, best.origin)
     return unlisted(known, said)
+
+
+def is_beside_its_lease(known: Network, domain: Domain, said: Said) -> bool:
+    """DHCP has leased another IPv4 address to the sender."""
+    where = known.located.get((domain, said.lladdr))
+    if not isinstance(said.ip, IPv4Address) or where is None or where.port != said.at:
+        return False
+    is_guarded = known.trust.mode(said.at) is not Mode.LEARN
+    is_leased = said.ip in {claim.ip for claim in where.leases}
+    return bool(known.trust.confines and is_guarded and where.leases and not is_leased)
 
 
 def unlisted(known: Network, said: Said) -> Contradiction | None:
@@ -199,7 +220,9 @@ def is_accepted(trust: Trust, holder: Holder, candidate: Candidate) -> bool:
     best, lladdr = holder.winner, candidate.lladdr
     given = trust.configured.get((holder.domain.vlan, holder.ip), lladdr)
     equal = candidate.origin == best.origin or lladdr == best.lladdr
-    return candidate.vouched and equal and lladdr == given
+    is_confined = trust.confines and candidate.port in trust.modes
+    is_free = not (candidate.is_beside and is_confined)
+    return candidate.vouched and equal and lladdr == given and is_free
 
 
 # --- where nobody guards --------------------------------------------------------------

@@ -29,6 +29,7 @@ from flows.view import (
     Address,
     AddressKey,
     Bridge,
+    Claim,
     Fixed,
     Interface,
     IPAddress,
@@ -62,8 +63,9 @@ class Origin(IntEnum):
 
     NEIGHBOR = 1
     HEARD = 2
-    KERNEL = 3
-    CONFIGURED = 4
+    DHCP = 3
+    KERNEL = 4
+    CONFIGURED = 5
 
 
 class Domain(NamedTuple):
@@ -94,6 +96,15 @@ class Located:
         return self.shown.link if self.shown else None
 
     @property
+    def leases(self) -> tuple[Claim, ...]:
+        """The IPv4 addresses that DHCP has leased to it.  Where the kernel has its
+        address table, that decides."""
+        if self.station is None or self.has_table:
+            return ()
+        claims = (claim for claim in self.station.claims if claim.ip.version == 4)
+        return tuple(claim for claim in claims if claim.leased_until is not None)
+
+    @property
     def has_table(self) -> bool:
         """The kernel has its address table, so that its own word adds nothing to it."""
         return self.shown is not None and not self.shown.is_guest
@@ -106,6 +117,8 @@ class Candidate:
     vouched       believable at all: not contradicted by the kernel's own address table
     confirmed_at  seconds on the core's monotonic clock; None if it does not age
     router        of IPv6: what its advertisements say it is; None if nobody knows
+    leased_until  seconds on the same clock, if DHCP has leased it; else None
+    is_beside     heard of an IPv4 address beside a leased one
     """
 
     lladdr: str
@@ -114,6 +127,8 @@ class Candidate:
     vouched: bool = True
     confirmed_at: float | None = None
     router: bool | None = None
+    leased_until: float | None = None
+    is_beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -717,12 +732,19 @@ def heard_claims(
                 Candidate(
                     where.lladdr,
                     where.port,
-                    Origin.HEARD,
+                    Origin.HEARD if claim.leased_until is None else Origin.DHCP,
                     vouched=not where.has_table,
                     confirmed_at=claim.confirmed_at,
                     router=claim.router,
+                    leased_until=claim.leased_until,
+                    is_beside=claim.ip.version == 4 and is_beside(where, claim),
                 ),
             )
+
+
+def is_beside(where: Located, claim: Claim) -> bool:
+    """DHCP has leased another address to the same station."""
+    return claim.leased_until is None and bool(where.leases)
 
 
 def router_of(where: Located, end: FarEnd | None, ip: IPAddress) -> bool | None:

@@ -21,12 +21,14 @@ from flows import (
     guard,
     ingress,
     interpose,
+    leases,
     nd,
     nd_answer,
     nd_guard,
     nd_known,
     private,
     side,
+    snoop,
     source,
     tell,
     unknown,
@@ -82,6 +84,7 @@ ARP = ("eth_type", "arp_op", "arp_spa", "arp_tpa", "arp_sha")
 
 ICMPV6 = ("eth_type", "ip_proto", "icmpv6_type")
 ND = (*ICMPV6, "icmpv6_code", "ipv6_src", "ipv6_dst", "ipv6_nd_target", "ipv6_nd_sll")
+LEASE = (*nd_known.IP_WORDS, leases.END)
 CLAIM = (*nd_known.IP_WORDS, *nd_known.LLADDR_WORDS, nd_guard.ROLE)
 
 PIPELINE: tuple[Table, ...] = (
@@ -101,10 +104,10 @@ PIPELINE: tuple[Table, ...] = (
         "guard",
         fields(
             *("in_port", KNOWN, DOMAIN, GUARDED, "eth_src", "ipv4_src", *ARP),
-            *(*ICMPV6, "ip_frag", "ip_ttl", "ipv6_src"),
+            *(*ICMPV6, "ip_frag", "ip_ttl", "ipv6_src", "udp_dst"),
         ),
-        both(guard.always, enforce_nd.packets),
-        of_station=guard.of_station,
+        both(both(guard.always, enforce_nd.packets), snoop.rogues),
+        of_station=both(guard.of_station, snoop.confined),
         of_holder=both(guard.of_holder, enforce_nd.packets_of),
     ),
     Table(
@@ -150,8 +153,8 @@ PIPELINE: tuple[Table, ...] = (
     ),
     Table(
         "arp",
-        fields("in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6),
-        arp.always,
+        fields("in_port", DOMAIN, "eth_dst", *ARP, *ICMPV6, "udp_dst"),
+        both(arp.always, snoop.copies),
         of_holder=arp.of_holder,
     ),
     Table(
@@ -173,6 +176,12 @@ PIPELINE: tuple[Table, ...] = (
         of_station=forward.of_station,
     ),
     Table("flood", fields("in_port", SIDE), flood.always),
+    Table(
+        "leases",
+        fields("in_port", DOMAIN, "eth_src", "eth_type", "arp_spa", *LEASE),
+        leases.always,
+        of_holder=leases.of_holder,
+    ),
     Table("tell", fields(*ICMPV6, "udp_dst"), tell.always, number=TELL_TABLE),
     Table("told", fields("in_port", KIND), tell.told, number=TELL_TABLE + 1),
 )

@@ -91,6 +91,9 @@ class Trust:
     configured  who holds an address of a VLAN by the operator's word
     given       the same by VLAN and holder
     routers     (port, link-layer address, or ANYBODY) of who may say that it is one
+    servers     ports behind which there are DHCP servers
+    snoops      the operator has said behind which ports there are some
+    confines    who has a lease has no other IPv4 address
     """
 
     modes: Mapping[PortKey, Mode]
@@ -98,6 +101,9 @@ class Trust:
     configured: Mapping[tuple[int, IPAddress], str]
     given: Mapping[tuple[int, str], tuple[IPAddress, ...]]
     routers: frozenset[tuple[PortKey, str]]
+    servers: frozenset[PortKey] = frozenset()
+    snoops: bool = False
+    confines: bool = False
 
     def mode(self, port: PortKey) -> Mode:
         return self.modes.get(port, Mode.LEARN)
@@ -124,8 +130,12 @@ def trust(view: View) -> Trust:
     modes = modes_of(view.guards, view.ports, view.bridges)
     behind = chains(view.interfaces, view.links) if modes else {}
     routers = routers_of(view.routers)
-    offers = offers_of(view.services, view.ports, view.bridges) if modes else NO_OFFERS
-    return assembled(modes, behind, view.addresses, view.bindings, routers, offers)
+    place = (view.ports, view.bridges)
+    offers = offers_of(view.services, *place) if modes else NO_OFFERS
+    served = served_by(view.services, *place)
+    confined = view.confine and bool(served)
+    known = (view.addresses, view.bindings, routers, offers)
+    return assembled(modes, behind, *known, served, confined)
 
 
 @remember_last
@@ -136,6 +146,8 @@ def assembled(
     bindings: tuple[Fixed, ...],
     forwarding: frozenset[LinkKey],
     offers: Mapping[PortKey, bool],
+    served: Mapping[PortKey, bool],
+    confines: bool,
 ) -> Trust:
     chosen = {key: behind[key] for key in modes if key in behind}
     closed = {key: chain for key, chain in chosen.items() if is_closed(chain)}
@@ -143,7 +155,13 @@ def assembled(
     shut_ports = {key: shut(chain, table, forwarding) for key, chain in closed.items()}
     routers = frozenset(advertisers(chosen, forwarding, offers))
     given = by_holder(bindings)
-    return Trust(modes, shut_ports, by_address(bindings), given, routers)
+    servers = frozenset(key for key, is_offered in served.items() if is_offered)
+    return Trust(
+        *(modes, shut_ports, by_address(bindings), given, routers),
+        servers=servers,
+        snoops=bool(served),
+        confines=confines,
+    )
 
 
 @remember_last
@@ -212,9 +230,29 @@ def offers_of(
     bridges: Tracked[int, Bridge],
 ) -> Mapping[PortKey, bool]:
     """Of which ports the operator says that there is a router, or there is none."""
-    if not services:
+    return offered("router", services, ports, bridges)
+
+
+@remember_last
+def served_by(
+    services: tuple[Service, ...],
+    ports: Tracked[PortKey, Port],
+    bridges: Tracked[int, Bridge],
+) -> Mapping[PortKey, bool]:
+    """The same of DHCP servers."""
+    return offered("dhcp", services, ports, bridges)
+
+
+def offered(
+    kind: str,
+    services: tuple[Service, ...],
+    ports: Tracked[PortKey, Port],
+    bridges: Tracked[int, Bridge],
+) -> Mapping[PortKey, bool]:
+    rows = [row for row in services if row.kind == kind]
+    if not rows:
         return NO_OFFERS
-    chosen = {(row.bridge, row.port): row.is_offered for row in services}
+    chosen = {(row.bridge, row.port): row.is_offered for row in rows}
     found = {key: nearest(row, ports, bridges, chosen) for key, row in ports.items()}
     return {key: said for key, said in found.items() if said is not None}
 

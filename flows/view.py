@@ -20,7 +20,8 @@ Normal form: each fact once, under the key that the one who reports it uses.
     sponges      packets       what did not answer, and is not asked for at present
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
-    services     configuration behind which ports there are routers
+    services     configuration behind which ports there are routers and DHCP servers
+    confine      configuration whether who has a lease may have other IPv4 addresses
     proxies      configuration how questions are answered, where and for what
     limits       configuration how much is heard of a port, and is kept
 """
@@ -42,6 +43,7 @@ IPNetwork = IPv4Network | IPv6Network
 OWN_NAMESPACE = -1  # NETNSA_NSID_NOT_ASSIGNED, linux/net_namespace.h
 LOCAL_PORT = 0xFFFFFFFE  # OFPP_LOCAL, OpenFlow 1.3, 7.2.1
 LAST_PORT = 0xFFFFFF00  # OFPP_MAX
+INFINITY = float(0xFFFFFFFF)  # the end of a lease without an end, RFC 2131, 3.3
 NEIGHBORS_MAX = 65_536  # rows of the kernel's neighbor tables that are kept
 
 
@@ -318,11 +320,13 @@ class Claim:
     confirmed_at  seconds on the caller's monotonic clock: when a packet that said so
                   reached the controller last (`controller.liveness` knows more)
     router        the flag R of its last advertisement (RFC 4861, 4.4); None until then
+    leased_until  seconds on the same clock, if DHCP has leased it; else None
     """
 
     ip: IPAddress
     confirmed_at: float
     router: bool | None = None
+    leased_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,10 +334,12 @@ class Silence:
     """An address whose holder has not answered: remembered, and not answered for.
 
     since  seconds on the caller's monotonic clock: when it was given up
+    leased_until  as in `Claim`
     """
 
     ip: IPAddress
     since: float
+    leased_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,7 +433,7 @@ class Guard:
 class Service:
     """Who may offer what everybody relies on; the nearest wins: port, bridge.
 
-    kind          "router"
+    kind          "router", "dhcp"
     is_offered    False: not there, whatever the kernel shows
     bridge, port  names; without a port every port of the bridge
     """
@@ -535,6 +541,7 @@ class View:
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()
     proxies: tuple[Proxy, ...] = ()
+    confine: bool = True
     limits: Limits = field(default_factory=Limits)
 
 

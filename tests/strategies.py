@@ -294,7 +294,9 @@ neighbors = st.builds(
 )
 routers = st.builds(Router, nsids, ifindexes, st.booleans())
 claims = st.lists(
-    st.builds(Claim, addresses, seconds, st.none() | st.booleans()),
+    st.builds(
+        Claim, addresses, seconds, st.none() | st.booleans(), st.none() | seconds
+    ),
     max_size=3,
     unique_by=lambda claim: claim.ip,
 ).map(tuple)
@@ -316,7 +318,7 @@ guards = st.lists(
 services = st.lists(
     st.builds(
         Service,
-        st.just("router"),
+        st.sampled_from(["router", "dhcp"]),
         st.booleans(),
         st.just("br0"),
         st.just("") | ifnames,
@@ -376,5 +378,6 @@ def views(draw: DrawFn) -> View:
         guards=draw(guards),
         services=draw(services),
         proxies=draw(proxies),
+        confine=draw(st.booleans()),
         limits=draw(limits),
     )

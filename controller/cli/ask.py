@@ -63,7 +63,7 @@ def hosts(arguments: Namespace) -> int:
                 row["vlan"] or "-",
                 place(row),
                 row["host"],
-                row["origin"],
+                said_by(row),
                 row["state"],
                 ago(row["confirmed"]),
                 answered(row),
@@ -72,6 +72,12 @@ def hosts(arguments: Namespace) -> int:
         ],
     )
     return 0
+
+
+def said_by(row: dict[str, Any]) -> str:
+    """ "dhcp, for 3540 s": the origin, and how long a lease goes on."""
+    left = row["leased"]
+    return row["origin"] if left is None else f"{row['origin']}, for {left:.0f} s"
 
 
 def answered(row: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ from flows.network import (
 from flows.path import PathError, told
 from flows.trust import Mode
 from flows.view import (
+    INFINITY,
     LOCAL_PORT,
     OWN_NAMESPACE,
     IPAddress,
@@ -215,6 +216,7 @@ def host(core: Core, holder: Holder, rumors: list[Hearsay], now: float) -> Json:
         **attachment(core.view, best.port),
         "host": host_name(core.view, where, best.port),
         "origin": best.origin.name.lower(),
+        "leased": remaining(best.leased_until, now),
         "told_by": [],
         "state": state(core, holder, best).value,
         "confirmed": age(alive_at(core, holder, best), now),
@@ -239,6 +241,7 @@ def rumor(core: Core, about: list[Hearsay]) -> Json:
         **place_of(core.view, where),
         "host": host_name(core.view, where, where.port) if where else "",
         "origin": best.origin.name.lower(),
+        "leased": None,
         "told_by": told_by(core.view, best),
         "state": None,
         "confirmed": None,
@@ -290,6 +293,7 @@ def station(core: Core, where: Located, now: float) -> Json:
         **attachment(core.view, where.port),
         "host": host_name(core.view, where, where.port),
         "origin": where.origin.name.lower(),
+        "leased": None,
         "told_by": [],
         "state": None,
         "confirmed": age(heard, now),
@@ -355,6 +359,12 @@ def other(view: View, candidate: Candidate) -> Json:
         "origin": candidate.origin.name.lower(),
         "told_by": [],
     }
+
+
+def remaining(until: float | None, now: float) -> float | None:
+    """Seconds until a lease ends; None if there is none, or it has no end."""
+    is_endless = until is None or until >= INFINITY
+    return None if is_endless or until is None else round(max(0.0, until - now), 1)
 
 
 def age(then: float | None, now: float) -> float | None:

@@ -55,7 +55,7 @@ from controller.packets import parse
 from controller.reconcile import Plan
 from controller.runtime import Runtime
 from controller.sources import openflow_channel, openflow_check
-from flows import nd_known, unknown, wire, wire_meters
+from flows import leases, nd_known, unknown, wire, wire_meters
 from flows.openflow import OWNER, OWNER_MASK, Anew, GotoTable, Meter, Output
 from flows.pipeline import TABLE_IDS
 from flows.view import IPAddress, Port
@@ -68,7 +68,7 @@ METERS = (
     openflow_check.METER_CONFIG,
     openflow_check.METER_FEATURES,
 )
-MEMORIES = {TABLE_IDS[name] for name in ("source", "guard", "nd_known")}  # who is where
+MEMORIES = {TABLE_IDS[name] for name in ("source", "guard", "nd_known", "leases")}
 
 
 @dataclass(slots=True)
@@ -429,6 +429,7 @@ def binding(entry: wire.Installed) -> Binding:
         fields["eth_src"],
         address(fields),
         nd_known.router_in(fields),
+        leases.end_in(fields),
     )
 
 

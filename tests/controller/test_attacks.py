@@ -273,8 +273,8 @@ def test_an_address_that_the_kernel_does_not_list_is_told_when_it_has_settled() 
     core.handle([claim("10.0.0.77", H1, at=1)], now=1.0)
     [line] = told(core.handle([], now=1.0 + SETTLE))
     assert line == (
-        f"{H1} at s1-eth1 says that it has 10.0.0.77, which is not what the kernel or"
-        " the configuration lists there; 1 x reply, not dropped (ARP spoofing)"
+        f"{H1} at s1-eth1 says that it has 10.0.0.77, which neither the kernel, the"
+        " configuration nor a lease gives it; 1 x reply, not dropped (ARP spoofing)"
     )
 
 

@@ -133,7 +133,7 @@ bindings:
             "bridges:\n  br0: {proxy_arp: true}",
             "lab.yaml:2 bridges.br0",
             "unknown key 'proxy_arp'",
-            "known keys: guard, router, ports",
+            "known keys: guard, router, dhcp_server, ports",
         ),
         ("guard: wacht", "lab.yaml:1 guard", "'wacht' is none of", "mean 'watch'?"),
         ("guard: off", "lab.yaml:1 guard", "'off' is none", "learn, watch or enf"),

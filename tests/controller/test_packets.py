@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from controller.events import ArpSeen, FrameIgnored, FrameSeen
+from controller.events import ArpSeen, DhcpSeen, FrameIgnored, FrameSeen
 from controller.ndp import Invalid
 from controller.packets import Ignored, Packet, arp_reply, arp_request, parse
 from tests.packets import BROADCAST, H1, H2, ZERO
@@ -192,7 +192,8 @@ def test_a_damaged_request_is_heard_or_has_a_reason(at: int, damage: bytes) -> N
     if isinstance(heard, FrameIgnored):
         assert heard.why in set(Ignored) | set(Invalid)
     else:
-        lladdr = heard.sha if isinstance(heard, ArpSeen) else heard.eth_src
+        seen = heard.frame if isinstance(heard, DhcpSeen) else heard
+        lladdr = seen.sha if isinstance(seen, ArpSeen) else seen.eth_src
         assert lladdr != ZERO
         assert not int(lladdr[:2], 16) & 1
 

@@ -120,7 +120,9 @@ def test_addresses_are_written_as_people_write_them() -> None:
     [row] = to_json(view_of(station))["stations"]
 
     assert row["lladdr"] == H1
-    assert row["claims"] == [{"ip": "10.0.0.1", "confirmed_at": 2.0, "router": None}]
+    assert row["claims"] == [
+        {"ip": "10.0.0.1", "confirmed_at": 2.0, "router": None, "leased_until": None}
+    ]
 
 
 def test_a_name_of_odd_octets_survives_in_ascii() -> None:

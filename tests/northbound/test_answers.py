@@ -66,6 +66,7 @@ def test_a_host_that_the_kernel_shows_is_told_by_its_namespace(lab: Runtime) -> 
         "port": "s1-eth1",
         "host": "h0",
         "origin": "kernel",
+        "leased": None,
         "told_by": [],
         "state": "confirmed",
         "confirmed": None,
