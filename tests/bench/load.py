@@ -30,6 +30,7 @@ HEADER = struct.Struct("!BBHI")
 )  # fmt: skip
 MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = 18, 19, 20, 21
 FLOW, AGGREGATE, PORT_DESC = 1, 2, 13  # multipart types, OpenFlow 1.3, 7.3.5
+METER_FEATURES = 11  # OFPMP_METER_FEATURES
 
 
 def message(kind: int, xid: int, body: bytes = b"") -> bytes:
@@ -62,7 +63,8 @@ def answer(kind: int, xid: int, body: bytes) -> bytes:
 def all_of(part: int) -> bytes:
     if part == PORT_DESC:
         return b"".join(port(number) for number in range(1, PORTS + 1))
-    return bytes(24) if part == AGGREGATE else b""
+    sizes = {AGGREGATE: 24, METER_FEATURES: 16}  # no flows; no meters either
+    return bytes(sizes.get(part, 0))
 
 
 def packet_in(number: int) -> bytes:

@@ -57,7 +57,7 @@ def measure(run: Run) -> Iterator[Figure]:
         ("shown by the kernel", SHOWN, shown, renumbered),
     ):
         medians = []
-        for size in (run.of(full, least=20) for full in sizes):
+        for size in scaled(sizes, run):
             run.tell(f"{size:,} hosts, {kind}")
             before = resident()
             network = filled(size)
@@ -83,7 +83,12 @@ def measure(run: Run) -> Iterator[Figure]:
 
 
 def full_size(size: int, sizes: tuple[int, ...], run: Run) -> bool:
-    return size == run.of(sizes[-1], least=20)
+    return size == scaled(sizes, run)[-1]
+
+
+def scaled(sizes: tuple[int, ...], run: Run) -> list[int]:
+    """However small the run, no two networks are of one size."""
+    return [run.of(full, least=20 + n) for n, full in enumerate(sizes)]
 
 
 @dataclass(slots=True)
