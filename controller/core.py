@@ -71,7 +71,7 @@ from controller.events import (
     TargetUnknown,
 )
 from controller.heal import newly_deaf
-from controller.learn import able, from_dhcp, learn, recover
+from controller.learn import able, from_dhcp, home, learn, recover
 from controller.leases import Leases
 from controller.liveness import Liveness, Look, Probe, Subject, witness
 from controller.liveness import in_words as silences_in_words
@@ -367,20 +367,23 @@ class Core:
     # --- DHCP -----------------------------------------------------------------------
 
     def _overhear(self, event: DhcpSeen, now: float) -> None:
-        """A server's word counts if it comes from where servers are, a client's about
-        itself if it comes from where it is."""
+        """A server's word counts if it comes from where servers are, to who has asked
+        for it; a client's about itself if it comes from where it is."""
         self._hear(event.frame, now)
         if self._is_outdated:
             self.network, self._is_outdated = network(self.view), False
         at = PortKey(event.frame.datapath_id, event.frame.in_port)
-        if event.frame.sends:
-            is_fit = at in self.network.trust.servers
-        else:
-            place = StationKey(at.datapath_id, event.frame.vlan, event.client)
-            known = self.view.stations.get(place)
-            is_own = event.client == event.frame.eth_src
-            is_fit = is_own and known is not None and known.port == at
-        if not is_fit or not event.client:
+        key = home(self.view, event)
+        if key is None or not event.client:
+            return
+        if not event.frame.sends:
+            if event.client != event.frame.eth_src or at != self._place_of(key):
+                return
+            self.leases.asks(key, event.xid, now)
+        elif at not in self.network.trust.servers or event.message == "offer":
+            return
+        elif not self.leases.is_answer(key, event.xid, now):
+            self.counters["DHCP: an answer to nobody"] += 1
             return
         before, self.view = self.view, from_dhcp(self.view, event, now)
         if self.view is not before:
@@ -389,6 +392,13 @@ class Core:
             for key in changed(before.stations, self.view.stations):
                 self.liveness.watch(self.view, key)
                 self.leases.watch(self.view, key)
+
+    def _place_of(self, key: StationKey) -> PortKey | None:
+        """Where a station is by its last word, or by the kernel's."""
+        station = self.view.stations.get(key)
+        domain = self.network.domain(key.datapath_id, key.vlan)
+        where = station or self.network.located.get((domain, key.lladdr))
+        return where.port if where else None
 
     # --- who contradicts what is known -----------------------------------------------
 

@@ -29,7 +29,7 @@ COOKIE = bytes((99, 130, 83, 99))  # RFC 2131, 3
 FIXED = 236  # octets before the cookie
 SNAME, FILE = slice(44, 108), slice(108, 236)
 PAD, END = 0, 255
-LEASE_TIME, OVERLOAD, MESSAGE_TYPE = 51, 52, 53  # RFC 2132, 9
+REQUESTED, LEASE_TIME, OVERLOAD, MESSAGE_TYPE = 50, 51, 52, 53  # RFC 2132, 9
 
 IA_NA, IA_TA, IAADDR, STATUS = 3, 4, 5, 13  # RFC 8415, 21
 IA_HEADER, ADDRESS_HEADER = {IA_NA: 12, IA_TA: 4}, 24
@@ -58,13 +58,15 @@ class Dhcp:
 
     is_server  it was sent to a client, as servers and relays do
     client     link-layer address of the one whom it is about, "" if it does not tell
-    addresses  with seconds for which they are leased, 0 if it does not tell
+    addresses  with seconds for which they are leased; of a client 0
+    xid        the client's number of the exchange; a reply repeats it
     """
 
     message: Message
     is_server: bool
     client: str = ""
     addresses: tuple[tuple[IPAddress, int], ...] = ()
+    xid: int = 0
 
 
 def read(data: bytes, eth_type: int, start: int) -> Dhcp | None:
@@ -112,10 +114,24 @@ def read4(body: bytes, *, is_server: bool) -> Dhcp:
     options = options_of(body)
     message = KINDS.get(number(options.get(MESSAGE_TYPE)), Message.OTHER)
     client = lladdr(body[28:34])
-    seconds = number(options.get(LEASE_TIME))
-    given = IPv4Address(body[16:20] if is_server else body[12:16])  # yiaddr, ciaddr
-    addresses = ((given, seconds),) if int(given) else ()
-    return Dhcp(message, is_server, client, addresses)
+    xid = int.from_bytes(body[4:8], "big")
+    return Dhcp(message, is_server, client, about4(message, body, options), xid)
+
+
+def about4(
+    message: Message, body: bytes, options: dict[int, bytes]
+) -> tuple[tuple[IPAddress, int], ...]:
+    """What is granted (yiaddr, for so long) or given back: ciaddr, and in a DECLINE an
+    option (RFC 2131, tables 3 and 5)."""
+    if message in (Message.OFFER, Message.ACK):
+        if LEASE_TIME not in options:  # an answer to INFORM, which asks for no address
+            return ()
+        given, seconds = body[16:20], number(options[LEASE_TIME])
+    elif message is Message.DECLINE:
+        given, seconds = options.get(REQUESTED, b""), 0
+    else:
+        given, seconds = body[12:16], 0
+    return ((IPv4Address(given), seconds),) if len(given) == 4 and any(given) else ()
 
 
 def options_of(body: bytes) -> dict[int, bytes]:
@@ -162,7 +178,8 @@ def read6(data: bytes, body: bytes, *, is_server: bool) -> Dhcp:
     client = data[0:6] if is_server else data[6:12]
     is_group = client[0] & 1
     addresses = tuple(addresses_in(body[4:]))[:ADDRESSES_MAX]
-    return Dhcp(message, is_server, "" if is_group else lladdr(client), addresses)
+    xid = int.from_bytes(body[1:4], "big")
+    return Dhcp(message, is_server, "" if is_group else lladdr(client), addresses, xid)
 
 
 def addresses_in(octets: bytes) -> Iterator[tuple[IPAddress, int]]:

@@ -220,13 +220,15 @@ class DhcpSeen:
     frame      the same as any other frame: who sent it, where
     message    "offer", "ack" (of DHCPv6 a reply), "nak", "release", "decline", "other"
     client     link-layer address of whom it is about, "" if it does not tell
-    addresses  with seconds for which they are leased, 0 if it does not tell
+    addresses  with seconds for which they are leased; of a client 0
+    xid        the client's number of the exchange; a reply repeats it
     """
 
     frame: FrameSeen
     message: str
     client: str = ""
     addresses: tuple[tuple[IPAddress, int], ...] = ()
+    xid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

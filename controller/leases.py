@@ -1,7 +1,13 @@
-"""When leases end: the earliest first, without looking at all of them."""
+"""Who has asked for a lease, and when leases end: the earliest first.
+
+A server sends its answer in the name of whoever asked, and anybody can ask in the name
+of somebody else.  So an answer counts if the one whom it is about has asked for it, by
+the same number and from where it is known to be.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -9,6 +15,8 @@ from controller.learn import rows_of, with_lease
 from flows.view import INFINITY, IPAddress, StationKey, View
 
 TRIM = 1024  # ends of leases that were renewed or given back, and may pile up
+PATIENCE = 64.0  # seconds for an answer: a client asks anew by then (RFC 2131, 4.1)
+ASKING_MAX = 4096  # clients that wait for an answer; then the first give way
 
 
 class End(NamedTuple):
@@ -23,6 +31,20 @@ class Leases:
 
     def __init__(self) -> None:
         self.ends: list[End] = []
+        self._asking: OrderedDict[tuple[StationKey, int], float] = OrderedDict()
+        self._trim_at = TRIM
+
+    def asks(self, key: StationKey, xid: int, now: float) -> None:
+        """A client, of itself and from its own place."""
+        self._asking[key, xid] = now
+        self._asking.move_to_end((key, xid))
+        if len(self._asking) > ASKING_MAX:
+            self._asking.popitem(last=False)
+
+    def is_answer(self, key: StationKey, xid: int, now: float) -> bool:
+        """Whether this client has asked so; one answer is taken for each question."""
+        at = self._asking.pop((key, xid), None)
+        return at is not None and now < at + PATIENCE
 
     def watch(self, view: View, key: StationKey) -> None:
         """A station has leases, maybe new ones."""
@@ -45,9 +67,10 @@ class Leases:
         return view
 
     def _trim(self, view: View) -> None:
-        if len(self.ends) > TRIM and len(self.ends) > 4 * len(view.stations):
+        if len(self.ends) > self._trim_at:
             self.ends = [*{end for end in self.ends if is_current(view, end)}]
             heapify(self.ends)
+            self._trim_at = TRIM + 2 * len(self.ends)
 
 
 def is_current(view: View, end: End) -> bool:

@@ -93,7 +93,7 @@ def parse_dhcp(
     src = packet.src if packet else ipv4_source(eth_type, data[start : start + 20])
     kind = Kind.SERVER if said.is_server else ""
     frame = FrameSeen(datapath_id, in_port, vlan, lladdr(data[6:12]), src, kind)
-    return DhcpSeen(frame, str(said.message), said.client, said.addresses)
+    return DhcpSeen(frame, str(said.message), said.client, said.addresses, said.xid)
 
 
 def parse_ipv6(

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from controller.ethernet import octets
 from tests.contracts.test_end_to_end import SOON, Controller, pings
 from tests.support.dhcp import (
     ACK,
     DISCOVER,
+    NAK,
     OFFER,
     RELEASE,
     REPLY,
+    REQUEST,
     SOLICIT,
     DhcpEar,
     association,
@@ -141,6 +144,24 @@ def test_a_server_that_nobody_named_is_heard_by_nobody_and_told(lab: Lab) -> Non
     told = [(row["lladdr"], row["sends"], row["dropped"]) for row in rows]
     assert (ROGUE, "DHCP server message", True) in told
     assert "rogue DHCP server" in lab.ovs.log("isat.log")
+
+
+def test_who_asks_in_the_name_of_another_binds_and_cuts_off_nobody(lab: Lab) -> None:
+    """The server answers to the client, which has its address from elsewhere."""
+    lab.address("10.0.0.22")
+    assert pings(lab.ovs, lab.client, SERVER_IP)
+    question = dhcp(REQUEST, client=CLIENT)
+    refused = dhcp(NAK, client=CLIENT, eth_src=SERVER, src=SERVER_IP)
+    lab.send(lab.rogue, question[:6] + octets(ROGUE) + question[12:])
+    lab.send(lab.server, granted(LEASED, 3600), refused)
+
+    def overheard() -> int:
+        counters = (lab.controller.isat("status") or {}).get("counters", {})
+        return int(counters.get("DHCP: an answer to nobody", 0))
+
+    wait_until(overheard, within=SOON, why="the server's answer")
+    assert lab.leases() == {}
+    assert pings(lab.ovs, lab.client, SERVER_IP)
 
 
 def test_a_rogue_server_is_told_and_heard_where_it_is_only_watched(

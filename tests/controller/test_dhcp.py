@@ -43,7 +43,7 @@ def test_an_ack_says_to_whom_what_is_leased_and_for_how_long() -> None:
     ack = served(ACK, client=H2, yiaddr="10.0.0.9", seconds=3600)
     frame = FrameSeen(7, 3, 0, H1, IPv4Address("10.0.0.1"), "DHCP server message")
     leased = ((IPv4Address("10.0.0.9"), 3600),)
-    assert seen(ack) == DhcpSeen(frame, "ack", H2, leased)
+    assert seen(ack) == DhcpSeen(frame, "ack", H2, leased, 0x1234)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,19 @@ def test_what_a_server_says_is_told_apart(kind: int, name: str) -> None:
     ],
 )
 def test_what_a_client_says_is_told_apart(kind: int, name: str) -> None:
-    said = seen(dhcp(kind, client=H2, ciaddr="10.0.0.9", src="10.0.0.9"))
+    ip = IPv4Address("10.0.0.9")
+    if kind == DECLINE:  # its sender has no address yet: RFC 2131, table 5
+        said = seen(dhcp(kind, client=H2, options=b"\x32\x04" + ip.packed))
+    else:
+        said = seen(dhcp(kind, client=H2, ciaddr=str(ip), src=str(ip)))
     assert (said.message, said.client, said.frame.sends) == (name, H2, "")
     assert said.addresses == ((IPv4Address("10.0.0.9"), 0),)
+
+
+def test_an_ack_without_a_time_leases_nothing() -> None:
+    """So a client is answered that has an address and asks for other things."""
+    ack = dhcp(ACK, client=H2, yiaddr="10.0.0.9", eth_src=H1)
+    assert seen(ack).addresses == ()
 
 
 def test_options_may_stand_in_the_fields_that_are_lent_to_them() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from controller.commands import ChangeFlows, Command
 from controller.core import Core, Policy
+from controller.ethernet import octets
 from controller.events import (
     ArpSeen,
     Binding,
@@ -19,7 +20,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.learn import fall_silent
-from controller.leases import TRIM
+from controller.leases import ASKING_MAX, PATIENCE, TRIM, Leases
 from controller.packets import parse
 from flows.network import Origin
 from flows.openflow import BROADCAST
@@ -32,6 +33,8 @@ from tests.support.dhcp import (
     NAK,
     RELEASE,
     REPLY,
+    REQUEST,
+    SOLICIT,
     association,
     dhcp,
     dhcp6,
@@ -61,6 +64,15 @@ def heard(at: int, frame: bytes) -> Event:
     return parse(S1, at, frame)
 
 
+def asks(at: int = CLIENT, eth_src: str = H2) -> Event:
+    """For an address for H2."""
+    return heard(at, from_another(dhcp(REQUEST, client=H2), eth_src))
+
+
+def from_another(frame: bytes, eth_src: str) -> bytes:
+    return frame[:6] + octets(eth_src) + frame[12:]
+
+
 def arp(spa: str, *, at: int, sha: str) -> ArpSeen:
     zero = "00:00:00:00:00:00"
     known = (IPv4Address(spa), zero, IPv4Address("10.0.0.77"))
@@ -82,7 +94,7 @@ def ends(core: Core) -> dict[IPAddress, float | None]:
 
 def test_an_ack_binds_the_address_to_its_client_where_it_is() -> None:
     core = lab()
-    core.handle([ack()], now=10.0)
+    core.handle([asks(), ack()], now=10.0)
     assert ends(core) == {LEASED: 3610.0}
     holder = core.network.holders[(core.network.domain(S1, 0), LEASED)]
     assert (holder.winner.origin, holder.winner.port.port_no) == (Origin.DHCP, CLIENT)
@@ -92,6 +104,7 @@ def test_an_ack_binds_the_address_to_its_client_where_it_is() -> None:
 def test_dhcpv6_binds_all_addresses_of_a_reply() -> None:
     core = lab()
     options = association(("fd00::9", 600), ("fd00::a", 300))
+    core.handle([heard(CLIENT, dhcp6(SOLICIT, client=H2))], now=9.0)
     frame = dhcp6(REPLY, client=H2, eth_src=H1, options=options)
     core.handle([heard(SERVER, frame)], now=10.0)
     assert ends(core) == {
@@ -102,15 +115,15 @@ def test_dhcpv6_binds_all_addresses_of_a_reply() -> None:
 
 def test_what_the_client_says_after_it_ends_no_lease() -> None:
     core = lab()
-    core.handle([ack(), arp(str(LEASED), at=CLIENT, sha=H2)], now=10.0)
+    core.handle([asks(), ack(), arp(str(LEASED), at=CLIENT, sha=H2)], now=10.0)
     core.handle([arp(str(LEASED), at=CLIENT, sha=H2)], now=60.0)
     assert ends(core) == {LEASED: 3610.0}
 
 
 def test_a_renewal_moves_the_end() -> None:
     core = lab()
-    core.handle([ack(60)], now=10.0)
-    core.handle([ack(60)], now=40.0)
+    core.handle([asks(), ack(60)], now=10.0)
+    core.handle([asks(), ack(60)], now=40.0)
     assert core.leases.deadline() == 70.0
     core.handle([], now=70.0)
     assert ends(core) == {LEASED: 100.0}
@@ -118,7 +131,7 @@ def test_a_renewal_moves_the_end() -> None:
 
 def test_a_lease_that_ends_leaves_what_its_client_says_itself() -> None:
     core = lab()
-    core.handle([ack(60)], now=10.0)
+    core.handle([asks(), ack(60)], now=10.0)
     core.handle([arp(str(LEASED), at=CLIENT, sha=H2)], now=65.0)
     core.handle([], now=70.0)
     assert ends(core) == {LEASED: None}
@@ -128,7 +141,7 @@ def test_a_lease_that_ends_leaves_what_its_client_says_itself() -> None:
 
 def test_a_lease_without_an_end_has_no_deadline() -> None:
     core = lab()
-    core.handle([ack(0xFFFFFFFF)], now=10.0)
+    core.handle([asks(), ack(0xFFFFFFFF)], now=10.0)
     assert core.leases.deadline() is None
     assert list(ends(core)) == [LEASED]
 
@@ -143,19 +156,51 @@ def test_a_lease_without_an_end_has_no_deadline() -> None:
 )
 def test_a_lease_is_over_when_either_side_says_so(end: Event) -> None:
     core = lab()
-    core.handle([ack()], now=10.0)
-    core.handle([end], now=20.0)
+    core.handle([asks(), ack()], now=10.0)
+    core.handle([asks(), end], now=20.0)
     assert ends(core) == {}
 
 
 def test_nobody_gives_back_the_lease_of_somebody_else() -> None:
     core = lab()
-    core.handle([ack()], now=10.0)
+    core.handle([asks(), ack()], now=10.0)
     forged = dhcp(RELEASE, client=H2, ciaddr="10.0.0.9", src="10.0.0.9")
     core.handle([heard(ROGUE, forged)], now=20.0)
     other = dhcp(RELEASE, client=H3, ciaddr="10.0.0.9", src="10.0.0.9")
     core.handle([heard(ROGUE, other)], now=20.1)
     assert ends(core) == {LEASED: 3610.0}
+
+
+@pytest.mark.parametrize("kind", [ACK, NAK])
+@pytest.mark.parametrize(
+    ("at", "eth_src"), [(ROGUE, H3), (ROGUE, H2), (CLIENT, H3)], ids=["own", "H2", "H3"]
+)
+def test_nobody_asks_for_a_lease_of_somebody_else(
+    at: int, eth_src: str, kind: int
+) -> None:
+    """The server answers to H2, which has its address from elsewhere, or a lease."""
+    core = lab()
+    core.handle([asks(), ack()], now=10.0)
+    core.handle([asks(at, eth_src), ack(kind=kind, ip=OTHER)], now=20.0)
+    assert ends(core) == {LEASED: 3610.0}
+    assert core.counters["DHCP: an answer to nobody"] == 1
+
+
+def test_an_answer_is_to_the_last_question_and_comes_in_time() -> None:
+    core = lab()
+    core.handle([asks(), ack()], now=10.0)
+    core.handle([ack(60)], now=11.0)  # as good as the first one, and too late
+    core.handle([asks()], now=20.0)
+    core.handle([ack(60)], now=20.0 + PATIENCE)
+    assert ends(core) == {LEASED: 3610.0}
+
+
+def test_those_who_ask_and_get_no_answer_do_not_pile_up() -> None:
+    leases = Leases()
+    for n in range(ASKING_MAX + 1):
+        leases.asks(KEY, n, now=0.0)
+    assert not leases.is_answer(KEY, 0, now=1.0)
+    assert leases.is_answer(KEY, ASKING_MAX, now=1.0)
 
 
 @pytest.mark.parametrize("guard", ["learn", "watch", "enforce"])
@@ -180,20 +225,20 @@ def test_a_client_that_was_never_heard_has_no_lease_yet() -> None:
 
 def test_who_has_a_lease_says_nothing_of_other_addresses() -> None:
     core = lab()
-    core.handle([ack()], now=10.0)
+    core.handle([asks(), ack()], now=10.0)
     core.handle([arp(str(OTHER), at=CLIENT, sha=H2)], now=11.0)
     assert list(ends(core)) == [LEASED]
     [row] = core.conflicts.rows.values()
     assert (row.found.ip, row.found.rival) == (OTHER, "")
     free = lab(confine=False)
-    free.handle([ack(), arp(str(OTHER), at=CLIENT, sha=H2)], now=10.0)
+    free.handle([asks(), ack(), arp(str(OTHER), at=CLIENT, sha=H2)], now=10.0)
     assert list(ends(free)) == [LEASED, OTHER]
 
 
 def test_a_leased_address_is_not_taken_by_who_asks_twice() -> None:
     """Its holder is not asked whether it still lives: the server has said so."""
     core = lab()
-    core.handle([ack()], now=10.0)
+    core.handle([asks(), ack()], now=10.0)
     core.handle([arp(str(LEASED), at=ROGUE, sha=H3)], now=11.0)
     assert not core.moves.trials
     holder = core.network.holders[(core.network.domain(S1, 0), LEASED)]
@@ -202,7 +247,7 @@ def test_a_leased_address_is_not_taken_by_who_asks_twice() -> None:
 
 def test_it_is_remembered_over_a_silence() -> None:
     core = lab(silent_after=10.0)
-    core.handle([ack()], now=10.0)
+    core.handle([asks(), ack()], now=10.0)
     station = core.view.stations[KEY]
     core.view = fall_silent(core.view, KEY, LEASED, 25.0)
     assert ends(core) == {}
@@ -212,9 +257,9 @@ def test_it_is_remembered_over_a_silence() -> None:
 
 def test_what_is_over_while_its_client_is_silent_does_not_come_back() -> None:
     core = lab()
-    core.handle([ack()], now=10.0)
+    core.handle([asks(), ack()], now=10.0)
     core.view = fall_silent(core.view, KEY, LEASED, 25.0)
-    core.handle([ack(kind=NAK)], now=26.0)
+    core.handle([asks(), ack(kind=NAK)], now=26.0)
     core.handle([arp(str(LEASED), at=CLIENT, sha=H2)], now=30.0)
     assert ends(core) == {LEASED: None}
 
@@ -248,7 +293,7 @@ def flows_of(commands: list[Command]) -> list[Binding]:
 
 def test_a_restarted_controller_knows_the_lease_and_its_end() -> None:
     core = lab()
-    [memory] = flows_of(core.handle([ack()], now=10.0))
+    [memory] = flows_of(core.handle([asks(), ack()], now=10.0))
     again = Core(Policy())
     again.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3, 4)))], now=50.0)
     listed = FlowsListed(S1, frozenset({memory.cookie}), (memory,))
@@ -259,7 +304,7 @@ def test_a_restarted_controller_knows_the_lease_and_its_end() -> None:
 
 def test_a_lease_that_somebody_else_wrote_into_the_switch_is_not_believed() -> None:
     core = lab()
-    [memory] = flows_of(core.handle([ack()], now=10.0))
+    [memory] = flows_of(core.handle([asks(), ack()], now=10.0))
     forged = Binding(
         *(memory.cookie, CLIENT, 0, H3, LEASED),
         leased_until=memory.leased_until,
@@ -273,7 +318,7 @@ def test_a_lease_that_somebody_else_wrote_into_the_switch_is_not_believed() -> N
 def test_ends_that_are_no_more_do_not_pile_up() -> None:
     core = lab()
     for n in range(2 * TRIM):
-        core.handle([ack(60 + n)], now=10.0 + n / 100)
+        core.handle([asks(), ack(60 + n)], now=10.0 + n / 100)
     assert len(core.leases.ends) <= TRIM + 1
 
 
