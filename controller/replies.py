@@ -42,7 +42,7 @@ def reply(view: View, known: Network, asked: Question) -> Reply | None:
     holder = known.holders.get((switch_domain(known, asked), target(asked)))
     found = between(switch, question(asked), holder)
     if found is not None:
-        return of_middle(asked, found[1].lladdr, holder)
+        return of_middle(asked, found[1].lladdr)
     is_host = switch.rules.answers_as_host(asked.vlan, target(asked))
     return of_holder(asked, holder) if holder and is_host else None
 
@@ -90,12 +90,12 @@ def advertised(asked: NdSeen, lladdr: str, router: bool, flow: Flow) -> Reply:
 # --- for who stands between ---------------------------------------------------------
 
 
-def of_middle(asked: Question, lladdr: str, holder: Holder | None) -> Reply | None:
-    """What the switch leaves to us; flows that lead there come before questions do."""
+def of_middle(asked: Question, lladdr: str) -> Reply | None:
+    """What the switch leaves to us; flows that lead there come before questions do.
+    As the switch, it says nothing of routers: these are asked for themselves."""
     if isinstance(asked, ArpSeen) or asked.lladdr or not lladdr:
         return None
-    router = bool(holder and holder.winner.router)
-    return Reply(advertisement(asked, lladdr=lladdr, router=router))
+    return Reply(advertisement(asked, lladdr=lladdr, router=False))
 
 
 # --- for the holder -----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from flows import interpose, private
 from flows.network import Holder, Middle
@@ -37,6 +38,8 @@ def filtered(switch: Switch, asked: Asked) -> tuple[Proxy, Middle] | None:
     if wall is None or wall.is_open or asked.src is None:
         return None
     firewall = wall.firewall
+    if isinstance(asked.ip, IPv6Address) and asked.ip.is_link_local:
+        return None
     is_itself = (asked.lladdr, asked.at) == (firewall.lladdr, firewall.port)
     if is_itself or wall.side(asked.src) == wall.side(asked.ip):
         return None

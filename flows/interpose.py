@@ -9,7 +9,9 @@ answered with the owners' own addresses, and what it sends passes.
 Where the firewall is not there, nothing crosses; or, if the rule says so, everything.
 Broadcast and multicast other than questions belong to both sides.  What no router
 passes on (IPv6 between link-local addresses) would cross unseen: only neighbor and
-router discovery and DHCPv6 do.
+router discovery and DHCPv6 do.  A router is known by its link-local address: who asks
+for that is told the router's own, and that it is one (RFC 4861, 7.2.5), and what it
+then sends across is led to the firewall all the same.
 """
 
 from __future__ import annotations
@@ -209,6 +211,9 @@ class Marks:
         yield self.passes(1900, probe, "a probe asks for an owner, wherever it is")
         told = nd(ADVERTISEMENT, ipv6_dst=GROUPS, **at)
         yield self.passes(1890, told, "both sides hear what is told to a group")
+        for kind in (SOLICITATION, ADVERTISEMENT):
+            match = nd(kind, ipv6_nd_target=LINK_LOCAL, **at)
+            yield self.passes(1880, match, "a link-local address is on neither side")
         asks, says = nd(SOLICITATION, **at), nd(ADVERTISEMENT, **at)
         yield from self.pairs(1600, scopes, asks, "ipv6_src", "ipv6_nd_target")
         yield from self.pairs(1600, scopes, says, "ipv6_nd_target", "ipv6_dst")

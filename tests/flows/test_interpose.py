@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, CONTROLLER, IN_PORT
 from flows.simulate import simulate
-from flows.view import Claim, Proxy, Silence, Station, StationKey, View
+from flows.view import Claim, Proxy, Router, Silence, Station, StationKey, View
 from tests.facts import (
     H1,
     H2,
@@ -23,6 +23,7 @@ from tests.facts import (
     S2,
     cable,
     heard_host,
+    ifindex,
     kernel_host,
     port,
     ports,
@@ -115,6 +116,20 @@ def test_who_solicits_across_is_told_the_firewall() -> None:
             assert sent(WALL, asked) == [(IN_PORT, expected)]
         without = solicitation(**asker, sll="")  # type: ignore[arg-type]
         assert places(WALL, without) == [CONTROLLER]
+
+
+def test_a_router_across_is_told_as_itself_by_its_link_local_address() -> None:
+    """Told that it is none, a host would drop its default route (RFC 4861, 7.2.5)."""
+    view = view_of(*HOSTS, Router(0, ifindex(S1, 1), forwards=True), V4, V6)
+    asked = solicitation(in_port=2, eth_src=H2, src=IN6, target="fe80::1")
+    [(port_no, told)] = sent(view, asked)
+    assert (port_no, told["eth_src"], told["nd_reserved"]) == (
+        IN_PORT,
+        H1,
+        "0xe0000000",
+    )
+    past = ipv6(in_port=2, eth_src=H2, eth_dst=H1, src=IN6, dst="2001:db8::1")
+    assert [packet["eth_dst"] for _, packet in sent(view, past)] == [FIREWALL]
 
 
 def test_who_asks_on_its_own_side_is_told_the_owner() -> None:
