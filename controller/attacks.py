@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from controller.conflicts import FORGET, REMIND, TOLD_MAX, port_in_words
-from controller.events import ArpSeen, Event, FrameSeen, NdSeen
+from controller.events import ArpSeen, Event, FrameSeen, NdSeen, TargetUnknown
 from controller.ndp import is_probe
 from controller.packets import REQUEST
 from flows.network import Domain, Network, is_unicast
@@ -43,10 +43,11 @@ class Pattern(NamedTuple):
     things: str
 
 
+# Fewer than the budgets of a port let through to us (`flows.view.Limits`).
 PATTERNS = {
-    Attack.MAC_FLOOD: Pattern(256, 10.0, "stations that nobody knew"),
-    Attack.ARP_SCAN: Pattern(64, 10.0, "questions for addresses that nobody holds"),
-    Attack.ND_SCAN: Pattern(64, 10.0, "questions for addresses that nobody holds"),
+    Attack.MAC_FLOOD: Pattern(128, 10.0, "stations that nobody knew"),
+    Attack.ARP_SCAN: Pattern(32, 10.0, "questions for addresses that nobody holds"),
+    Attack.ND_SCAN: Pattern(32, 10.0, "questions for addresses that nobody holds"),
     Attack.DAD_DENIAL: Pattern(2, 60.0, "addresses that others wanted to take"),
 }
 
@@ -107,6 +108,8 @@ class Attacks:
 
     def watch(self, event: Event, known: Network, now: float) -> None:
         """A packet, before anything is learned from it."""
+        if isinstance(event, TargetUnknown):
+            event = event.asked
         if isinstance(event, ArpSeen | NdSeen | FrameSeen):
             at = PortKey(event.datapath_id, event.in_port)
             if at not in known.fabric.uplinks:  # the switch beyond has looked at it
@@ -262,7 +265,7 @@ def holds(known: Network, domain: Domain, ip: IPAddress, lladdr: str) -> bool:
 
 
 def in_words(row: Row, view: View) -> str:
-    """ "MAC flood by br0:h3: 256 stations that nobody knew"."""
+    """ "MAC flood by br0:h3: 128 stations that nobody knew"."""
     attack, at, vlan, lladdr = row.suspect
     who = (
         f"{lladdr} at {port_in_words(at, view)}" if lladdr else port_in_words(at, view)

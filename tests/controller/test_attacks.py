@@ -32,6 +32,7 @@ from controller.events import (
     KernelSynced,
     NdSeen,
     SwitchReady,
+    TargetUnknown,
 )
 from controller.ndp import NOBODY, OVERRIDE
 from controller.ndp import ROUTER as R
@@ -39,7 +40,7 @@ from flows.dispute import Kind
 from flows.nd import ALL_NODES, ALL_NODES_LLADDR, solicited_node
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION
 from flows.openflow import BROADCAST
-from flows.view import Address, Bridge, Guard, Interface, Link, Namespace
+from flows.view import Address, Bridge, Guard, Interface, Limits, Link, Namespace
 from tests.facts import H1, H2, S1, kernel_host, ports
 
 EVIL = "02:00:00:00:00:99"
@@ -112,7 +113,7 @@ def names(core: Core) -> set[Attack]:
 def test_a_port_with_hundreds_of_new_stations_is_flooded(mode: str) -> None:
     core = lab(mode)
     [line] = told(core.handle(frames(FLOOD.least), now=1.0))
-    assert line == "MAC flood by s1-eth3: 256 stations that nobody knew"
+    assert line == "MAC flood by s1-eth3: 128 stations that nobody knew"
 
 
 def test_a_few_stations_less_or_slower_are_none() -> None:
@@ -133,8 +134,22 @@ def test_who_asks_for_many_addresses_that_nobody_holds_scans() -> None:
     nobody = [question(IPv4Address("10.0.1.0") + n) for n in range(SCAN.least)]
     [line] = told(core.handle(nobody, now=1.0))
     assert line == (
-        f"ARP scan by {EVIL} at s1-eth3: 64 questions for addresses that nobody holds"
+        f"ARP scan by {EVIL} at s1-eth3: 32 questions for addresses that nobody holds"
     )
+
+
+def test_who_scans_is_told_by_the_questions_that_go_out_to_everybody() -> None:
+    """Whose sender is known is told of by nothing else."""
+    core = lab()
+    ips = [IPv4Address("10.0.1.0") + n for n in range(SCAN.least)]
+    core.handle([TargetUnknown(question(ip)) for ip in ips], now=1.0)
+    assert names(core) == {Attack.ARP_SCAN}
+
+
+def test_what_the_budgets_of_a_port_let_through_in_a_burst_is_enough() -> None:
+    limits = Limits()
+    assert FLOOD.least < 2 * limits.packet_ins_per_second.other
+    assert SCAN.least < limits.unknown_targets_per_second
 
 
 def test_questions_for_somebody_and_announcements_are_no_scan() -> None:

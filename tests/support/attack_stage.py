@@ -43,6 +43,9 @@ PLACES = {
     **{f"{name}_link": ip for name, ip in LINK.items()},
     "far6": FAR,
 }
+# Some tools fork for each packet that they send again, and forget their children: the
+# kernel ends all of a PID namespace with its first process (pid_namespaces(7)).
+ALONE = ("unshare", "--pid", "--fork", "--kill-child=KILL")
 EVERY = 0.02  # seconds between two packets of a conversation
 PATIENCE = 5  # seconds that the last answer may take
 LOST = re.compile(r"(\d+) packets transmitted, (\d+) received")
@@ -183,7 +186,8 @@ class Stage:
     def _started(self, tool: Tool) -> Iterator[None]:
         assert tool.program, tool.name
         words = tool.command.format(**PLACES).split()
-        child = self.start("mallory", tool.program, *words, log=f"{tool.name}.log")
+        log = f"{tool.name}.log"
+        child = self.start("mallory", *ALONE, tool.program, *words, log=log)
         try:
             yield
         finally:
@@ -193,6 +197,7 @@ class Stage:
     @contextmanager
     def _routed(self) -> Iterator[None]:
         """The gateway says that it is one, for as long as this goes on."""
+        wait_until(self._has_links, within=SOON, why="link-local addresses")
         router = self.script("gateway", "router.py", LINK["gateway"])
         wait_until(lambda: not [*self._routers()], within=SOON, why="a default route")
         try:
@@ -200,6 +205,11 @@ class Stage:
         finally:
             router.kill()
             router.wait()
+
+    def _has_links(self) -> bool:
+        """Their duplicate address detection, which takes a second, is over."""
+        own = [self._own(name).get(LINK[name]) for name in NAMES]
+        return all(row is not None and not is_tentative(row) for row in own)
 
     @contextmanager
     def _overheard(self, damage: Damage) -> Iterator[None]:
@@ -226,6 +236,11 @@ class Stage:
                 words = ("ip", "neigh", "delete", row["dst"], "dev", "eth0")
                 if "lladdr" in row:
                     self.ovs.run_in(self.hosts[name].namespace, *words, check=False)
+
+    def left_behind(self) -> list[str]:
+        """Process ids of what still runs where the attacker was."""
+        inside = self.hosts["mallory"].namespace
+        return self.ovs.run("ip", "netns", "pids", inside).stdout.split()
 
     # --- what has changed ----
 

@@ -85,8 +85,16 @@ TOOLS = (
         "dsniff",
         "-i eth0 -n 200000",
         "sends frames of 200,000 stations that do not exist",
-        harm(Harm.LOST),
+        harm(),
         some("MAC flood"),
+    ),
+    Tool(
+        "arp-scan",
+        "arp-scan",
+        "-I eth0 -r 1 10.0.0.0/24",
+        "asks for every address of the subnet",
+        harm(),
+        some("ARP scan"),
     ),
     Tool(
         "atk6-fake_advertise6",
