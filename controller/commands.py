@@ -93,8 +93,8 @@ class TellConflict:
 
 
 @dataclass(frozen=True, slots=True)
-class TellSilence:
-    """A line for the log: who no longer answers, or speaks again."""
+class TellNews:
+    """A line for the log: who no longer answers, what is settled for whom."""
 
     text: str
 
@@ -117,6 +117,6 @@ Command = (
     | AdoptBridge
     | HealPort
     | TellConflict
-    | TellSilence
+    | TellNews
     | TellLimit
 )

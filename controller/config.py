@@ -43,6 +43,7 @@ from flows.view import (
     IPAddress,
     IPNetwork,
     Limits,
+    Nics,
     Proxy,
     Service,
 )
@@ -134,6 +135,7 @@ class Config:
     confine: bool = True
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
+    nics: Nics = field(default_factory=Nics)
     liveness: Liveness = field(default_factory=Liveness)
     sources: Sources = field(default_factory=Sources)
 
@@ -353,6 +355,36 @@ LIMITS = Section(
     ),
 )
 
+
+def one_of(*numbers: int) -> Scalar:
+    words = " or ".join(map(str, numbers))
+
+    def parse(node: Node) -> int:
+        if node.tag != "int" or node.text not in map(str, numbers):
+            raise Wrong(f"{node.text!r} is not {words}", f"write {words}")
+        return int(node.text)
+
+    return Scalar(words, parse, {"enum": list(numbers)})
+
+
+NICS = Section(
+    Nics,
+    (
+        Key(
+            "arp_ignore",
+            one_of(0, 1),
+            "1: only the interface that has an address answers for it; 0: any",
+            str(Nics().arp_ignore),
+        ),
+        Key(
+            "arp_announce",
+            one_of(0, 2),
+            "2: an interface asks with an address of its own; 0: with any",
+            str(Nics().arp_announce),
+        ),
+    ),
+)
+
 LIVENESS = Section(
     Liveness,
     (
@@ -529,6 +561,7 @@ SCHEMA = Section(
         ),
         Key("limits", LIMITS, "how much of what is heard in packets is kept"),
         Key("liveness", LIVENESS, "how long it is believed"),
+        Key("nics", NICS, "what hosts with several interfaces in one segment may say"),
         Key("sources", SOURCES, "where facts come from besides the switches"),
     ),
     renamed={"ageing": "liveness: {silent_after: 30}, which counts the probes in"},

@@ -33,7 +33,7 @@ from controller.commands import (
     SendPacket,
     TellConflict,
     TellLimit,
-    TellSilence,
+    TellNews,
 )
 from controller.conflicts import (
     Conflict,
@@ -77,12 +77,15 @@ from controller.liveness import Liveness, Look, Probe, Subject, witness
 from controller.liveness import in_words as silences_in_words
 from controller.moves import Moves
 from controller.ndp import is_probe, solicitation
+from controller.nics import in_words as twins_in_words
+from controller.nics import settled_in_words
 from controller.overruns import Overruns
 from controller.packets import REQUEST, arp_request
-from controller.questions import Questions, target_of
+from controller.questions import Questions
 from controller.reconcile import Plan, plan, plan_meters
-from controller.replies import Question, reply
+from controller.replies import reply
 from controller.rivals import Rivals
+from controller.waiting import Question, target_of
 from flows import leases
 from flows.budgets import meters
 from flows.compile import Compiled
@@ -92,7 +95,7 @@ from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
-from flows.network import Holder, Network, Origin, kernel_hosts, network
+from flows.network import Network, Origin, kernel_hosts, members, network
 from flows.openflow import Meter, is_ours
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
@@ -105,6 +108,7 @@ from flows.view import (
     IPAddress,
     Limits,
     Neighbor,
+    Nics,
     PortKey,
     Proxy,
     Service,
@@ -131,6 +135,7 @@ class Policy:
     confine    who has a lease has no other IPv4 address
     proxies    how questions are answered
     defend     announce addresses for their owners when others claim them
+    nics       how hosts with several interfaces in one segment are settled
     silent_after  seconds without a sign of life until who was heard is not answered for
     forget_after  seconds until who is silent is forgotten
     awaited    sources that are switched on: "netlink", "ovsdb"
@@ -145,6 +150,7 @@ class Policy:
     confine: bool = True
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
+    nics: Nics = field(default_factory=Nics)
     silent_after: float = 30.0
     forget_after: float = 300.0
     awaited: frozenset[str] = frozenset()
@@ -197,6 +203,7 @@ class Core:
             proxies=self.policy.proxies,
             confine=self.policy.confine,
             limits=self.policy.limits,
+            nics=self.policy.nics,
         )
         self.network: Network = network(self.view)
         self.channels: dict[int, Channel] = {}
@@ -212,11 +219,12 @@ class Core:
         self.defence = Defence()
         self.questions = Questions()
         self.overruns = Overruns()
-        self._seen_holders: object = None  # when targets were last looked for
+        self._seen_holders = self.network.holders  # at the end of the last turn
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
         self._familiar: set[int] = set()
         self._adopted: set[str] = set()
+        self._twins = self.network.twins
         self._silent: list[Probe] = []  # in this turn
         self._awake: list[Probe] = []
 
@@ -234,10 +242,11 @@ class Core:
         self.view = self.leases.due(self.view, now)
         self.network = network(self.view)
         self._rivalries(events, now)
-        self._find_alive()
+        held = self._newly_held()
+        self.view = self.questions.alive(self.view, held)
         for asked in dict.fromkeys(questions(events)):  # two tables may tell of one
             commands += self._answer(asked, now)
-        commands += self._late_answers()
+        commands += self._late_answers(held)
         commands += self._unknown_targets(events, now)
         commands += self._questions(events)
         commands += self._disputes(now)
@@ -516,8 +525,17 @@ class Core:
             yield TellConflict(in_words(row, self.view))
         for attack in self.attacks.due(now):
             yield TellConflict(attacks.in_words(attack, self.view))
+        yield from self._several()
         if self.policy.defend:
             yield from self._defences(told, now)
+
+    def _several(self) -> Iterator[Command]:
+        """Hosts that have come to have several interfaces in one segment."""
+        before, self._twins = self._twins, self.network.twins
+        fresh = sorted(changed(before, self._twins))
+        for group in [g for g in fresh if g in self._twins and g not in before][:16]:
+            text = twins_in_words(self._twins[group], self.view)
+            yield TellNews(f"{text}: {settled_in_words(self.view.nics)}")
 
     def _settled(self, row: Attempt) -> Iterator[Command]:
         """Its detection is over: who has the address now says so if it is asked."""
@@ -569,7 +587,7 @@ class Core:
         found = reply(self.view, self.network, asked)
         if found is None:
             if now is not None and self._is_unknown(asked):
-                self.questions.wait(asked, now)
+                self.questions.waiting.add(asked, now)
             return
         is_said = found.flow is not None and found.flow.cookie in channel.installed
         if is_said and now is not None:
@@ -585,25 +603,23 @@ class Core:
         is_claim = isinstance(asked, ArpSeen) and asked.spa == asked.tpa
         return not is_claim and (domain, target_of(asked)) not in self.network.holders
 
-    def _find_alive(self) -> None:
-        """Targets that somebody holds by now."""
-        holders = self.network.holders
-        if holders is self._seen_holders:
-            return
-        self._seen_holders = holders
-        found = [key for key in self.questions.targets if self._held(key)]
-        found += [key for key in self.view.sponges if self._held(key)]
-        self.view = self.questions.alive(self.view, found)
+    def _newly_held(self) -> list[SpongeKey]:
+        """What somebody holds who did not at the last turn, at each switch."""
+        before, self._seen_holders = self._seen_holders, self.network.holders
+        found = changed(before, self._seen_holders)
+        switches = members(self.network.fabric)
+        return [
+            SpongeKey(datapath_id, domain.vlan, ip)
+            for domain, ip in found
+            if (domain, ip) in self._seen_holders
+            for datapath_id in switches.get(domain.island, ())
+        ]
 
-    def _held(self, key: SpongeKey) -> Holder | None:
-        domain = self.network.domain(key.datapath_id, key.vlan)
-        return self.network.holders.get((domain, key.ip))
-
-    def _late_answers(self) -> Iterator[Command]:
-        """Those whose questions were held back, when somebody holds their target."""
-        known = frozenset(filter(self._held, self.questions.awaited))
-        for asked in self.questions.answerable(known):
-            yield from self._answer(asked)
+    def _late_answers(self, held: list[SpongeKey]) -> Iterator[Command]:
+        """To those whose questions were held back, when somebody holds their target."""
+        for key in held:
+            for asked in self.questions.waiting.take(key):
+                yield from self._answer(asked)
 
     def _unknown_targets(
         self, events: Sequence[Event], now: float
@@ -646,7 +662,7 @@ class Core:
         for some, what in ((self._silent, "silent"), (self._awake, "speaking again")):
             if some:
                 self.counters[f"addresses that fell {what}"] += len(some)
-                yield TellSilence(f"{what}: {silences_in_words(some, self._place)}")
+                yield TellNews(f"{what}: {silences_in_words(some, self._place)}")
                 some.clear()
 
     def _place(self, station: Station) -> str:

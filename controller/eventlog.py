@@ -19,7 +19,7 @@ from controller.commands import (
     SendPacket,
     TellConflict,
     TellLimit,
-    TellSilence,
+    TellNews,
 )
 from controller.events import (
     ArpSeen,
@@ -155,7 +155,7 @@ def consequence(command: Command) -> str:
             return f"limit: {safe(text)}"
         case TellConflict(text):
             return f"conflict: {safe(text)}"
-        case TellSilence(text):
+        case TellNews(text):
             return safe(text)
         case _:
             return type(command).__name__

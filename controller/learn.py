@@ -30,7 +30,14 @@ from controller.events import (
 from flows.chains import Chain, Way, chains, is_live
 from flows.fabric import fabric
 from flows.memo import remember_last
-from flows.network import Domain, FarEnds, heard_at, is_unicast, kernel_hosts
+from flows.network import (
+    Domain,
+    FarEnds,
+    heard_at,
+    is_unicast,
+    kernel_hosts,
+    siblings_of,
+)
 from flows.tracked import Tracked, changed, updated
 from flows.view import (
     INFINITY,
@@ -113,6 +120,8 @@ def from_arp(view: View, heard: ArpSeen, now: float) -> View:
     """
     key = StationKey(heard.datapath_id, heard.vlan, heard.sha)
     ip = heard.spa if is_unicast(heard.spa) else None
+    if ip is not None and is_siblings(view, key, ip):
+        ip = None
     if is_no_news(view, key, heard.in_port, ip, now):
         return view
     view = place(view, key, heard.in_port, now)
@@ -157,6 +166,14 @@ def is_no_news(
     return ip is None or any(
         claim.ip == ip and now < claim.confirmed_at + ECHO for claim in known.claims
     )
+
+
+def is_siblings(view: View, key: StationKey, ip: IPAddress) -> bool:
+    """Another interface of the same host has the address, and answers for it."""
+    if not (view.nics.arp_ignore or view.nics.arp_announce):
+        return False
+    several = siblings_of(view)
+    return bool(several) and (domain_of(view, key), key.lladdr, ip) in several
 
 
 def is_stated(view: View, key: StationKey, port_no: int, ip: IPAddress | None) -> bool:

@@ -18,7 +18,7 @@ from controller.commands import (
     HealPort,
     TellConflict,
     TellLimit,
-    TellSilence,
+    TellNews,
 )
 from controller.config import Config
 from controller.core import Core, Policy
@@ -127,7 +127,7 @@ class Runtime:
             case HealPort(bridge, ifname):
                 if self.ovsdb is not None:
                     self.ovsdb.heal(bridge, ifname)
-            case TellConflict() | TellSilence() | TellLimit():
+            case TellConflict() | TellNews() | TellLimit():
                 pass  # it is in the log
             case _:
                 self._perform(command)
@@ -160,6 +160,7 @@ def policy_of(config: Config, listening: int) -> Policy:
         confine=config.confine,
         defend=config.defend,
         limits=config.limits,
+        nics=config.nics,
         silent_after=float(config.liveness.silent_after),
         forget_after=float(config.liveness.forget_after),
         awaited=frozenset(name for name, is_on in sources.items() if is_on),

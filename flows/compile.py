@@ -182,7 +182,7 @@ def context(view: View, known: Network) -> tuple[object, ...]:
 def inputs(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows come from which are not of one station or address."""
     facts = (view.ports, view.abilities, view.sponges)
-    guard = (known.trust, known.placed, known.unheld)
+    guard = (known.trust, known.placed, known.unheld, known.siblings, known.nics)
     flood = (known.tree, known.unknown, known.full)
     return (*facts, *flood, *guard, *context(view, known))
 

@@ -165,6 +165,8 @@ def wrong_address(known: Network, said: Said) -> Contradiction | None:
     holder = known.holders.get((domain, said.ip))
     if given is not None or (holder and holds(known, holder, said.lladdr)):
         return None
+    if (domain, said.lladdr, said.ip) in known.siblings and is_settled(known, said):
+        return None
     best = holder.winner if holder is not None and holder.winner.vouched else None
     if best is not None and best.lladdr != said.lladdr:
         return Contradiction(said.ip, best.lladdr, best.port, best.origin)
@@ -183,6 +185,19 @@ def is_beside_its_lease(known: Network, domain: Domain, said: Said) -> bool:
     is_guarded = known.trust.mode(said.at) is not Mode.LEARN
     is_leased = said.ip in {claim.ip for claim in where.leases}
     return bool(known.trust.confines and is_guarded and where.leases and not is_leased)
+
+
+def is_settled(known: Network, said: Said) -> bool:
+    """Another interface of the same host has it (`flows.nics`)."""
+    match said.kind:
+        case Kind.REPLY:
+            return bool(known.nics.arp_ignore)
+        case Kind.REQUEST:
+            return bool(known.nics.arp_announce)
+        case Kind.ANNOUNCEMENT:
+            return bool(known.nics.arp_ignore or known.nics.arp_announce)
+        case _:
+            return not said.kind.is_claim
 
 
 def unlisted(known: Network, said: Said) -> Contradiction | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address
 
-from flows import enforce
+from flows import enforce, nics
 from flows.nd_guard import ICMPV6, KINDS
 from flows.network import Holder, Located
 from flows.openflow import (
@@ -56,6 +56,7 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
             note=f"port {port_no} leads to another switch, which has looked at it",
             subject=port_no,
         )
+    yield from nics.claims(switch, here)
     yield from enforce.claims(switch, here)
     for port_no in switch.full_ports:
         yield flow(

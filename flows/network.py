@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
+from ipaddress import IPv4Address, ip_network
+from itertools import permutations
 from typing import NamedTuple, TypeVar
 
 from immutables import Map
@@ -35,6 +37,7 @@ from flows.view import (
     IPAddress,
     Link,
     LinkKey,
+    Nics,
     PortKey,
     Proxy,
     Station,
@@ -183,6 +186,9 @@ class Network:
     rules        how questions are answered, by datapath_id
     promiscuous  ports that rules name as those which everybody may talk to
     middles      who stands between, where a rule says that somebody does
+    twins        namespaces with several interfaces in one segment, and these
+    siblings     what such an interface may say that is another one's
+    nics         how that is settled
     """
 
     fabric: Fabric
@@ -198,6 +204,9 @@ class Network:
     rules: AtSwitch
     promiscuous: Named
     middles: Middles
+    twins: Groups
+    siblings: Siblings
+    nics: Nics
 
     def rules_at(self, datapath_id: int) -> Rules:
         return self.rules.get(datapath_id, NO_RULES)
@@ -219,6 +228,7 @@ def network(view: View) -> Network:
     far_ends = kernel_hosts(view)
     where = located_stations(shape, far_ends, view.ports, view.stations)
     held = located_holders(shape, far_ends, where, view.bindings)
+    several = twins_of(view)
     trusted = trust(view)
     return Network(
         shape,
@@ -234,6 +244,9 @@ def network(view: View) -> Network:
         rules_of(view),
         promiscuous(view.proxies, view.ports, view.bridges),
         middles(meant(where, middle_ports(view.proxies, view.ports, view.bridges))),
+        several,
+        siblings(several, view.bindings),
+        view.nics,
     )
 
 
@@ -435,6 +448,121 @@ def by_ip(rows: list[Address]) -> tuple[Address, ...]:
 def is_unicast(ip: IPAddress) -> bool:
     """Neither unspecified (RFC 5227's probe), nor loopback, nor a group's."""
     return not (ip.is_unspecified or ip.is_loopback or ip.is_multicast)
+
+
+# --- several interfaces of one host in one segment ------------------------------------
+
+NICS_MAX = 16  # interfaces of one namespace in one segment that are settled
+IPS_MAX = 64  # addresses of each of them
+
+Group = tuple[Domain, int]  # and the namespace's number
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """An interface that Linux may let speak with another one's address.
+
+    owner  the interface that has the address
+    own    an address that the speaker has, of the same subnet if there is one
+    """
+
+    lladdr: str
+    port: PortKey
+    ip: IPAddress
+    owner: Located
+    own: IPv4Address | None = None
+
+
+Groups = Tracked[Group, tuple[FarEnd, ...]]
+Siblings = Mapping[tuple[Domain, str, IPAddress], Sibling]
+
+
+def twins_of(view: View) -> Groups:
+    return twins(groups(kernel_hosts(view)))
+
+
+def siblings_of(view: View) -> Siblings:
+    return siblings(twins_of(view), view.bindings)
+
+
+def group_of(end: FarEnd | None) -> Group | None:
+    if end is None or end.located.link is None or not end.located.has_table:
+        return None
+    return end.located.domain, end.located.link.nsid
+
+
+def by_port(ends: Iterable[FarEnd]) -> tuple[FarEnd, ...]:
+    return tuple(sorted(ends, key=lambda one: (one.located.port, one.located.lladdr)))
+
+
+def every_group(far_ends: FarEnds) -> Groups:
+    found: dict[Group, list[FarEnd]] = {}
+    for end in far_ends.values():
+        if (group := group_of(end)) is not None:
+            found.setdefault(group, []).append(end)
+    return Tracked((group, by_port(ends)) for group, ends in found.items())
+
+
+def next_groups(before: tuple[FarEnds], known: Groups, now: tuple[FarEnds]) -> Groups:
+    for place in changed(before[0], now[0]):
+        old, new = before[0].get(place), now[0].get(place)
+        for group in {group_of(old), group_of(new)} - {None}:
+            assert group is not None
+            ends = [e for e in known.get(group, ()) if e.located.lladdr != place[1]]
+            if new is not None and group_of(new) == group:
+                ends.append(new)
+            known = updated(known, group, by_port(ends) or None)
+    return known
+
+
+groups = Step(every_group, next_groups)
+
+
+def every_twin(grouped: Groups) -> Groups:
+    return Tracked((key, ends) for key, ends in grouped.items() if len(ends) > 1)
+
+
+def next_twins(before: tuple[Groups], known: Groups, now: tuple[Groups]) -> Groups:
+    for key in changed(before[0], now[0]):
+        ends = now[0].get(key, ())
+        known = updated(known, key, ends if len(ends) > 1 else None)
+    return known
+
+
+twins = Step(every_twin, next_twins)
+
+
+@remember_last
+def siblings(several: Groups, bindings: tuple[Fixed, ...]) -> Siblings:
+    """What the operator has given to somebody is not settled but enforced."""
+    given = {fixed.ip for fixed in bindings if fixed.vlan == 0}
+    return {
+        (domain, one.lladdr, one.ip): one
+        for (domain, _), ends in several.items()
+        for one in between(ends[:NICS_MAX])
+        if one.ip not in given
+    }
+
+
+def between(ends: tuple[FarEnd, ...]) -> Iterator[Sibling]:
+    for speaker, owner in permutations(ends, 2):
+        own = {row.ip for row in speaker.addresses}
+        for row in owner.addresses[:IPS_MAX]:
+            if row.ip not in own:
+                yield Sibling(
+                    speaker.located.lladdr,
+                    speaker.located.port,
+                    row.ip,
+                    owner.located,
+                    own_address(speaker, row),
+                )
+
+
+def own_address(speaker: FarEnd, other: Address) -> IPv4Address | None:
+    """What arp_announce=2 would choose: an address of the target's subnet, or any."""
+    mine = [r.ip for r in speaker.addresses if isinstance(r.ip, IPv4Address)]
+    net = ip_network((other.ip, other.prefixlen), strict=False)
+    return next((ip for ip in mine if ip in net), mine[0] if mine else None)
 
 
 # --- what was heard -----------------------------------------------------------------

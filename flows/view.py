@@ -24,6 +24,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     confine      configuration whether who has a lease may have other IPv4 addresses
     proxies      configuration how questions are answered, where and for what
     limits       configuration how much is heard of a port, and is kept
+    nics         configuration how hosts with several interfaces are settled
 """
 
 from __future__ import annotations
@@ -508,6 +509,19 @@ class Limits:
     questions_unanswered: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Nics:
+    """What a host may say that has several interfaces in one segment; the names and
+    the numbers are those of ip-sysctl.
+
+    arp_ignore    1: an address is answered for by the interface that has it; 0: by all
+    arp_announce  2: an interface asks with an address of its own; 0: with any
+    """
+
+    arp_ignore: int = 1
+    arp_announce: int = 2
+
+
 def crowds_of(stations: Mapping[StationKey, Station]) -> Map[PortKey, int]:
     """How many stations were heard at each port."""
     counts: dict[PortKey, int] = {}
@@ -543,6 +557,7 @@ class View:
     proxies: tuple[Proxy, ...] = ()
     confine: bool = True
     limits: Limits = field(default_factory=Limits)
+    nics: Nics = field(default_factory=Nics)
 
 
 def switch_name(view: View, datapath_id: int) -> str:

@@ -42,6 +42,7 @@ PURE = [
     "controller/overruns.py",
     "controller/packets.py",
     "controller/questions.py",
+    "controller/waiting.py",
     "controller/reconcile.py",
     "controller/rivals.py",
     "controller/text.py",

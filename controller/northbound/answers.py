@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any, Protocol
 
 from controller import attacks
@@ -57,6 +58,7 @@ from flows.why import why as explained
 
 OFF = "off"  # by the configuration
 ENDS_TOLD = 3  # of a port that leads to many interfaces
+SIBLINGS_TOLD = 64  # what interfaces of one host may say of each other's addresses
 PATIENCE = 15.0  # seconds for OVSDB and ovs-vswitchd to follow
 
 Tell = Callable[[Event], None]
@@ -483,6 +485,7 @@ def conflicts(runtime: Running, _: Json) -> list[Json]:
         *(pattern(core.view, row, now) for row in core.attacks.told()),
         *rows,
         *(r for r in rivals if parties(r) not in known),
+        *several(core),
     ]
 
 
@@ -553,6 +556,31 @@ def rivalry(view: View, holder: Holder) -> Iterator[Json]:
                 "last": None,
                 "dropped": False,
             }
+
+
+def several(core: Core) -> Iterator[Json]:
+    """What interfaces of one host in one segment may say of each other's addresses;
+    `dropped` if the switch sees to it that they do not."""
+    settled = core.view.nics.arp_ignore and core.view.nics.arp_announce
+    rows = (one for one in core.network.siblings.values() if one.ip.version == 4)
+    for one in islice(rows, SIBLINGS_TOLD):
+        yield {
+            "kind": "ARP flux",
+            "lladdr": one.lladdr,
+            **attachment(core.view, one.port),
+            "vlan": 0,
+            "ip": str(one.ip),
+            "sends": "",
+            "against": {
+                "lladdr": one.owner.lladdr,
+                **attachment(core.view, one.owner.port),
+                "origin": one.owner.origin.name.lower(),
+            },
+            "counts": {},
+            "since": None,
+            "last": None,
+            "dropped": bool(settled),
+        }
 
 
 def why(runtime: Running, asked: Json) -> Json:

@@ -13,7 +13,7 @@ from controller.commands import (
     Command,
     CountHits,
     SendPacket,
-    TellSilence,
+    TellNews,
 )
 from controller.core import Core, Policy
 from controller.events import (
@@ -111,7 +111,7 @@ def test_who_says_nothing_more_is_asked_three_times_and_silent_in_time(
     ] * 3
     first, second, third = lab.times(SendPacket)
     assert second - first >= 1.0 and third - second >= 1.0
-    [silent_at] = lab.times(TellSilence)
+    [silent_at] = lab.times(TellNews)
     assert third + 1.0 <= silent_at <= silent_after
     assert not lab.is_answered()
 
@@ -140,7 +140,7 @@ def test_who_only_answers_is_asked_and_never_dropped() -> None:
     before = lab.core.view
     lab.until(3600.0)
     assert lab.core.view is before  # a confirmation changes no conclusion
-    assert not lab.times(TellSilence) and lab.is_answered()
+    assert not lab.times(TellNews) and lab.is_answered()
     assert 3600 / SILENT_AFTER < len(lab.times(SendPacket)) < 3600 / 15
 
 
@@ -150,7 +150,7 @@ def test_one_answer_of_three_is_enough(lost: int) -> None:
     lab.speaks = lambda cookie: len(lab.times(SendPacket)) // (lost + 1)
     lab.tell(arp("10.0.0.1"))
     lab.until(3600.0)
-    assert not lab.times(TellSilence) and lab.is_answered()
+    assert not lab.times(TellNews) and lab.is_answered()
 
 
 @pytest.mark.parametrize("last_word", [0.5, 8.0, 12.9, 13.1, 20.0, 25.9, 40.0, 99.0])
@@ -159,7 +159,7 @@ def test_silence_is_counted_from_the_last_sign_of_life(last_word: float) -> None
     lab.speaks = lambda cookie: int(min(lab.now, last_word) / 0.5)
     lab.tell(arp("10.0.0.1"))
     lab.until(200.0)
-    [silent_at] = lab.times(TellSilence)
+    [silent_at] = lab.times(TellNews)
     assert last_word < silent_at <= last_word + SILENT_AFTER
 
 
@@ -168,7 +168,7 @@ def test_a_flow_that_counts_from_zero_again_proves_nothing() -> None:
     lab.speaks = lambda cookie: 100 if lab.now < 20 else 50
     lab.tell(arp("10.0.0.1"))
     lab.until(20 + SILENT_AFTER)
-    assert lab.times(TellSilence)
+    assert lab.times(TellNews)
 
 
 def test_who_has_fallen_silent_is_remembered_with_its_place() -> None:
@@ -200,7 +200,7 @@ def test_the_log_tells_who_has_fallen_silent() -> None:
     lab = Lab()
     lab.tell(*(arp(f"10.0.0.{n}") for n in range(1, 8)))
     lab.until(100.0)
-    lines = [c.text for _, c in lab.done if isinstance(c, TellSilence)]
+    lines = [c.text for _, c in lab.done if isinstance(c, TellNews)]
     assert all(line.startswith("silent: 10.0.0.") for line in lines)
     assert lab.core.counters["addresses that fell silent"] == 7
 
@@ -260,7 +260,7 @@ def test_a_station_that_has_moved_is_watched_where_it_is() -> None:
     counting = {f.cookie for f in compile_flows(lab.core.view, S1).values()}
     lab.speaks = lambda cookie: int(lab.now) if cookie in counting else 0
     lab.until(300.0)
-    assert lab.is_answered() and not lab.times(TellSilence)
+    assert lab.is_answered() and not lab.times(TellNews)
 
 
 def test_two_who_claim_one_address_are_asked_at_once() -> None:
@@ -324,7 +324,7 @@ def test_a_lost_answer_of_the_switch_is_asked_for_again() -> None:
         now += 1.0
     lab.now = now
     lab.until(now + SILENT_AFTER)
-    assert lab.times(TellSilence)
+    assert lab.times(TellNews)
 
 
 def test_the_same_station_at_two_switches_is_told_apart() -> None:
