@@ -24,18 +24,22 @@ class Floods:
     """Of one connected switch.
 
     does   the ports it sends broadcasts to by its last confirmation; None if unknown
-    told   the same after each change that it has not confirmed yet, the oldest first
+    told   the same after the changes that it has not confirmed yet, the oldest first,
+           with how many changes in a row left it so
     """
 
     does: Ports | None = None
-    told: deque[Ports] = field(default_factory=deque)
+    told: deque[tuple[Ports, int]] = field(default_factory=deque)
 
     def change(self, ports: Ports) -> None:
-        self.told.append(ports)
+        times = self.told.pop()[1] if self.told and self.told[-1][0] == ports else 0
+        self.told.append((ports, times + 1))
 
     def confirmed(self) -> None:
         if self.told:
-            self.does = self.told.popleft()
+            self.does, times = self.told.popleft()
+            if times > 1:
+                self.told.appendleft((self.does, times - 1))
 
     def doubted(self) -> None:
         """A change was refused: who knows what of it was done."""
@@ -47,10 +51,10 @@ class Floods:
         if self.does is None:
             nobody_knows = Flooding(datapath_id, is_unknown=True)
             before = view.floods.get(datapath_id, nobody_knows)
-            may = frozenset(before.may).union(*self.told)
+            may = frozenset(before.may).union(*(ports for ports, _ in self.told))
             return noted(view, replace(before, may=tuple(sorted(may)), does=()))
-        may = self.does.union(*self.told)
-        does = self.does.intersection(*self.told)
+        told = [ports for ports, _ in self.told]
+        may, does = self.does.union(*told), self.does.intersection(*told)
         row = Flooding(datapath_id, tuple(sorted(may)), tuple(sorted(does)))
         return noted(view, row)
 

@@ -15,25 +15,20 @@ everybody (a port or a station at its limit) nothing is sponged.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from controller.commands import Command, HoldQuestion
-from controller.events import ArpSeen, NdSeen
+from controller.waiting import Question, Waiting, key_of, port_of
 from flows.unknown import HELD
-from flows.view import IPAddress, PortKey, Sponge, SpongeKey, View
+from flows.view import PortKey, Sponge, SpongeKey, View
 
 TARGETS_MAX = 4_096  # that are remembered
 TARGETS_OF_A_PORT = 256  # of these, by the port that asked first
 SPONGES_MAX = 1_024
 SPONGES_OF_A_PORT = 128
-WAITING_MAX = 1_024  # questions that are answered later, if at all
-WAITING_OF_A_PORT = 64
-WAIT = 3.0  # seconds that who asks may wait: Linux gives up then
 PAUSES = (10.0, 20.0, 40.0, 60.0)  # seconds that a target is sponged, one after another
 FORGET = 120.0  # seconds without a question
-
-Question = ArpSeen | NdSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ class Questions:
         self._targets: dict[SpongeKey, Target] = {}
         self._of_port: dict[PortKey, OrderedDict[SpongeKey, None]] = {}
         self._sponged: dict[SpongeKey, PortKey] = {}
-        self._waiting: OrderedDict[tuple[Question, PortKey], float] = OrderedDict()
+        self.waiting = Waiting()
 
     # --- a question went out ----------------------------------------------------------
 
@@ -73,7 +68,7 @@ class Questions:
         is_open  whoever holds the address would be heard of
         """
         key = key_of(asked)
-        self._waiting.pop((asked, port_of(asked)), None)
+        self.waiting.remove(asked)
         before = self._targets.get(key)
         if before is not None and now < before.last + HELD:
             return view, []  # the switch has not begun to hold it back
@@ -118,34 +113,7 @@ class Questions:
         self._sponged[key] = target.at
         return replace(view, sponges=view.sponges.set(key, row))
 
-    # --- a question was told of, and nobody is known to hold it -----------------------
-
-    def wait(self, asked: Question, now: float) -> None:
-        """It will be answered if that changes soon."""
-        at = port_of(asked)
-        mine = [one for one in self._waiting if one[1] == at]
-        if len(mine) >= WAITING_OF_A_PORT:
-            del self._waiting[mine[0]]
-        elif len(self._waiting) >= WAITING_MAX:
-            self._waiting.popitem(last=False)
-        self._waiting[asked, at] = now + WAIT
-
-    def answerable(self, known: Set[SpongeKey]) -> list[Question]:
-        """Those who wait for what is known by now; they wait no longer."""
-        found = [one for one in self._waiting if key_of(one[0]) in known]
-        for one in found:
-            del self._waiting[one]
-        return [asked for asked, _ in found]
-
-    @property
-    def awaited(self) -> Iterator[SpongeKey]:
-        return (key_of(asked) for asked, _ in self._waiting)
-
     # --- signs of life, and time ------------------------------------------------------
-
-    @property
-    def targets(self) -> Iterable[SpongeKey]:
-        return self._targets.keys()
 
     def alive(self, view: View, keys: Iterable[SpongeKey]) -> View:
         """Somebody holds these."""
@@ -160,16 +128,15 @@ class Questions:
 
     def due(self, view: View, now: float) -> View:
         """Sponges that are over."""
-        while self._waiting and next(iter(self._waiting.values())) <= now:
-            self._waiting.popitem(last=False)
+        self.waiting.expire(now)
         return self._lifted(
             view, [key for key, row in view.sponges.items() if row.until <= now]
         )
 
     def deadline(self, view: View) -> float | None:
         times = [row.until for row in view.sponges.values()]
-        if self._waiting:
-            times.append(next(iter(self._waiting.values())))
+        if (waits := self.waiting.deadline()) is not None:
+            times.append(waits)
         return min(times, default=None)
 
     def _lifted(self, view: View, keys: list[SpongeKey]) -> View:
@@ -190,15 +157,3 @@ class Questions:
                 del mine[key]
                 if not mine:
                     del self._of_port[target.at]
-
-
-def key_of(asked: Question) -> SpongeKey:
-    return SpongeKey(asked.datapath_id, asked.vlan, target_of(asked))
-
-
-def target_of(asked: Question) -> IPAddress:
-    return asked.tpa if isinstance(asked, ArpSeen) else asked.target
-
-
-def port_of(asked: Question) -> PortKey:
-    return PortKey(asked.datapath_id, asked.in_port)

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from controller.events import ArpSeen, NdSeen
 from controller.ndp import advertisement, is_probe, is_to_its_group
 from controller.packets import arp_reply
+from controller.waiting import Question, port_of, target_of
 from flows import arp, gateway, nd
 from flows.between import Asked, between
 from flows.network import Domain, Holder, Network
 from flows.openflow import BROADCAST, Flow, GotoTable
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
-from flows.view import IPAddress, PortKey, Proxy, View
-
-Question = ArpSeen | NdSeen
+from flows.view import Proxy, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +35,15 @@ class Reply:
 def reply(view: View, known: Network, asked: Question) -> Reply | None:
     """None if there is nothing to say."""
     switch = Switch(asked.datapath_id, view, known)
-    ours = switch.rules.gateway(asked.vlan, target(asked))
+    ours = switch.rules.gateway(asked.vlan, target_of(asked))
     if ours is not None:
         return of_gateway(asked, ours)
-    holder = known.holders.get((switch_domain(known, asked), target(asked)))
+    holder = known.holders.get((switch_domain(known, asked), target_of(asked)))
     found = between(switch, question(asked), holder)
     if found is not None:
         return of_middle(asked, found[1].lladdr)
-    is_host = switch.rules.answers_as_host(asked.vlan, target(asked))
+    is_host = switch.rules.answers_as_host(asked.vlan, target_of(asked))
     return of_holder(asked, holder) if holder and is_host else None
-
-
-def target(asked: Question) -> IPAddress:
-    return asked.tpa if isinstance(asked, ArpSeen) else asked.target
 
 
 def switch_domain(known: Network, asked: Question) -> Domain:
@@ -58,11 +53,11 @@ def switch_domain(known: Network, asked: Question) -> Domain:
 def question(asked: Question) -> Asked:
     src = asked.spa if isinstance(asked, ArpSeen) else asked.src
     return Asked(
-        PortKey(asked.datapath_id, asked.in_port),
+        port_of(asked),
         asked.vlan,
         asked.eth_src,
         None if src.is_unspecified else src,
-        target(asked),
+        target_of(asked),
     )
 
 

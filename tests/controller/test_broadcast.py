@@ -9,6 +9,7 @@ from typing import TypeGuard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.broadcast import Floods
 from controller.commands import ChangeFlows, Command, ListFlows
 from controller.core import PATIENCE, Core
 from controller.events import (
@@ -268,6 +269,20 @@ def test_what_a_switch_refused_may_have_been_done_all_the_same() -> None:
 
     plant.settle()
     assert plant.tree() == tree
+
+
+def test_changes_that_are_not_confirmed_do_not_pile_up_where_the_tree_stays() -> None:
+    floods = Floods(frozenset({1}))
+    for _ in range(100):
+        floods.change(frozenset({1, 2}))
+    floods.change(frozenset({2}))
+    assert len(floods.told) == 2
+    done = []
+    for _ in range(101):
+        floods.confirmed()
+        done.append(floods.does)
+    assert done == [frozenset({1, 2})] * 100 + [frozenset({2})]
+    assert not floods.told
 
 
 def test_a_controller_that_comes_back_finds_the_tree_open_and_leaves_it() -> None:
