@@ -44,6 +44,7 @@ from flows.view import (
     IPNetwork,
     Limits,
     Nics,
+    PacketIns,
     Proxy,
     Service,
 )
@@ -337,6 +338,18 @@ BINDING = Section(
     ),
 )
 
+A_SECOND = integer(1, 1_000_000, "packets a second")
+PACKET_INS = Section(
+    PacketIns,
+    (
+        Key("arp", A_SECOND, "ARP with news", str(PacketIns().arp)),
+        Key("nd", A_SECOND, "neighbor discovery with news", str(PacketIns().nd)),
+        Key("dhcp", A_SECOND, "DHCP", str(PacketIns().dhcp)),
+        Key("lldp", A_SECOND, "LLDP", str(PacketIns().lldp)),
+        Key("other", A_SECOND, "frames of new senders", str(PacketIns().other)),
+    ),
+)
+
 LIMITS = Section(
     Limits,
     (
@@ -351,6 +364,29 @@ LIMITS = Section(
             integer(1, 65_536),
             "protocol addresses that are believed of one hardware address",
             str(Limits().addresses_per_station),
+        ),
+        Key(
+            "neighbor_packets_per_second",
+            A_SECOND,
+            "ARP and neighbor discovery that one port may send",
+            str(Limits().neighbor_packets_per_second),
+        ),
+        Key(
+            "packet_ins_per_second",
+            PACKET_INS,
+            "copies that the controller is sent of what one port sends",
+        ),
+        Key(
+            "unknown_targets_per_second",
+            A_SECOND,
+            "questions to everybody that one port may cause",
+            str(Limits().unknown_targets_per_second),
+        ),
+        Key(
+            "questions_unanswered",
+            integer(1, 1_000),
+            "questions without an answer, and nobody is asked any more for a while",
+            str(Limits().questions_unanswered),
         ),
     ),
 )
@@ -559,7 +595,7 @@ SCHEMA = Section(
             "how questions are answered, where and for what; the nearest rule decides",
             "host, everywhere",
         ),
-        Key("limits", LIMITS, "how much of what is heard in packets is kept"),
+        Key("limits", LIMITS, "how much of one port is heard, and is kept"),
         Key("liveness", LIVENESS, "how long it is believed"),
         Key("nics", NICS, "what hosts with several interfaces in one segment may say"),
         Key("sources", SOURCES, "where facts come from besides the switches"),

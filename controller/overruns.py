@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from flows import budgets
 from flows.budgets import IN_WORDS
-from flows.view import PortKey, View, switch_name
+from flows.view import View, switch_name
 
 CALM = 3  # counts without a further drop, and it is over
 METERS_COUNTED = 1 << 17  # of all switches together
@@ -104,7 +104,3 @@ def place(view: View, datapath_id: int, number: int) -> str:
         return f"a port of {switch} that is not known yet"
     name = port.ifname
     return name if name.startswith(f"{switch}-") else f"{switch}:{name}"
-
-
-def rates(view: View, key: PortKey) -> dict[str, int]:
-    return {b.name.lower(): budgets.rate(view.limits, b) for b in budgets.Budget}

@@ -21,6 +21,7 @@ from controller.commands import (
     TellNews,
 )
 from controller.config import Config
+from controller.conflicts import port_in_words
 from controller.core import Core, Policy
 from controller.events import BridgeRefused, Event
 from controller.inbox import Inbox
@@ -76,7 +77,11 @@ class Runtime:
         """What the sources count, beside the core."""
         counts = self.netlink.counters if self.netlink is not None else {}
         closed = {f"closed: {reason}": n for reason, n in self.refused.items()}
-        return {**counts, **closed, "packets dropped": self._inbox.dropped}
+        dropped = {
+            f"packets dropped of {port_in_words(port, self.core.view)}": n
+            for port, n in self._inbox.dropped_of.items()
+        }
+        return {**counts, **closed, "packets dropped": self._inbox.dropped, **dropped}
 
     def start(self) -> None:
         """Begin to listen to this host, and to those who ask."""

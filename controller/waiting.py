@@ -24,6 +24,9 @@ class Waiting:
         self._of_port = Sets[PortKey]()
         self._for = Sets[SpongeKey]()
 
+    def __len__(self) -> int:
+        return len(self._until)
+
     def add(self, asked: Question, now: float) -> None:
         """The oldest of its port give way, or of all."""
         self.remove(asked)

@@ -96,6 +96,8 @@ def why(
     about = [holder for (_, held), holder in known.holders.items() if held == ip]
     rumors = rumored(view, ip)
     domains = {holder.domain for holder in about} | {one.domain for one in rumors}
+    asked_in_vain = (key for key in view.sponges if key.ip == ip)
+    domains |= {known.domain(key.datapath_id, key.vlan) for key in asked_in_vain}
     domains |= {where.domain for where, _ in silences(known, ip)}
     if asks is not None:
         domains.add(known.domain(asks.port.datapath_id, asks.vlan))
@@ -137,6 +139,7 @@ def row(
     silent = silence(holder, [rule for _, rule in rules])
     return {
         "ip": str(ip),
+        "unanswered": list(sponged(view, known, ip, domain, now)),
         "vlan": domain.vlan if domain else 0,
         "lladdr": holder.winner.lladdr if holder else "",
         "answered": not silent,
@@ -170,6 +173,21 @@ def silence(holder: Holder | None, rules: Sequence[Proxy]) -> str:
     if holder.ip.version == 6 and holder.winner.router is None:
         return holder.silent_because or "it has not told yet whether it is a router"
     return holder.silent_because
+
+
+def sponged(
+    view: View, known: Network, ip: IPAddress, domain: Domain | None, now: float | None
+) -> Iterator[Row]:
+    """Where nobody is asked for it at present, as it did not answer."""
+    for key, one in view.sponges.items():
+        place = known.domain(key.datapath_id, key.vlan)
+        if key.ip == ip and place == domain:
+            yield {
+                "switch": switch_name(view, key.datapath_id) or f"{key.datapath_id:x}",
+                "asked": one.asked,
+                "since": age(one.since, now),
+                "for": None if now is None else round(max(0.0, one.until - now), 1),
+            }
 
 
 def hearsay(view: View, one: Hearsay) -> Row:

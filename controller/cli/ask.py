@@ -36,6 +36,8 @@ def status(arguments: Namespace) -> int:
     print()
     for name, count in sorted(answer["counters"].items()):
         print(f"{count:8}  {safe(name)}")
+    for row in answer["limits"]:
+        print(safe(limit(row)))
     for warning in answer["warnings"]:
         print(f"warning: {safe(warning)}")
     return 0
@@ -44,6 +46,14 @@ def status(arguments: Namespace) -> int:
 def rule(row: dict[str, Any]) -> list[object]:
     absent = ", missing" if row["missing"] else ""
     return [row["mode"], row["for"], f"{row['through']}{absent}", row["where"]]
+
+
+def limit(row: dict[str, Any]) -> str:
+    over = "" if row["since"] is None else f", and goes on, since {ago(row['since'])}"
+    rate = f"more than {row['per_second']} a second"
+    return (
+        f"limit: {row['port']}: {row['budget']}, {rate}: {row['dropped']} dropped{over}"
+    )
 
 
 def hosts(arguments: Namespace) -> int:

@@ -59,9 +59,20 @@ def show(row: Row) -> None:
         print(f"  {safe(says)}")
     for one in row["rules"]:
         print(f"  {safe(rule(one))}")
+    for one in row["unanswered"]:
+        print(f"  {safe(unanswered(one))}")
     show_answer(row)
     if row["asked"]:
         show_question(row["asked"])
+
+
+def unanswered(one: Row) -> str:
+    """ "nobody answers at br0: 6 questions, the first 5 s ago; not asked for 9 s"."""
+    asked = f"nobody answers at {one['switch']}: {one['asked']} questions"
+    if one["since"] is None:
+        return f"{asked}; nobody is asked for it for a while"
+    left = f"nobody is asked for it for another {one['for']:.0f} s"
+    return f"{asked}, the first {ago(one['since'])}; {left}"
 
 
 def candidate(one: Row, *, is_first: bool) -> str:

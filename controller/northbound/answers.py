@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import Any, Protocol
 
-from controller import attacks
+from controller import attacks, overruns
 from controller.config import Config
 from controller.conflicts import Conflict
 from controller.core import Channel, Core
@@ -24,6 +24,7 @@ from controller.events import BridgeRefused, Event
 from controller.liveness import PROBES, State, Subject
 from controller.northbound import modes
 from controller.northbound.server import Json, Refused
+from flows import budgets
 from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
 from flows.document import to_json
 from flows.hearsay import Hearsay, gathered, tellers_of
@@ -110,12 +111,16 @@ def status(runtime: Running, _: Json) -> Json:
         "counters": {
             **core.counters,
             **core.conflicts.counters,
+            **core.questions.counters,
+            **core.overruns.counters,
+            "targets that are sponged": len(core.view.sponges),
             **core.attacks.counters,
             **core.liveness.counters,
             **states(core),
             **core.attempts.counters,
             **runtime.counters,
         },
+        "limits": list(limits(core, time.monotonic())),
         "rules": modes.rules(core),
         "warnings": [*warnings(runtime), *modes.warnings(core)],
     }
@@ -133,6 +138,21 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
     }
 
 
+def limits(core: Core, now: float) -> Iterator[Json]:
+    """Budgets of ports that were ever exceeded since this controller has started."""
+    for (datapath_id, number), row in sorted(core.overruns.rows.items()):
+        if not row.total:
+            continue
+        budget = budgets.budget_of(number)
+        yield {
+            "port": overruns.place(core.view, datapath_id, number),
+            "budget": budgets.IN_WORDS[budget],
+            "per_second": budgets.rate(core.view.limits, budget),
+            "dropped": row.total,
+            "since": age(row.since, now),
+        }
+
+
 def warnings(runtime: Running) -> Iterator[str]:
     """What an operator should know, each with what to type."""
     core = runtime.core
@@ -146,6 +166,10 @@ def warnings(runtime: Running) -> Iterator[str]:
             yield f"without {name}: {state}"
     yield from runtime.notes
     for datapath_id in sorted(core.channels):
+        name = switch_name(core.view, datapath_id) or shown_dpid(datapath_id)
+        is_told = core.channels[datapath_id].installed is not None
+        if is_told and not budgets.has_meters(core.view, datapath_id):
+            yield f"{name!a} has no meters, so that its ports have no budgets"
         bridge = core.view.bridges.get(datapath_id)
         if bridge is None:
             continue

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from ipaddress import IPv6Address
 
-from controller.events import FrameSeen, PortGone
+from controller.events import FrameSeen, NdSeen, PortGone, TargetUnknown
 from controller.inbox import Inbox
+from flows.view import PortKey
 from tests.facts import H1, S1
 from tests.support.wait import wait_until
 
@@ -53,3 +56,46 @@ def test_facts_wait_for_room() -> None:
     assert inbox.take(1, AT_ONCE) == [fact(1)]
     assert wait_until(lambda: inbox.take(1, AT_ONCE)) == [fact(2)]
     waiting.join()
+
+
+# --- ports do not crowd each other out -----------------------------------------------
+
+
+def test_ports_are_heard_in_turns_each_in_its_own_order() -> None:
+    inbox = Inbox()
+    flood = [replace(packet(1), eth_src=f"02:00:00:00:01:{n:02x}") for n in range(5)]
+    for event in (*flood, packet(2), packet(3)):
+        inbox.put(event)
+    assert inbox.take(4, AT_ONCE) == [flood[0], packet(2), packet(3), flood[1]]
+    assert inbox.take(9, AT_ONCE) == flood[2:]
+
+
+def test_a_port_that_floods_loses_its_own_packets_and_nobody_elses() -> None:
+    inbox = Inbox(packets=100, of_a_port=10)
+    for _ in range(1000):
+        inbox.put(packet(1))
+    inbox.put(packet(2))
+    assert inbox.dropped_of == {PortKey(S1, 1): 990}
+    assert inbox.take(999, AT_ONCE).count(packet(2)) == 1
+
+
+def test_where_there_is_room_for_no_more_who_has_most_makes_room() -> None:
+    inbox = Inbox(packets=10, of_a_port=10)
+    for _ in range(10):
+        inbox.put(packet(1))
+    inbox.put(packet(2))
+    assert inbox.dropped_of == {PortKey(S1, 1): 1}
+    assert packet(2) in inbox.take(10, AT_ONCE)
+
+
+def test_neighbor_discovery_is_a_packet_and_so_is_a_question_that_went_out() -> None:
+    nobody = IPv6Address("::")
+    heard = NdSeen(
+        *(S1, 1, 0, H1, H1, 135, nobody, nobody, IPv6Address("fd00::1")),
+        *("", 0, False),
+    )
+    inbox = Inbox(packets=1)
+    for event in (TargetUnknown(heard), heard):
+        inbox.put(event)
+    assert inbox.dropped == 1
+    assert inbox.take(9, AT_ONCE) == [TargetUnknown(heard)]

@@ -14,10 +14,12 @@ from controller.northbound.answers import QUESTIONS, answer
 from controller.northbound.server import Refused
 from controller.runtime import Runtime
 from controller.sources.netlink import Netlink
+from flows.budgets import LAST
 from flows.document import from_json
 from flows.view import (
     LOCAL_PORT,
     OWN_NAMESPACE,
+    Ability,
     Bridge,
     Interface,
     Link,
@@ -330,9 +332,16 @@ def test_the_status_warns_of_bridges_that_are_not_safe(lab: Runtime) -> None:
 def test_a_bridge_that_is_safe_needs_no_warning(lab: Runtime) -> None:
     safe = Bridge(S1, "s1", fail_mode="secure", disable_in_band=True, adopted=True)
     view = lab.core.view
-    lab.core.view = replace(view, bridges=view.bridges.set(S1, safe))
+    able = view.abilities.set(S1, Ability(S1, greatest_meter=LAST))
+    bridges = view.bridges.set(S1, safe)
+    lab.core.view = replace(view, bridges=bridges, abilities=able)
 
     assert ask(lab, "status")["warnings"] == []
+
+
+def test_a_switch_without_meters_is_told(lab: Runtime) -> None:
+    warnings = ask(lab, "status")["warnings"]
+    assert "'s1' has no meters, so that its ports have no budgets" in warnings
 
 
 def test_a_source_that_is_lost_is_told_with_the_reason(lab: Runtime) -> None:
