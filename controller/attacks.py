@@ -17,8 +17,9 @@ from controller.conflicts import FORGET, REMIND, TOLD_MAX, port_in_words
 from controller.events import ArpSeen, Event, FrameSeen, NdSeen, TargetUnknown
 from controller.ndp import is_probe
 from controller.packets import REQUEST
-from flows.network import Domain, Network, is_unicast
+from flows.network import Network
 from flows.openflow import BROADCAST
+from flows.parties import Domain, is_unicast
 from flows.view import IPAddress, PortKey, View
 
 ROWS_MAX = 1024  # suspects that are kept, and as many that are not yet

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
 from controller.events import NdSeen
-from flows.network import Domain
+from flows.parties import Domain
 from flows.view import PortKey
 
 OVER = 2.0  # seconds: one solicitation, up to a second late (RFC 4862, 5.1 and 5.4.2)

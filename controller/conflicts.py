@@ -14,7 +14,8 @@ from typing import NamedTuple
 from controller.events import ArpSeen, FrameSeen, NdSeen
 from controller.packets import REQUEST
 from flows.dispute import Contradiction, Kind, Said, contradiction, rivalry
-from flows.network import Network, Origin
+from flows.network import Network
+from flows.parties import Origin
 from flows.trust import Mode
 from flows.view import IPAddress, PortKey, View, switch_name
 

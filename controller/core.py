@@ -95,9 +95,11 @@ from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
-from flows.network import Network, Origin, kernel_hosts, members, network
+from flows.network import Network, network
 from flows.openflow import Meter, is_ours
+from flows.parties import Origin, members
 from flows.pipeline import TABLE_IDS
+from flows.shown import kernel_hosts
 from flows.switch import Switch
 from flows.tracked import changed
 from flows.trust import Mode

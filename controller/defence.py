@@ -16,8 +16,8 @@ from controller.commands import SendPacket
 from controller.conflicts import Conflict
 from controller.ndp import announcement
 from controller.packets import arp_request
-from flows.network import Origin
 from flows.openflow import FLOOD
+from flows.parties import Origin
 from flows.view import IPAddress
 
 DEFEND_INTERVAL = 10.0  # seconds, RFC 5227, 1.1

@@ -29,16 +29,12 @@ from controller.events import (
 )
 from flows.chains import Chain, Way, chains, is_live
 from flows.fabric import fabric
+from flows.locations import heard_at
 from flows.memo import remember_last
-from flows.network import (
-    Domain,
-    FarEnds,
-    heard_at,
-    is_unicast,
-    kernel_hosts,
-    siblings_of,
-)
+from flows.parties import Domain, is_unicast
+from flows.shown import FarEnds, kernel_hosts
 from flows.tracked import Tracked, changed, updated
+from flows.twins import siblings_of
 from flows.view import (
     INFINITY,
     NEIGHBORS_MAX,

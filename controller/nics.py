@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.conflicts import port_in_words
-from flows.network import FarEnd
+from flows.shown import FarEnd
 from flows.view import Nics, View, namespace_name
 
 TOLD = 4  # interfaces, and addresses of each

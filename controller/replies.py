@@ -15,8 +15,9 @@ from controller.packets import arp_reply
 from controller.waiting import Question, port_of, target_of
 from flows import arp, gateway, nd
 from flows.between import Asked, between
-from flows.network import Domain, Holder, Network
+from flows.network import Network
 from flows.openflow import BROADCAST, Flow, GotoTable
+from flows.parties import Domain, Holder
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
 from flows.view import Proxy, View

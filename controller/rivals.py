@@ -9,7 +9,8 @@ from __future__ import annotations
 from controller.conflicts import Heard, said
 from controller.events import FrameSeen
 from flows.dispute import Contradiction, Said, has_router, is_router, rivalry
-from flows.network import Domain, Network
+from flows.network import Network
+from flows.parties import Domain
 from flows.trust import anycast, by_namespace, subnets
 from flows.view import View
 

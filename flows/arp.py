@@ -19,7 +19,6 @@ from ipaddress import IPv4Address
 
 from flows.guard import REPLY, REQUEST
 from flows.nd_guard import ICMPV6, KINDS
-from flows.network import Holder, Origin
 from flows.openflow import (
     BROADCAST,
     ETH_ARP,
@@ -35,6 +34,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Holder, Origin
 from flows.proxy import OFF
 from flows.switch import DOMAIN, Here, Switch
 from flows.view import IPAddress

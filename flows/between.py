@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from flows import interpose, private
-from flows.network import Holder, Middle
+from flows.parties import Holder, Middle
 from flows.switch import Switch
 from flows.view import IPAddress, PortKey, Proxy
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flows.memo import same
-from flows.network import Holding, Network, Place, network
+from flows.network import Network, network
 from flows.openflow import Flow
+from flows.parties import Holding, Place
 from flows.pipeline import PIPELINE, Table, numbered
 from flows.switch import Here, Switch
 from flows.tracked import changed

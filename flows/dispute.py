@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from flows.network import Candidate, Domain, Holder, Network, Origin, is_unicast
+from flows.network import Network
+from flows.parties import Candidate, Domain, Holder, Origin, is_unicast
 from flows.trust import Closed, Mode, Trust, is_shared
 from flows.view import IPAddress, PortKey
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 
 from flows.dispute import is_accepted
-from flows.network import Holder, Located
 from flows.openflow import (
     ETH_ARP,
     ETH_IPV4,
@@ -28,6 +27,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Holder, Located
 from flows.switch import ANSWERS, DOMAIN, GUARDED, KNOWN, Here, Switch
 from flows.trust import Closed, Mode
 from flows.view import Port, PortKey

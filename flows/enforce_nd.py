@@ -30,7 +30,6 @@ from flows.nd_guard import (
     SOLICITATION,
 )
 from flows.nd_known import IP_WORDS, LLADDR_WORDS
-from flows.network import Holder
 from flows.openflow import (
     ETH_IPV6,
     TELL,
@@ -40,6 +39,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Holder
 from flows.switch import ANSWERS, DOMAIN, GUARDED, Here, Switch
 from flows.trust import ANYBODY, Closed, Mode
 from flows.view import Port

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flows.chains import Speaker
-from flows.network import Candidate, Network, Origin
+from flows.network import Network
+from flows.parties import Candidate, Origin
 from flows.view import View, namespace_name
 
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from flows import private
-from flows.network import Located
 from flows.openflow import GROUP_BIT, Flow, Output, flow, oxm
+from flows.parties import Located
 from flows.proxy import Vlan
 from flows.switch import DOMAIN, Here, Switch, vlan_match
 

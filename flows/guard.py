@@ -14,7 +14,6 @@ from ipaddress import IPv4Address
 
 from flows import enforce, nics
 from flows.nd_guard import ICMPV6, KINDS
-from flows.network import Holder, Located
 from flows.openflow import (
     ETH_ARP,
     ETH_IPV6,
@@ -25,6 +24,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Holder, Located
 from flows.switch import ANSWERS, DOMAIN, KNOWN, Here, Switch
 from flows.view import Station
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flows.memo import remember_last
-from flows.network import Domain, FarEnds, Origin, Place, is_unicast
+from flows.parties import Domain, Origin, Place, is_unicast
+from flows.shown import FarEnds
 from flows.view import IPAddress, Link, LinkKey, Neighbor
 
 

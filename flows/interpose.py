@@ -30,7 +30,6 @@ from flows.nd_guard import (
     SOLICITATION,
     nd,
 )
-from flows.network import Domain, Middle
 from flows.openflow import (
     ETH_ARP,
     ETH_IPV4,
@@ -47,6 +46,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Domain, Middle
 from flows.proxy import HOST, INTERPOSE, OFF, inside, of_vlan
 from flows.switch import DOMAIN, SIDE, Here, Switch
 from flows.view import IPAddress, IPNetwork, Proxy

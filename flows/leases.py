@@ -13,8 +13,8 @@ from ipaddress import IPv4Address
 
 from flows.fields import words
 from flows.nd_known import IP_WORDS
-from flows.network import Holder
 from flows.openflow import ETH_ARP, Flow, flow, oxm
+from flows.parties import Holder
 from flows.switch import DOMAIN, Here, Switch
 from flows.view import IPAddress
 

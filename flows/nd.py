@@ -20,7 +20,6 @@ from ipaddress import IPv6Address
 
 from flows.nd_guard import ADVERTISEMENT, NO_LLADDR, SOLICITATION
 from flows.nd_guard import nd as neighbor_discovery
-from flows.network import Holder, Origin
 from flows.openflow import (
     GROUP_BIT,
     TELL,
@@ -33,6 +32,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Holder, Origin
 from flows.proxy import OFF
 from flows.switch import DOMAIN, KNOWN, Here, Switch
 

@@ -10,7 +10,6 @@ from flows import enforce
 from flows.fields import joined, words
 from flows.guard import is_full
 from flows.nd_guard import ROLE, SAYS_HOST, SAYS_ROUTER
-from flows.network import Holder, Located
 from flows.openflow import (
     TELL,
     Flow,
@@ -18,6 +17,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Holder, Located
 from flows.switch import ANSWERS, DOMAIN, KNOWN, Here, Switch
 
 IP_WORDS = ("reg4", "reg5", "reg6", "reg7")  # nd_guard.CLAIMED_IP

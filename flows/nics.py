@@ -20,7 +20,6 @@ from collections.abc import Hashable, Iterator
 from ipaddress import IPv4Address
 
 from flows.enforce import made
-from flows.network import Sibling
 from flows.openflow import (
     ETH_ARP,
     ETH_IPV4,
@@ -31,6 +30,7 @@ from flows.openflow import (
     oxm,
 )
 from flows.switch import ANSWERS, DOMAIN, Here, Switch
+from flows.twins import Sibling
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
 

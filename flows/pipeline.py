@@ -33,8 +33,8 @@ from flows import (
     tell,
     unknown,
 )
-from flows.network import Holder, Located
 from flows.openflow import TELL_TABLE, Flow
+from flows.parties import Holder, Located
 from flows.switch import DOMAIN, GUARDED, KIND, KNOWN, SIDE, Here, Switch
 
 Writer = Callable[[Switch, Here], Iterator[Flow]]

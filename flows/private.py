@@ -19,7 +19,6 @@ from flows.arp import reply
 from flows.guard import REQUEST
 from flows.nd import OVERRIDE, ROUTER, SOLICITED, advertise
 from flows.nd_guard import NO_LLADDR, SOLICITATION, nd
-from flows.network import Domain, Holder, Located, Middle
 from flows.openflow import (
     ETH_ARP,
     TELL,
@@ -31,6 +30,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Domain, Holder, Located, Middle
 from flows.proxy import PRIVATE
 from flows.switch import DOMAIN, SIDE, SPECIFIC, Here, Switch, vlan_match
 from flows.view import IPAddress, Port, Proxy

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flows import private
-from flows.network import Domain, Holder, Middle, Network
+from flows.network import Network
+from flows.parties import Domain, Holder, Middle
 from flows.proxy import GATEWAY, HOST, INTERPOSE, OFF, PRIVATE
 from flows.switch import Switch
 from flows.view import IPAddress, Proxy, View, switch_name

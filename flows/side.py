@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flows import interpose, private
-from flows.network import Located
 from flows.openflow import Flow, flow, oxm
+from flows.parties import Located
 from flows.switch import Here, Switch
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import product
 
 from flows.enforce import made, refusal
-from flows.network import Located
 from flows.openflow import (
     ETH_ARP,
     ETH_IPV4,
@@ -20,6 +19,7 @@ from flows.openflow import (
     Flow,
     oxm,
 )
+from flows.parties import Located
 from flows.switch import ANSWERS, DOMAIN, Here, Switch
 
 UDP = 17

@@ -7,7 +7,6 @@ from functools import lru_cache
 
 from flows import enforce
 from flows.nd_guard import ICMPV6, KINDS
-from flows.network import Located
 from flows.openflow import (
     ETH_ARP,
     ETH_IPV6,
@@ -18,6 +17,7 @@ from flows.openflow import (
     flow,
     oxm,
 )
+from flows.parties import Located
 from flows.switch import DOMAIN, KNOWN, Here, Switch
 
 

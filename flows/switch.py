@@ -8,8 +8,9 @@ from functools import cached_property
 
 from flows import budgets
 from flows.memo import remember_last
-from flows.network import Candidate, Domain, Holder, Located, Network, Place
+from flows.network import Network
 from flows.openflow import GotoTable
+from flows.parties import Candidate, Domain, Holder, Located, Place
 from flows.proxy import Rules
 from flows.trust import Mode
 from flows.view import IPAddress, Port, PortKey, Sponge, SpongeKey, View

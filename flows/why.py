@@ -17,20 +17,14 @@ from flows.evidence import evidence
 from flows.hearsay import Hearsay, gathered, tellers_of
 from flows.nd import solicited_node
 from flows.nd_guard import ICMPV6, NO_LLADDR, SOLICITATION
-from flows.network import (
-    Candidate,
-    Domain,
-    Holder,
-    Located,
-    Network,
-    kernel_hosts,
-    network,
-)
+from flows.network import Network, network
 from flows.openflow import BROADCAST, CONTROLLER, IN_PORT, Flow
+from flows.parties import Candidate, Domain, Holder, Located
 from flows.pipeline import TABLE_NAMES
 from flows.proxy import GATEWAY, OFF
 from flows.ruled import row as ruled_row
 from flows.ruled import ruled
+from flows.shown import kernel_hosts
 from flows.simulate import Datapath, Header, Packet
 from flows.view import (
     IPAddress,

@@ -22,8 +22,9 @@ from controller.text import safe
 from flows.compile import compile_flows
 from flows.document import from_json
 from flows.evidence import evidence
-from flows.network import Candidate, Network, network
+from flows.network import Network, network
 from flows.openflow import Flow, is_ours
+from flows.parties import Candidate
 from flows.pipeline import TABLE_IDS, TABLE_NAMES
 from flows.view import View, switch_name
 

@@ -28,16 +28,10 @@ from flows import budgets
 from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
 from flows.document import to_json
 from flows.hearsay import Hearsay, gathered, tellers_of
-from flows.network import (
-    Candidate,
-    Domain,
-    Holder,
-    Located,
-    Role,
-    kernel_hosts,
-    role,
-)
+from flows.network import role
+from flows.parties import Candidate, Domain, Holder, Located, Role
 from flows.path import PathError, told
+from flows.shown import kernel_hosts
 from flows.trust import Mode
 from flows.view import (
     INFINITY,

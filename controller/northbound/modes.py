@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controller.core import Core
-from flows.network import Holder, Middle
+from flows.parties import Holder, Middle
 from flows.proxy import GATEWAY, INTERPOSE, OFF, PRIVATE, what
 from flows.view import Proxy
 

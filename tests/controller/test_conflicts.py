@@ -37,8 +37,8 @@ from controller.liveness import PATIENCE
 from controller.moves import DAMPING, TRIALS_MAX
 from controller.packets import parse
 from flows.dispute import Contradiction, Kind, Said
-from flows.network import Origin
 from flows.openflow import BROADCAST, FLOOD
+from flows.parties import Origin
 from flows.trust import Mode
 from flows.view import (
     Address,

@@ -27,8 +27,8 @@ from controller.events import (
 )
 from controller.liveness import PATIENCE
 from controller.packets import parse
-from flows.network import Domain
 from flows.openflow import FLOOD
+from flows.parties import Domain
 from flows.view import (
     Address,
     Bridge,

@@ -22,8 +22,8 @@ from controller.events import (
 from controller.learn import fall_silent
 from controller.leases import ASKING_MAX, PATIENCE, TRIM, Leases
 from controller.packets import parse
-from flows.network import Origin
 from flows.openflow import BROADCAST
+from flows.parties import Origin
 from flows.pipeline import TABLE_IDS
 from flows.view import Bridge, Guard, IPAddress, Service, StationKey
 from tests.facts import H1, H2, H3, S1, ports

@@ -11,7 +11,8 @@ from hypothesis import given
 
 from flows import chains as module
 from flows.chains import NOWHERE, Chain, chains, is_live
-from flows.network import Domain, Located, Origin, network
+from flows.network import network
+from flows.parties import Domain, Located, Origin
 from flows.tracked import Tracked
 from flows.view import OWN_NAMESPACE, Address, Link, LinkKey, PortKey, View
 from tests import strategies

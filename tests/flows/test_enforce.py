@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from flows.compile import compile_flows
 from flows.dispute import Contradiction, Kind, Said, contradiction, is_accepted
-from flows.network import Origin, network
+from flows.network import network
 from flows.openflow import CONTROLLER, IN_PORT
+from flows.parties import Origin
 from flows.simulate import simulate
 from flows.trust import Mode
 from flows.view import (

@@ -18,8 +18,9 @@ from flows.dispute import (
     is_accepted,
     is_held_back,
 )
-from flows.network import Origin, network
+from flows.network import network
 from flows.openflow import CONTROLLER, IN_PORT
+from flows.parties import Origin
 from flows.simulate import simulate
 from flows.view import (
     Address,

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 from hypothesis import given
 
 from flows.chains import is_live
-from flows.network import Domain, Holder, Origin, Role, network, role
+from flows.network import network, role
+from flows.parties import Domain, Holder, Origin, Role
 from flows.view import (
     OWN_NAMESPACE,
     Bridge,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from flows.compile import compile_flows
 from flows.dispute import Kind, Said, contradiction
-from flows.network import Origin, network
+from flows.network import network
 from flows.openflow import CONTROLLER
+from flows.parties import Origin
 from flows.pipeline import TABLE_IDS
 from flows.simulate import simulate
 from flows.view import (

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import chains as cabling
-from flows import network as stages
+from flows import chains, shown, twins
+from flows import network as conclusions
 from flows.compile import Compiled, compile_flows
 from flows.memo import Step
 from flows.network import Network, network
@@ -48,7 +48,7 @@ from tests.facts import (
 
 STAGES = [
     (module, name)
-    for module in (stages, cabling)
+    for module in (chains, shown, twins, conclusions)
     for name, value in vars(module).items()
     if isinstance(value, Step)
 ]

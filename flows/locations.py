@@ -1,0 +1,104 @@
+"""Where stations are: by what was heard of them, and by what the kernel shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from immutables import Map
+
+from flows.fabric import Fabric, Ports
+from flows.memo import Step, remember_last
+from flows.parties import Domain, Located, Origin, Place, may_be_at, members
+from flows.shown import FarEnd, FarEnds
+from flows.tracked import Tracked, changed, updated
+from flows.view import (
+    PortKey,
+    Station,
+    StationKey,
+)
+
+Stations = Tracked[StationKey, Station]
+Locations = Tracked[Place, Located]
+
+
+def every_location(
+    shape: Fabric,
+    far_ends: FarEnds,
+    ports: Ports,
+    stations: Stations,
+) -> Locations:
+    """One port for each station of a domain: the kernel's word, else the latest."""
+    heard: dict[Place, list[Station]] = {}
+    for station in stations.values():
+        place = place_of(shape, station.key)
+        if place is not None:
+            heard.setdefault(place, []).append(station)
+    found = (
+        (place, located(shape, ports, place, heard.get(place, ()), far_ends.get(place)))
+        for place in {**heard, **far_ends}
+    )
+    return Tracked((place, where) for place, where in found if where is not None)
+
+
+def next_locations(
+    before: tuple[Fabric, FarEnds, Ports, Stations],
+    known: Locations,
+    now: tuple[Fabric, FarEnds, Ports, Stations],
+) -> Locations | None:
+    shape, far_ends, ports, stations = now
+    if shape is not before[0]:
+        return None
+    keys = set(changed(before[3], stations))
+    if moved := changed(before[2], ports):
+        keys.update(key for key, row in stations.items() if row.port in moved)
+    places = {place for key in keys if (place := place_of(shape, key)) is not None}
+    for place in places | changed(before[1], far_ends):
+        heard = heard_at(shape, stations, place)
+        where = located(shape, ports, place, heard, far_ends.get(place))
+        known = updated(known, place, where)
+    return known
+
+
+def place_of(shape: Fabric, key: StationKey) -> Place | None:
+    island = shape.islands.get(key.datapath_id)
+    return None if island is None else (Domain(island, key.vlan), key.lladdr)
+
+
+def heard_at(shape: Fabric, stations: Stations, place: Place) -> Iterator[Station]:
+    (island, vlan), lladdr = place
+    for datapath_id in members(shape).get(island, ()):
+        station = stations.get(StationKey(datapath_id, vlan, lladdr))
+        if station is not None:
+            yield station
+
+
+def located(
+    shape: Fabric,
+    ports: Ports,
+    place: Place,
+    heard: Iterable[Station],
+    end: FarEnd | None,
+) -> Located | None:
+    """Where a station is.
+
+    heard  what it has said at all switches of its island
+    """
+    latest = max(
+        (one for one in heard if may_be_at(shape, ports, one.port)),
+        key=lambda one: (one.heard_at, one.port),
+        default=None,
+    )
+    if end is not None:
+        return replace(end.located, station=latest) if latest else end.located
+    if latest is None:
+        return None
+    return Located(*place, latest.port, Origin.HEARD, None, latest)
+
+
+located_stations = Step(every_location, next_locations)
+
+
+@remember_last
+def full_ports(crowds: Map[PortKey, int], limit: int) -> frozenset[PortKey]:
+    return frozenset(key for key, count in crowds.items() if count >= limit)
