@@ -31,6 +31,11 @@ class Floods:
     does: Ports | None = None
     told: deque[tuple[Ports, int]] = field(default_factory=deque)
 
+    @property
+    def is_unknown(self) -> bool:
+        """Nobody knows what it does, nor is it about to be changed."""
+        return self.does is None and not self.told
+
     def change(self, ports: Ports) -> None:
         times = self.told.pop()[1] if self.told and self.told[-1][0] == ports else 0
         self.told.append((ports, times + 1))

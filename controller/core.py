@@ -752,28 +752,46 @@ class Core:
             if channel.retry_at is not None and now >= channel.retry_at:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
-            if channel.installed is None or self._is_waiting(channel, now):
-                continue
-            compiled = channel.compiled
-            if channel.is_settled and compiled.is_current(self.view, self.network):
-                continue
-            step = compiled.update(self.view, self.network)
-            wanted = meters(self.view, datapath_id)
-            metered = plan_meters(wanted, channel.meters)
-            if channel.is_settled:
-                change = Plan(step.added, step.removed, metered)
-            else:
-                change = plan(compiled.flows, channel.installed, metered)
-            channel.is_settled = True
-            if change:
-                channel.floods.change(self._opened(datapath_id, channel))
-                self._note_floods(datapath_id)
-                channel.meters = wanted
-                channel.installed.difference_update(change.delete)
-                channel.installed.update(entry.cookie for entry in change.add)
-                self.counters["flows added"] += len(change.add)
-                self.counters["flows deleted"] += len(change.delete)
-                yield ChangeFlows(datapath_id, change)
+        is_news = True
+        while is_news:
+            is_news = False
+            for datapath_id, channel in sorted(self.channels.items()):
+                installed = channel.installed
+                if installed is None or self._is_waiting(channel, now):
+                    continue
+                if change := self._change(datapath_id, channel, installed):
+                    yield ChangeFlows(datapath_id, change)
+                elif channel.floods.is_unknown:
+                    # Nothing to change: so it does what it would be told.
+                    opened = self._opened(datapath_id, channel)
+                    channel.floods = Floods(opened)
+                    self._note_floods(datapath_id)
+                    is_news = True
+            self.network = network(self.view)
+
+    def _change(
+        self, datapath_id: int, channel: Channel, installed: set[int]
+    ) -> Plan | None:
+        compiled = channel.compiled
+        if channel.is_settled and compiled.is_current(self.view, self.network):
+            return None
+        step = compiled.update(self.view, self.network)
+        wanted = meters(self.view, datapath_id)
+        metered = plan_meters(wanted, channel.meters)
+        if channel.is_settled:
+            change = Plan(step.added, step.removed, metered)
+        else:
+            change = plan(compiled.flows, installed, metered)
+        channel.is_settled = True
+        if change:
+            channel.floods.change(self._opened(datapath_id, channel))
+            self._note_floods(datapath_id)
+            channel.meters = wanted
+            installed.difference_update(change.delete)
+            installed.update(entry.cookie for entry in change.add)
+            self.counters["flows added"] += len(change.add)
+            self.counters["flows deleted"] += len(change.delete)
+        return change
 
     def _recognize(self, now: float) -> None:
         """Before a switch is changed for the first time: what does it flood to?"""
@@ -838,6 +856,7 @@ class Core:
             return  # changed meanwhile: the next count will tell
         if event.flow_count != channel.expected:
             self.counters["audits that found a difference"] += 1
+            channel.installed = None  # until it tells: changes would cross its answer
             yield ListFlows(event.datapath_id)
 
 
