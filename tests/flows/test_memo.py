@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from flows.compile import Compiled, compile_flows
-from flows.memo import remember_last
+from flows.memo import remember_argument, remember_last
 from flows.network import network
 from flows.view import Address, Limits, View
 from tests.facts import H1, H2, S1, S2, cable, heard_host, kernel_host, ports, view_of
@@ -39,6 +39,21 @@ def test_the_same_conclusion_from_other_facts_is_the_same_object() -> None:
     assert half([5]) is two
     assert half([6]) == [3]
     assert half([4]) is not two
+
+
+def test_two_results_are_not_compared_where_that_may_take_long() -> None:
+    class Large:
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("compared")
+
+    @remember_argument
+    def made(number: list[int]) -> Large:
+        return Large()
+
+    four, five = [4], [5]
+    large = made(four)
+    assert made(four) is large
+    assert made(five) is not large
 
 
 def test_a_fact_that_concerns_no_switch_leaves_all_that_flows_come_from() -> None:
