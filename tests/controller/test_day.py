@@ -16,7 +16,7 @@ from controller.events import Event
 from controller.liveness import Liveness
 from tests.support.day import World
 
-HOSTS, HOURS = 60, 0.75
+HOSTS, HOURS = 60, 0.5
 RESTLESS = 300.0  # seconds between two things that a host undertakes
 
 # A seed that nobody has tried; the same in all processes of one run.
@@ -32,7 +32,7 @@ def lived(core: Core, seed: int, **more: Any) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", [1, 2, FRESH])
+@pytest.mark.parametrize("seed", [1, FRESH])
 def test_nobody_is_answered_for_who_is_dead_and_nobody_who_lives_is_lost(
     seed: int,
 ) -> None:

@@ -460,7 +460,7 @@ def test_the_switch_drops_exactly_what_contradicts_or_is_held_back(
     assert is_refused(view, packet) == refused
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(some_facts)
 def test_what_a_binding_vouches_for_is_never_dropped(facts: list[Fact]) -> None:
     view = view_of(*LAB, *distinct(facts), ENFORCE)
