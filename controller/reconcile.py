@@ -51,8 +51,8 @@ def plan(
     installed  cookies that the switch holds
     """
     want, have = desired.keys(), {cookie for cookie in installed if is_ours(cookie)}
-    return Plan(
-        add=tuple(desired[cookie] for cookie in sorted(want - have)),
+    return Plan(  # what belongs together stays so: its octets have much in common
+        add=tuple(flow for cookie, flow in desired.items() if cookie not in have),
         delete=tuple(sorted(have - want)),
         meters=meters,
     )

@@ -118,7 +118,7 @@ class Compiled:
         for cookie in removed:
             del self.flows[cookie]
         self.flows.update((entry.cookie, entry) for entry in fresh)
-        return Difference(tuple(added[c] for c in sorted(added)), tuple(removed))
+        return Difference(tuple(added.values()), tuple(removed))
 
 
 def touched(switch: Switch, seen: tuple[View, Network] | None) -> Iterator[Part]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
 
 OPENFLOW_BASIC = 0x8000  # OFPXMC_OPENFLOW_BASIC
@@ -33,6 +33,11 @@ def read_mac(text: str) -> int:
     return int.from_bytes(octets, "big")
 
 
+@lru_cache(maxsize=64)  # one host's flows name one address, in several fields
+def read_ipv4(text: str) -> int:
+    return int(IPv4Address(text))
+
+
 def show_mac(value: int) -> str:
     return value.to_bytes(6, "big").hex(":")
 
@@ -40,9 +45,7 @@ def show_mac(value: int) -> str:
 DECIMAL = Notation(partial(int, base=0), str)
 HEX = Notation(partial(int, base=0), hex)
 MAC = Notation(read_mac, show_mac)
-IPV4 = Notation(
-    lambda text: int(IPv4Address(text)), lambda n: str(IPv4Address(n)), True
-)
+IPV4 = Notation(read_ipv4, lambda n: str(IPv4Address(n)), True)
 FRAGMENTS = {"no": 0, "first": 1, "later": 3}  # ovs-fields(7), ip_frag
 
 
@@ -92,12 +95,13 @@ class Field:
     def read(self, text: str) -> tuple[int, int]:
         """ "10.0.0.0/8" -> value and mask; bits outside of the mask become zero."""
         value, slash, mask = text.partition("/")
+        ones = self.ones
         try:
             number = self.notation.read(value)
-            bitmask = self._read_mask(mask) if slash else self.ones
+            bitmask = self._read_mask(mask) if slash else ones
         except ValueError as error:
             raise ValueError(f"{self.name}={text}: {error}") from None
-        if not (0 <= number <= self.ones and 0 <= bitmask <= self.ones):
+        if not (0 <= number <= ones and 0 <= bitmask <= ones):
             raise ValueError(f"{self.name}={text}: more than {self.width} octets")
         return number & bitmask, bitmask
 

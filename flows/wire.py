@@ -8,11 +8,12 @@ vSwitch's (nicira-ext.h).  Meters and groups are in `flows.wire_meters`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import starmap
 from struct import Struct, error, pack
-from typing import assert_never
+from typing import Any
 
 from flows.fields import BY_TYPE, FIELDS, Field
 from flows.openflow import (
@@ -55,10 +56,14 @@ BUNDLE_OPENED, BUNDLE_CLOSED, BUNDLE_COMMITTED, BUNDLE_DISCARDED = 1, 3, 5, 7
 ATOMIC_AND_ORDERED = 1 | 2
 
 LONGEST = 0xFFFF  # octets of a message: its length field has 16 bits
-REMEMBERED = 1 << 17  # TLVs and actions whose octets are kept for the next flow
+REMEMBERED = 1 << 12  # TLVs whose octets are kept for the next flow
 
 HEADER = Struct("!BBHI")  # version, type, length, xid
-FLOW_MOD_BODY = Struct("!QQBBHHHIIIHxx")
+FLOW_MOD_HEAD = Struct("!BBHIQQBBHHHIIIHxx")  # the header of the message included
+pack_flow_mod = FLOW_MOD_HEAD.pack
+MATCH_HEAD = Struct("!HH")
+PADDING = tuple(bytes(n) for n in range(8))
+GOTO_TABLES = tuple(pack("!HHB3x", GOTO_TABLE, 8, table) for table in range(256))
 FLOW_REQUEST = Struct("!HH4xB3xII4xQQ")  # the header of the multipart message included
 FLOW_ENTRY = Struct("!2xBxIIH6x4xQQ8xHH")  # the header of its match included
 AGGREGATE = Struct("!QQI4x")
@@ -92,19 +97,24 @@ def flow_mod(flow: Flow, *, cookie: int = 0, xid: int = 0) -> bytes:
 
     cookie  another one than the flow's own
     """
-    body = FLOW_MOD_BODY.pack(
-        *(cookie or flow.cookie, 0, flow.table, ADD),
-        *(0, flow.timeout, flow.priority, NO_BUFFER, ANY, ANY, 0),
-    )
-    return message(FLOW_MOD, body + match(flow.match) + instructions(flow), xid)
+    octets = match(flow.match) + instructions(flow.actions)
+    length = fitting(FLOW_MOD_HEAD.size + len(octets))
+    cookie, timeout, priority = cookie or flow.cookie, flow.timeout, flow.priority
+    head = pack_flow_mod(
+        VERSION, FLOW_MOD, length, xid, cookie, 0, flow.table, ADD,
+        0, timeout, priority, NO_BUFFER, ANY, ANY, 0,
+    )  # fmt: skip
+    return head + octets
 
 
 def delete_by_cookie(cookie: int, mask: int = ALL_ONES, *, xid: int = 0) -> bytes:
     """OFPFC_DELETE: whatever has this cookie, in any table."""
-    body = FLOW_MOD_BODY.pack(
-        cookie, mask, ALL_TABLES, DELETE, 0, 0, 0, NO_BUFFER, ANY, ANY, 0
-    )
-    return message(FLOW_MOD, body + match(()), xid)
+    length = FLOW_MOD_HEAD.size + len(ANYTHING)
+    head = pack_flow_mod(
+        VERSION, FLOW_MOD, length, xid, cookie, mask, ALL_TABLES, DELETE,
+        0, 0, 0, NO_BUFFER, ANY, ANY, 0,
+    )  # fmt: skip
+    return head + ANYTHING
 
 
 def bundle(bundle_id: int, messages: Iterable[bytes], *, xid: int) -> Iterator[bytes]:
@@ -132,9 +142,11 @@ def opened(bundle_id: int, messages: Iterable[bytes], xid: int) -> Iterator[byte
     """All bear the same xid (EXT-230 asks it of a message and what wraps it), so that
     an error names the bundle by its xid and the message by the octets it quotes."""
     yield bundle_control(bundle_id, BUNDLE_OPEN, xid)
-    head = pack("!IIIHH", ONF, BUNDLE_ADD, bundle_id, 0, ATOMIC_AND_ORDERED)
+    about = pack("!IIIIHH", xid, ONF, BUNDLE_ADD, bundle_id, 0, ATOMIC_AND_ORDERED)
+    size, same = 4 + len(about), pack("!I", xid)
     for inner in messages:
-        yield message(EXPERIMENTER, head + with_xid(inner, xid), xid)
+        head = pack("!BBH", VERSION, EXPERIMENTER, fitting(size + len(inner)))
+        yield b"".join((head, about, inner[:4], same, inner[8:]))
 
 
 def commit(bundle_id: int, *, xid: int) -> bytes:
@@ -183,15 +195,16 @@ def aggregate_stats_request(
 
 def stats_request(kind: int, cookie: int, mask: int, table: int, xid: int) -> bytes:
     head = FLOW_REQUEST.pack(kind, 0, table, ANY, ANY, cookie, mask)
-    return message(MULTIPART_REQUEST, head + match(()), xid)
+    return message(MULTIPART_REQUEST, head + ANYTHING, xid)
 
 
 # --- match, instructions, actions ---------------------------------------------------
 
 
 def match(fields: Match) -> bytes:
-    octets = b"".join(oxm_tlv(name, value) for name, value in fields)
-    return padded(pack("!HH", MATCH_OXM, 4 + len(octets)) + octets)
+    octets = b"".join(starmap(oxm_tlv, fields))
+    size = MATCH_HEAD.size + len(octets)
+    return MATCH_HEAD.pack(MATCH_OXM, size) + octets + PADDING[-size % 8]
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -206,40 +219,66 @@ def oxm_tlv(name: str, text: str) -> bytes:
     return TLV.pack(field.oxm_class, number, len(octets)) + octets
 
 
-def instructions(flow: Flow) -> bytes:
+ANYTHING = match(())
+
+
+def instructions(actions: tuple[Action, ...]) -> bytes:
     """OFPIT_METER, OFPIT_APPLY_ACTIONS and OFPIT_GOTO_TABLE; none means drop (5.4)."""
-    octets = b"".join(map(action, flow.actions))
-    if octets:
-        octets = pack("!HH4x", APPLY_ACTIONS, fitting(8 + len(octets))) + octets
-    meters = (a.meter_id for a in flow.actions if isinstance(a, Metered))
-    before = b"".join(pack("!HHI", METER, 8, meter_id) for meter_id in meters)
-    onward = (a.table for a in flow.actions if isinstance(a, GotoTable))
-    after = b"".join(pack("!HHB3x", GOTO_TABLE, 8, table) for table in onward)
-    return before + octets + after
+    before, applied, after = b"", b"", b""
+    for step in actions:
+        if isinstance(step, GotoTable):
+            after += GOTO_TABLES[step.table]
+        elif isinstance(step, Metered):
+            before += pack("!HHI", METER, 8, step.meter_id)
+        else:
+            applied += ENCODED[type(step)](step)
+    if applied:
+        applied = pack("!HH4x", APPLY_ACTIONS, fitting(8 + len(applied))) + applied
+    return before + applied + after
+
+
+def action(step: Action) -> bytes:
+    """Nothing for what is an instruction (`instructions`)."""
+    encode = ENCODED.get(type(step))
+    return encode(step) if encode else b""
+
+
+def output(step: Output) -> bytes:
+    max_len = WHOLE_PACKET if step.port_no == CONTROLLER else 0
+    return pack("!HHIH6x", ACTION_OUTPUT, 16, step.port_no, max_len)
+
+
+def set_field(step: SetField) -> bytes:
+    tlv = oxm_tlv(step.field, step.value)
+    rest = -(MATCH_HEAD.size + len(tlv)) % 8
+    length = MATCH_HEAD.size + len(tlv) + rest
+    return MATCH_HEAD.pack(ACTION_SET_FIELD, length) + tlv + PADDING[rest]
+
+
+def reg_move(step: Move) -> bytes:
+    return moved(step.source, step.target, step.bits)
 
 
 @lru_cache(maxsize=REMEMBERED)
-def action(step: Action) -> bytes:
-    match step:
-        case Output(port_no):
-            max_len = WHOLE_PACKET if port_no == CONTROLLER else 0
-            return pack("!HHIH6x", ACTION_OUTPUT, 16, port_no, max_len)
-        case SetField(name, text):
-            tlv = oxm_tlv(name, text)
-            length = 4 + len(tlv) + -(4 + len(tlv)) % 8
-            return padded(pack("!HH", ACTION_SET_FIELD, length) + tlv)
-        case Move():
-            return reg_move(step)
-        case Tell(meter_id):
-            return controller2(meter_id)
-        case Resubmit(table):
-            return nicira(RESUBMIT_TABLE, pack("!HB3x", THE_IN_PORT, table))
-        case Anew():
-            return pack("!HHI", ACTION_GROUP, 8, step.group_id)
-        case GotoTable() | Metered():
-            return b""  # instructions, no actions
-        case _:
-            assert_never(step)
+def moved(source: str, target: str, bits: int) -> bytes:
+    one, other = FIELDS[source], FIELDS[target]
+    fields = nxm_header(one) + nxm_header(other)
+    return nicira(REG_MOVE, pack("!HHH", bits or one.bits, 0, 0) + fields)
+
+
+def resubmit(step: Resubmit) -> bytes:
+    return nicira(RESUBMIT_TABLE, pack("!HB3x", THE_IN_PORT, step.table))
+
+
+def group(step: Anew) -> bytes:
+    return pack("!HHI", ACTION_GROUP, 8, step.group_id)
+
+
+def tell(step: Tell) -> bytes:
+    """The whole packet.  Properties are type, length and value, padded to 8 octets."""
+    max_len = pack("!HHH2x", MAX_LEN, 6, WHOLE_PACKET)
+    meter = pack("!HHI", METER_ID, 8, step.meter_id)
+    return nicira(CONTROLLER2, bytes(6) + max_len + meter)
 
 
 def nicira(subtype: int, body: bytes) -> bytes:
@@ -248,25 +287,18 @@ def nicira(subtype: int, body: bytes) -> bytes:
     return head + body
 
 
-def controller2(meter_id: int) -> bytes:
-    """The whole packet.  Properties are type, length and value, padded to 8 octets."""
-    max_len = pack("!HHH2x", MAX_LEN, 6, WHOLE_PACKET)
-    meter = pack("!HHI", METER_ID, 8, meter_id)
-    return nicira(CONTROLLER2, bytes(6) + max_len + meter)
-
-
-def reg_move(move: Move) -> bytes:
-    source, target = FIELDS[move.source], FIELDS[move.target]
-    fields = nxm_header(source) + nxm_header(target)
-    return nicira(REG_MOVE, pack("!HHH", move.bits or source.bits, 0, 0) + fields)
-
-
 def nxm_header(field: Field) -> bytes:
     return TLV.pack(field.oxm_class, field.number << 1, field.width)
 
 
-def padded(octets: bytes) -> bytes:
-    return octets + bytes(-len(octets) % 8)
+ENCODED: dict[type[Action], Callable[[Any], bytes]] = {
+    Output: output,
+    SetField: set_field,
+    Move: reg_move,
+    Resubmit: resubmit,
+    Anew: group,
+    Tell: tell,
+}
 
 
 # --- what a switch answers ----------------------------------------------------------

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from itertools import chain
 from typing import Any, ClassVar
 
 from ryu import cfg
@@ -358,28 +359,35 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         """All of it or nothing, as far as Open vSwitch can read it: a message that it
         cannot decode is refused by itself, and reported all the same."""
         xid, barrier = self._next_xid(), self._next_xid()
+        switch.changes[xid] = ""
         try:
-            before, messages, after = messages_of(plan)
+            self._send(switch, plan, xid)
         except wire.TooLong as error:
+            switch.changes.pop(xid)
+            if switch.bundles:
+                switch.send([wire.discard(xid, xid=xid)])
             refused = ChangeFailed(switch.datapath.id, str(error))
             hub.spawn(self.runtime.report, refused)  # which may wait for this thread
             return
-        switch.changes[xid] = ""
         switch.barriers[barrier] = xid
+        switch.send([wire.barrier_request(barrier)])
+
+    def _send(self, switch: Switch, plan: Plan, xid: int) -> None:
+        """Octets are made as they are sent, so that the switch reads meanwhile."""
+        before, messages, after = messages_of(plan)
         switch.send(wire.with_xid(message, xid) for message in before)
         if switch.bundles:
             switch.send(wire.bundle(xid, messages, xid=xid))
         else:
             switch.send(wire.with_xid(message, xid) for message in messages)
         switch.send(wire.with_xid(message, xid) for message in after)
-        switch.send([wire.barrier_request(barrier)])
 
     def _next_xid(self) -> int:
         self._xid = (self._xid + 1) & 0x7FFFFFFF or 1
         return self._xid
 
 
-def messages_of(plan: Plan) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def messages_of(plan: Plan) -> tuple[list[bytes], Iterator[bytes], list[bytes]]:
     """New before old, so that there is never a gap: what flows need, which Open vSwitch
     takes in no bundle; the flows; and the meters that none of them uses any more."""
     meters = plan.meters
@@ -388,11 +396,11 @@ def messages_of(plan: Plan) -> tuple[list[bytes], list[bytes], list[bytes]]:
         *map(wire_meters.add_meter, meters.add),
         *map(wire_meters.modify_meter, meters.modify),
     ]
-    flows = [
-        *map(wire_meters.group_mod, sorted(groups, key=lambda step: step.table)),
-        *map(wire.flow_mod, plan.add),
-        *map(wire.delete_by_cookie, plan.delete),
-    ]
+    flows = chain(
+        map(wire_meters.group_mod, sorted(groups, key=lambda step: step.table)),
+        map(wire.flow_mod, plan.add),
+        map(wire.delete_by_cookie, plan.delete),
+    )
     return before, flows, [*map(wire_meters.delete_meter, meters.delete)]
 
 

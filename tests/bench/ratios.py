@@ -93,7 +93,7 @@ def writing_flows(numbers: range, rounds: int) -> Iterator[Figure]:
 
     def ours() -> list[bytes]:
         wire.oxm_tlv.cache_clear()
-        wire.action.cache_clear()
+        wire.moved.cache_clear()
         return [
             wire.flow_mod(answer.__wrapped__(table, 0, IPv4Address(ip(n)), lladdr(n)))
             for n in numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -49,8 +50,13 @@ class Channel:
 
     def ask(self, *messages: bytes) -> list[Message]:
         """Send them and a barrier; everything that comes before its answer."""
+        return self.ask_for_all([b"".join(messages)])
+
+    def ask_for_all(self, pieces: Iterable[bytes]) -> list[Message]:
+        """Send them, each as soon as it is there, and a barrier; likewise."""
         barrier = next(self._xids)
-        self._socket.sendall(b"".join(messages))
+        for piece in pieces:
+            self._socket.sendall(piece)
         self._send(BARRIER_REQUEST, barrier, b"")
         answers: list[Message] = []
         while (answer := self._receive()).xid != barrier:
