@@ -16,6 +16,7 @@ from tests.bench import (
     namespaces,
     ratios,
     responder,
+    scale,
     signals,
     turns,
     view,
@@ -35,6 +36,7 @@ class Bench:
 BENCHES = (
     Bench("ratios", "Our own parts beside what they replace.", ratios.measure),
     Bench("turns", "What one change costs, as a network grows.", turns.measure),
+    Bench("scale", "A hundred thousand entries, hosts and bindings.", scale.measure),
     Bench("many", "A host of ten thousand interfaces.", many.measure),
     Bench("namespaces", "A thousand namespaces, a veth in each.", namespaces.measure),
     Bench("events", "Link events that a core takes in.", events.measure),
