@@ -1,6 +1,7 @@
 """Networks as values: Mininet, the tests and the documentation build from them.
 
-One file is one network: a drawing, and the value NETWORK.  Standard library only, since
+One file is one network: a drawing, and the value NETWORK; shapes.py makes rings,
+meshes, rows, trees, fat trees and islands of any size.  Standard library only, since
 Mininet runs under the system's Python, which knows none of the controller's libraries.
 
     network.py    the types: Network, Switch, Host, Tap, Link

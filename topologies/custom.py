@@ -5,7 +5,7 @@ Mininet is imported only when `mn` asks: no other Python has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -35,3 +35,27 @@ def cleanup_of(network: Network) -> Callable[[], None]:
         remove(network)
 
     return cleanup
+
+
+Topos = dict[str, Callable[..., Any]]
+
+
+def customs_of(
+    shapes: Iterable[Callable[..., Network]],
+) -> tuple[Topos, Callable[[], None]]:
+    """The same for networks whose size `--topo NAME,SIZE` says, under the names of the
+    functions that make them."""
+    made: list[Network] = []
+
+    def topo_of(shape: Callable[..., Network]) -> Callable[..., Any]:
+        def topo(*size: int, ipv6: int = 0) -> Any:
+            made.append(shape(*size))
+            return topos_of(made[-1])[made[-1].name](ipv6)
+
+        return topo
+
+    def cleanup() -> None:
+        for network in made:
+            cleanup_of(network)()
+
+    return {shape.__name__: topo_of(shape) for shape in shapes}, cleanup

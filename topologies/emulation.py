@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from topologies.network import Network, to_json
+from topologies.network import Link, Network, to_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = "/usr/bin/python3"  # the one that Debian's Mininet is installed for
@@ -45,13 +45,16 @@ class Emulation:
         datapath: str = "kernel",
         fail_mode: str = "secure",
         external_ids: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
         port_mark: str = "",
+        started: bool = True,
         inside: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,
     ) -> None:
         """See topologies.mn.build for the first ones.
 
+        started      else the hosts are there, and the switches when `start` says so
         inside       command before the command, as ("ip", "netns", "exec", "X")
         environment  of Mininet, and so of every node
         log          where Mininet's own messages go, else to standard error
@@ -65,11 +68,13 @@ class Emulation:
             "datapath": datapath,
             "fail_mode": fail_mode,
             "external_ids": dict(external_ids or {}),
+            "settings": dict(settings or {}),
             "port_mark": port_mark,
         }
         self._command = (*inside, PYTHON, "-m", "topologies.mn")
         self._environment = {**os.environ, **(environment or {})}
         self._log = log
+        self._started = started
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -77,6 +82,8 @@ class Emulation:
         try:
             answer = self.ask(self._order)
             self.pids, self.holders = answer["pids"], answer["holders"]
+            if self._started:
+                self.start()
         except BaseException:
             self.stop()
             raise
@@ -89,6 +96,14 @@ class Emulation:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def start(self) -> None:
+        """The switches, where they are not started already."""
+        self.ask({"start": True})
+
+    def plug(self, *cables: Link) -> None:
+        """More cables between the switches, at free ports, all at once."""
+        self.ask({"plug": cables})
 
     def begin(self) -> None:
         with (self._log or Path("/dev/stderr")).open("ab") as log:

@@ -7,8 +7,9 @@ through emulation.py, which runs this module as a process:
     /usr/bin/python3 -m topologies.mn
 
 It reads one JSON line, what to build; answers with a line of process identifiers; then
-answers every further line; and takes the network down when its standard input ends.  So
-a network does not outlive whoever wanted it.
+answers every further line, the first of which may be to start the switches; and takes
+the network down when its standard input ends.  So a network does not outlive whoever
+wanted it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mininet.topo import Topo
 from mininet.util import quietRun, specialClass
 
 from topologies.network import End, Network, from_json
+from topologies.network import Link as Cable
 
 TAPHOST = Path(__file__).with_name("taphost.py")
 STOP_LIMIT = 5.0  # seconds that a tap's process may take to end
@@ -145,13 +147,22 @@ class TapNode(Host):
 class MarkedSwitch(OVSSwitch):
     """A bridge that says whose it is."""
 
-    def __init__(self, name: str, external_ids: dict[str, str], **params: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        external_ids: dict[str, str],
+        settings: dict[str, str],
+        **params: Any,
+    ) -> None:
         super().__init__(name, **params)
-        self.external_ids = external_ids
+        self.settings = {
+            **settings,
+            **{f"external_ids:{key}": it for key, it in external_ids.items()},
+        }
 
     def bridgeOpts(self) -> str:
-        marks = (f" external_ids:{key}={it}" for key, it in self.external_ids.items())
-        return str(super().bridgeOpts()) + "".join(marks)
+        given = (f" {column}={value}" for column, value in self.settings.items())
+        return str(super().bridgeOpts()) + "".join(given)
 
 
 class Target(RemoteController):
@@ -235,13 +246,15 @@ def build(
     datapath: str = "kernel",
     fail_mode: str = "secure",
     external_ids: dict[str, str] | None = None,
+    settings: dict[str, str] | None = None,
     port_mark: str = "",
 ) -> Mininet:
-    """A network that is not started yet.
+    """A network that is not there yet.
 
     controller    "127.0.0.1:6653", or "" for none
     datapath      "kernel" or "user"
     external_ids  put on every bridge
+    settings      of every bridge, in words of OVSDB: {"rstp_enable": "true"}
     port_mark     the first five octets of the hardware addresses of the switches' ends
                   of cables, which are so marked from the moment they exist; else random
     """
@@ -253,6 +266,7 @@ def build(
         "datapath": datapath,
         "protocols": "OpenFlow13",
         "external_ids": external_ids or {},
+        "settings": settings or {},
     }
     mininet = Mininet(
         topo=NetworkTopo(network, port_mark),
@@ -281,14 +295,9 @@ def refuse_taken_names(network: Network) -> None:
 LINKS = Path("/sys/class/net")
 
 
-def start(mininet: Mininet) -> dict[str, Any]:
-    """Start it, and tell who is who; Mininet itself would not notice a failure."""
+def make(mininet: Mininet) -> dict[str, Any]:
+    """Its nodes and cables, and who is who; the switches are not there yet."""
     mininet.build()
-    mininet.start()
-    for switch in mininet.switches:
-        said = switch.cmd("ovs-vsctl --timeout=10 br-exists", switch, "|| echo absent")
-        if said.strip():
-            raise Refused(f"Open vSwitch has not made {switch}: {said.strip()}")
     taps = [node for node in mininet.hosts if isinstance(node, TapNode)]
     if dead := [node.name for node in taps if node.process.poll() is not None]:
         raise Refused(f"these taps have no process: {' '.join(dead)}")
@@ -298,8 +307,49 @@ def start(mininet: Mininet) -> dict[str, Any]:
     }
 
 
+def start(mininet: Mininet) -> dict[str, Any]:
+    """The switches; Mininet itself would not notice a failure."""
+    mininet.start()
+    for switch in mininet.switches:
+        said = switch.cmd("ovs-vsctl --timeout=10 br-exists", switch, "|| echo absent")
+        if said.strip():
+            raise Refused(f"Open vSwitch has not made {switch}: {said.strip()}")
+    return {"started": True}
+
+
+def plug(mininet: Mininet, cables: list[Cable]) -> dict[str, Any]:
+    """Between switches that are there, at ports that are free; Open vSwitch is told of
+    all ends at once, and has them when this returns."""
+    ends = {"cls1": SwitchPort, "cls2": SwitchPort}
+    added = [
+        mininet.addLink(
+            one.switch, other.switch, one.port, other.port,
+            **ends, **mininet.topo.marks("addr1", "addr2"),
+        )
+        for one, other in cables
+    ]  # fmt: skip
+    words = [
+        f"-- add-port {intf.node} {intf}{intf.node.intfOpts(intf)}"
+        for link in added
+        for intf in (link.intf1, link.intf2)
+    ]
+    done = subprocess.run(
+        ("ovs-vsctl", "--timeout=30", *" ".join(words).split()),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise Refused(f"Open vSwitch has not taken the cables: {done.stderr.strip()}")
+    return {"plugged": len(added)}
+
+
 def obey(mininet: Mininet, order: dict[str, Any]) -> dict[str, Any]:
-    """One request: a command in the shell of a node, or a ping of all by all."""
+    """One request: start the switches, plug in cables, a command in the shell of a
+    node, or a ping of all by all."""
+    if "start" in order:
+        return start(mininet)
+    if "plug" in order:
+        return plug(mininet, [Cable(*(End(*end) for end in c)) for c in order["plug"]])
     if "node" in order:
         return {"output": mininet[order["node"]].cmd(order["command"])}
     return {"lost": mininet.pingAll(timeout=order["pingall"])}
@@ -319,7 +369,7 @@ def main() -> int:
         say({"refused": str(refused)})
         return 1
     try:
-        say(start(mininet))
+        say(make(mininet))
         for line in sys.stdin:
             say(obey(mininet, json.loads(line)))
     except Exception as problem:

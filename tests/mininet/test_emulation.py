@@ -15,8 +15,9 @@ import pytest
 
 from tests.support.ovs import PrivateOvs
 from tests.support.wait import wait_until
-from topologies import linear, tutorial, two_islands
+from topologies import linear, single, tutorial, two_islands
 from topologies.emulation import ROOT, NotEmulated
+from topologies.network import End, Link
 
 pytestmark = [pytest.mark.root, pytest.mark.ovs, pytest.mark.mininet]
 
@@ -123,6 +124,43 @@ def test_the_switches_ends_of_cables_bear_marks(ovs: PrivateOvs, emulated: Any) 
             name for pair in linear.NETWORK.links for name in pair.port_interfaces
         }
         assert marked == hosts | cables
+
+
+def test_bridges_have_the_settings_that_are_asked_for(
+    ovs: PrivateOvs, emulated: Any
+) -> None:
+    with emulated(tutorial.NETWORK, settings={"rstp_enable": "true"}):
+        assert ovs.vsctl("get", "bridge", "s1", "rstp_enable") == "true"
+
+
+def test_hosts_are_there_before_the_switches_if_these_are_to_wait(
+    ovs: PrivateOvs, emulated: Any
+) -> None:
+    with emulated(single.NETWORK, fail_mode="standalone", started=False) as running:
+        assert ovs.vsctl("list-br") == ""
+        assert running.run("h1", "ip", "link", "show", "h1-eth0").returncode == 0
+
+        running.start()
+
+        assert running.run("h1", "ping", "-c1", "10.0.0.2").returncode == 0
+
+
+def test_cables_can_be_plugged_in_while_it_runs(ovs: PrivateOvs, emulated: Any) -> None:
+    h1, h4 = two_islands.NETWORK.hosts[0], two_islands.NETWORK.hosts[3]
+    network = replace(two_islands.NETWORK, hosts=(h1, replace(h4, ip="10.0.0.4")))
+    before = interfaces(ovs)
+    with emulated(network, fail_mode="standalone") as running:
+        assert running.run("h1", "ping", "-c1", "-W1", "10.0.0.4").returncode == 1
+
+        running.plug(Link(End("s1", 2), End("s2", 1)))
+
+        assert ovs.vsctl("get", "interface", "s1-eth2", "ofport") == "2"
+        assert running.run("h1", "ping", "-c1", "10.0.0.4").returncode == 0
+
+        with pytest.raises(NotEmulated, match="s1-eth2"):
+            running.plug(Link(End("s1", 2), End("s2", 3)))
+
+    assert interfaces(ovs) == before
 
 
 def test_nothing_stays_behind(ovs: PrivateOvs, emulated: Any) -> None:

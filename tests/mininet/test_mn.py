@@ -52,6 +52,31 @@ def test_it_starts_with_the_options_of_the_documentation(
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("size", ["row,3", "tree,2,2"])
+def test_a_shape_has_the_size_that_mn_is_told(size: str, ovs: PrivateOvs) -> None:
+    custom = ("--custom", f"{HERE}/shapes.py", "--topo", size)
+    switch = ("--switch", "ovsbr,datapath=user", "--controller", "none")
+
+    done = mn(ovs, *custom, *switch, "--test", "pingall")
+
+    said = done.stderr + done.stdout
+    assert "Adding switches:\ns1 s2 s3 \n" in said
+    assert "*** Results: 0% dropped" in said
+    assert done.returncode == 0
+    assert ovs.vsctl("list-br") == ""
+
+
+def test_a_size_that_makes_no_shape_is_refused_with_what_to_write(
+    ovs: PrivateOvs,
+) -> None:
+    done = mn(ovs, "--custom", f"{HERE}/shapes.py", "--topo", "ring,2")
+
+    assert "ring: 2 switches; write a whole number from 3 on" in (
+        done.stderr + done.stdout
+    )
+    assert ovs.vsctl("list-br") == ""
+
+
 def test_cables_can_be_limited_by_mininets_own_option(ovs: PrivateOvs) -> None:
     script = ovs.directory / "transfer"
     transfer = "iperf -c 10.0.0.6 -t 1 2>/dev/null | grep Mbits"
