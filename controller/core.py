@@ -11,7 +11,7 @@ view must never be taken for an empty network.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
@@ -96,7 +96,7 @@ from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
 from flows.network import Network, network
-from flows.openflow import Meter, is_ours
+from flows.openflow import Flow, Meter, is_ours
 from flows.parties import Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
@@ -123,6 +123,7 @@ from flows.view import (
 PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the network
 QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
 AUDIT = 10.0  # seconds between two counts of a switch's flows
+UNDERWAY_MAX = 1024  # changes that one switch has not confirmed yet
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
 
@@ -167,6 +168,8 @@ class Channel:
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
     meters     those that it has, of ours or others, as they will be then
+    underway   cookies of the flows of each change that it has not confirmed yet
+    refused    those of changes that it has refused, and not confirmed since
     was_empty  it held none when it connected
     is_settled they are what it holds, unless it was listed or refused since then
     audit_at   when to count its flows again
@@ -181,6 +184,10 @@ class Channel:
     compiled: Compiled
     installed: set[int] | None = None
     meters: Mapping[int, Meter] = field(default_factory=dict)
+    underway: deque[frozenset[int]] = field(
+        default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
+    )
+    refused: frozenset[int] = frozenset()
     was_empty: bool = False
     is_settled: bool = False
     audit_at: float = 0.0
@@ -191,6 +198,32 @@ class Channel:
     floods: Floods = field(default_factory=Floods)
     opened: frozenset[int] = frozenset()
     opened_by: tuple[object, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be told which flows it holds."""
+        return self.installed is not None or bool(self.refused)
+
+    def says(self, flow: Flow | None) -> bool:
+        """It answers by this flow, or will in a moment.  What it has refused it may
+        refuse again: then its questions are answered as long as it does."""
+        if flow is None or flow.cookie in self.refused:
+            return False
+        return self.installed is None or flow.cookie in self.installed
+
+    def confirmed(self) -> None:
+        self.refusals, self.last_refusal = 0, ""
+        self.refused -= self._eldest()
+
+    def refuses(self, why: str) -> None:
+        self.refusals += 1
+        self.last_refusal = why
+        self.refused |= self._eldest()
+        self.installed = None
+
+    def _eldest(self) -> frozenset[int]:
+        """A switch answers changes in their order."""
+        return self.underway.popleft() if self.underway else frozenset()
 
 
 class Core:
@@ -302,7 +335,7 @@ class Core:
                 self.view = self.questions.port_came_up(self.view, port.datapath_id)
             case ChangeDone(datapath_id):
                 if channel := self.channels.get(datapath_id):
-                    channel.refusals, channel.last_refusal = 0, ""
+                    channel.confirmed()
                     channel.floods.confirmed()
                     self._note_floods(datapath_id)
             case ChangeFailed():
@@ -361,12 +394,10 @@ class Core:
         channel = self.channels.get(event.datapath_id)
         if channel is not None:
             pause = RETRY[min(channel.refusals, len(RETRY) - 1)]
-            channel.refusals += 1
-            channel.last_refusal = event.why
+            channel.refuses(event.why)
             channel.floods.doubted()
             self._note_floods(event.datapath_id)
             channel.retry_at = now + pause
-            channel.installed = None
 
     def _adoptions(self, event: BridgesSeen) -> Iterator[Command]:
         for bridge in event.bridges:
@@ -584,15 +615,14 @@ class Core:
         now  it came just now; None if it has waited, so that nobody else answers it
         """
         channel = self.channels.get(asked.datapath_id)
-        if channel is None or channel.installed is None:
+        if channel is None or not channel.is_known:
             return
         found = reply(self.view, self.network, asked)
         if found is None:
             if now is not None and self._is_unknown(asked):
                 self.questions.waiting.add(asked, now)
             return
-        is_said = found.flow is not None and found.flow.cookie in channel.installed
-        if is_said and now is not None:
+        if channel.says(found.flow) and now is not None:
             return
         self.counters["answered by packet-out"] += 1
         yield SendPacket(asked.datapath_id, asked.in_port, found.data)
@@ -782,8 +812,10 @@ class Core:
             change = Plan(step.added, step.removed, metered)
         else:
             change = plan(compiled.flows, installed, metered)
+            channel.refused &= {entry.cookie for entry in change.add}
         channel.is_settled = True
         if change:
+            channel.underway.append(frozenset(entry.cookie for entry in change.add))
             channel.floods.change(self._opened(datapath_id, channel))
             self._note_floods(datapath_id)
             channel.meters = wanted

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tests.bench import (
     attacks,
+    channel,
     day,
     events,
     flood,
@@ -43,6 +44,7 @@ BENCHES = (
     Bench("view", "From the kernel to the controller's view.", view.measure),
     Bench("signals", "Netlink beside PORT_STATUS and OVSDB.", signals.measure),
     Bench("responder", "Answers in the switch, end to end.", responder.measure),
+    Bench("channel", "Packet-ins, beside other controllers.", channel.measure),
     Bench("attacks", "Real attack tools beside a learning switch.", attacks.measure),
     Bench("day", "Hosts that come, go, sleep and die, judged by a model.", day.measure),
     Bench("flood", "One port floods: what others notice.", flood.measure),

@@ -20,6 +20,7 @@ from controller.events import (
     ArpSeen,
     Binding,
     BridgesSeen,
+    ChangeDone,
     ChangeFailed,
     Event,
     FlowsCounted,
@@ -276,6 +277,46 @@ def test_an_owner_is_never_answered_about_its_own_address() -> None:
 
 
 # --- liveness: tests/controller/test_liveness.py ------------------------------------
+
+
+def refusing() -> Core:
+    """Its switch has the pipeline, and no room for the flows of two hosts."""
+    core = connected()
+    core.handle([ChangeDone(S1)], now=0.2)
+    core.handle([arp("10.0.0.1"), arp("10.0.0.2", in_port=2, sha=H2)], now=1.0)
+    core.handle([ChangeFailed(S1, "OFPFMFC_TABLE_FULL")], now=1.1)
+    return core
+
+
+def test_a_switch_without_room_for_a_flow_is_answered_for_by_packet_out() -> None:
+    core = refusing()
+    for now in (1.15, 1.2, 1.3):  # it waits, is asked what it has, refuses once more
+        [answer] = sent(core.handle([arp("10.0.0.1", "10.0.0.2")], now))
+        assert (answer.datapath_id, answer.port_no) == (S1, 1)
+        if now == 1.2:
+            base = held(connected())
+            assert changes(core.handle([FlowsListed(S1, base)], now=1.25))
+    core.handle([ChangeFailed(S1, "OFPFMFC_TABLE_FULL")], now=1.35)
+    assert sent(core.handle([arp("10.0.0.1", "10.0.0.2")], now=1.4))
+
+
+def test_a_switch_that_has_room_again_answers_by_itself() -> None:
+    core = refusing()
+    core.handle([], now=1.2)
+    core.handle([FlowsListed(S1, held(connected()))], now=1.3)
+    core.handle([ChangeDone(S1)], now=1.4)
+    assert not sent(core.handle([arp("10.0.0.1", "10.0.0.2")], now=1.5))
+
+
+def test_what_a_switch_confirmed_before_it_refused_is_not_answered_twice() -> None:
+    core = connected()
+    core.handle([ChangeDone(S1)], now=0.2)
+    core.handle([arp("10.0.0.2", in_port=2, sha=H2)], now=1.0)
+    core.handle([arp("10.0.0.1")], now=1.1)
+    core.handle([ChangeDone(S1), ChangeFailed(S1, "OFPFMFC_TABLE_FULL")], now=1.2)
+    assert not sent(core.handle([arp("10.0.0.1", "10.0.0.2")], now=1.3))
+    back = arp("10.0.0.2", "10.0.0.1", in_port=2, sha=H2)
+    assert sent(core.handle([back], now=1.4))
 
 
 def sent(commands: Iterable[Command]) -> list[SendPacket]:
