@@ -7,6 +7,7 @@ was told, so both count (`flows.tree`).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
 from controller.learn import noted
@@ -64,7 +65,7 @@ class Floods:
         return noted(view, row)
 
 
-def recognized(view: View, known: Network, datapath_id: int, held: set[int]) -> Floods:
+def recognized(view: View, known: Network, datapath_id: int, held: Set[int]) -> Floods:
     """What a switch does that has just told which flows of ours it holds: nothing, or
     what the tree of the links says, if it holds the flows of that."""
     if not held:

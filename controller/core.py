@@ -12,7 +12,7 @@ view must never be taken for an empty network.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -82,7 +82,7 @@ from controller.nics import settled_in_words
 from controller.overruns import Overruns
 from controller.packets import REQUEST, arp_request
 from controller.questions import Questions
-from controller.reconcile import Plan, plan, plan_meters
+from controller.reconcile import Plan, plan_meters
 from controller.replies import reply
 from controller.rivals import Rivals
 from controller.waiting import Question, target_of
@@ -182,7 +182,7 @@ class Channel:
     """
 
     compiled: Compiled
-    installed: set[int] | None = None
+    installed: Set[int] | None = None
     meters: Mapping[int, Meter] = field(default_factory=dict)
     underway: deque[frozenset[int]] = field(
         default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
@@ -800,27 +800,24 @@ class Core:
             self.network = network(self.view)
 
     def _change(
-        self, datapath_id: int, channel: Channel, installed: set[int]
+        self, datapath_id: int, channel: Channel, installed: Set[int]
     ) -> Plan | None:
         compiled = channel.compiled
         if channel.is_settled and compiled.is_current(self.view, self.network):
             return None
-        step = compiled.update(self.view, self.network)
+        held = None if channel.is_settled else installed
+        step = compiled.update(self.view, self.network, held)
         wanted = meters(self.view, datapath_id)
         metered = plan_meters(wanted, channel.meters)
-        if channel.is_settled:
-            change = Plan(step.added, step.removed, metered)
-        else:
-            change = plan(compiled.flows, installed, metered)
+        change = Plan(step.added, step.removed, metered)
+        if not channel.is_settled:
             channel.refused &= {entry.cookie for entry in change.add}
-        channel.is_settled = True
+        channel.installed, channel.is_settled = compiled.cookies, True
         if change:
             channel.underway.append(frozenset(entry.cookie for entry in change.add))
             channel.floods.change(self._opened(datapath_id, channel))
             self._note_floods(datapath_id)
             channel.meters = wanted
-            installed.difference_update(change.delete)
-            installed.update(entry.cookie for entry in change.add)
             self.counters["flows added"] += len(change.add)
             self.counters["flows deleted"] += len(change.delete)
         return change

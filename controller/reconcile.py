@@ -1,12 +1,12 @@
-"""Compare the flows and meters we want with those the switch has."""
+"""What to change in a switch, and the meters we want beside those that it has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flows import budgets
-from flows.openflow import Flow, Meter, is_ours
+from flows.openflow import Flow, Meter
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,6 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.add or self.delete or self.meters)
-
-
-def plan(
-    desired: Mapping[int, Flow], installed: Set[int], meters: MeterPlan = NO_METERS
-) -> Plan:
-    """Flows of other owners are left alone; running the plan twice changes nothing.
-
-    desired    by cookie
-    installed  cookies that the switch holds
-    """
-    want, have = desired.keys(), {cookie for cookie in installed if is_ours(cookie)}
-    return Plan(  # what belongs together stays so: its octets have much in common
-        add=tuple(flow for cookie, flow in desired.items() if cookie not in have),
-        delete=tuple(sorted(have - want)),
-        meters=meters,
-    )
 
 
 def plan_meters(

@@ -39,6 +39,10 @@ from flows.proxy import OFF
 from flows.switch import DOMAIN, Here, Switch
 from flows.view import IPAddress
 
+TO_SENDER, IS_REPLY = Move("eth_src", "eth_dst"), SetField("arp_op", str(REPLY))
+SHA_TO_TARGET, SPA_TO_TARGET = Move("arp_sha", "arp_tha"), Move("arp_spa", "arp_tpa")
+BACK = Output(IN_PORT)
+
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
     t, onward = here.table_id, here.goto("forward")
@@ -87,7 +91,7 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
             yield itself(t, vlan, ip, candidate.lladdr, onward)
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def left_to_itself(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> Flow:
     return flow(
         table,
@@ -109,7 +113,7 @@ def asks_for(vlan: int, ip: IPv4Address) -> Match:
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def announcement(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> Flow:
     return flow(
         table,
@@ -121,7 +125,7 @@ def announcement(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> F
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def owner(
     table: int, port_no: int, vlan: int, ip: IPv4Address, onward: GotoTable
 ) -> Flow:
@@ -141,7 +145,7 @@ def owner(
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def itself(
     table: int, vlan: int, ip: IPv4Address, lladdr: str, onward: GotoTable
 ) -> Flow:
@@ -161,7 +165,7 @@ def itself(
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
     return flow(
         table,
@@ -176,12 +180,12 @@ def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
 def reply(ip: IPAddress, lladdr: str) -> tuple[Action, ...]:
     """What makes a request its own reply, and sends it back."""
     return (
-        Move("eth_src", "eth_dst"),
+        TO_SENDER,
         SetField("eth_src", lladdr),
-        SetField("arp_op", str(REPLY)),
-        Move("arp_sha", "arp_tha"),
+        IS_REPLY,
+        SHA_TO_TARGET,
         SetField("arp_sha", lladdr),
-        Move("arp_spa", "arp_tpa"),
+        SPA_TO_TARGET,
         SetField("arp_spa", str(ip)),
-        Output(IN_PORT),
+        BACK,
     )

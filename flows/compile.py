@@ -7,14 +7,17 @@ after a change only what has changed is written again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, MutableSet, Set
 from dataclasses import dataclass
+from functools import lru_cache
 
+from flows.cookies import Cookies
 from flows.memo import same
 from flows.network import Network, network
 from flows.openflow import Flow
 from flows.parties import Holding, Place
-from flows.pipeline import PIPELINE, Table, numbered
+from flows.pipeline import PIPELINE, Table, numbered, of_nobody
 from flows.switch import Here, Switch
 from flows.tracked import changed
 from flows.view import View
@@ -29,7 +32,9 @@ class FlowConflict(Exception):
     """
 
 
+Placed = tuple[Table, Here]
 Part = Place | Holding | None  # a station, an address, or None: what concerns all
+Claims = tuple[Part, dict[int, Flow]]  # what is written for it, by cookie
 
 
 @dataclass(frozen=True)
@@ -45,18 +50,19 @@ class Difference:
 class Compiled:
     """The flows of one switch, kept up to date at the cost of what has changed.
 
-    flows  by cookie: what `compile_flows` yields for the view of the last `update`
+    cookies  of what `compile_flows` yields for the view of the last `update`
+
+    Of a flow nothing is kept but its cookie: all else can be written again.
     """
 
     def __init__(
         self, datapath_id: int, pipeline: tuple[Table, ...] = PIPELINE
     ) -> None:
         self.datapath_id = datapath_id
-        self.flows: dict[int, Flow] = {}
-        self._tables = placed_tables(pipeline)
-        self._entries: dict[object, Flow] = {}  # by table, priority and match
-        self._parts: dict[Part, tuple[Flow, ...]] = {}
-        self._uses: dict[int, int] = {}  # by cookie: parts may share a flow
+        self.cookies: MutableSet[int] = Cookies()
+        self._pipeline = pipeline
+        self._parts: dict[Part, bytes] = {}  # cookies, eight octets each
+        self._shared: dict[int, int] = {}  # by cookie: in how many further parts
         self._seen: tuple[View, Network] | None = None
 
     def is_current(self, view: View, known: Network) -> bool:
@@ -67,58 +73,105 @@ class Compiled:
         rows = (known.located, known.holders), (seen.located, seen.holders)
         return same(*rows) and same(inputs(*self._seen), inputs(view, known))
 
-    def update(self, view: View, known: Network) -> Difference:
-        """Go on to another view.  Raises FlowConflict."""
+    def update(
+        self, view: View, known: Network, held: Set[int] | None = None
+    ) -> Difference:
+        """Go on to another view.  Raises FlowConflict.
+
+        held  cookies that the switch holds, if they are not those of the last update;
+              the difference is to these
+        """
         seen, self._seen = self._seen, None  # if it fails, begin anew
         if seen is not None and not same(context(*seen), context(view, known)):
             seen = None
-        gone = {} if seen else self._forget()
         switch = Switch(self.datapath_id, view, known)
-        renewed = {part: self._written(switch, part) for part in touched(switch, seen)}
-        for part in renewed:
-            gone |= self._without(part)
-        fresh = [entry for part in renewed.items() for entry in self._with(*part)]
+        if seen is None:
+            difference = self._anew(switch, self.cookies if held is None else held)
+        else:
+            difference = self._step(switch, touched(switch, seen))
         self._seen = view, known
-        return self._settled(fresh, gone)
+        if held is None or seen is None:
+            return difference
+        return self._compared(switch, held)
 
-    def _forget(self) -> dict[int, Flow]:
-        self._entries, self._parts, self._uses = {}, {}, {}
-        return dict(self.flows)
+    def _anew(self, switch: Switch, held: Set[int]) -> Difference:
+        """All parts; a set is faster than Cookies while they grow."""
+        fresh = Compiled(self.datapath_id, self._pipeline)
+        cookies = fresh.cookies = set()
+        added = fresh._with(self._claims(switch, touched(switch, None)), held)
+        removed = tuple(sorted(held - cookies))
+        self.cookies = Cookies(cookies)
+        self._parts, self._shared = fresh._parts, fresh._shared
+        return Difference(added, removed)
 
-    def _written(self, switch: Switch, part: Part) -> tuple[Flow, ...]:
-        return tuple(
-            entry
-            for table, here in self._tables
-            for entry in checked(table, here, written(table, switch, here, part))
+    def _step(self, switch: Switch, parts: Iterator[Part]) -> Difference:
+        renewed = [*self._claims(switch, parts)]
+        gone = {cookie for part, _ in renewed for cookie in self._without(part)}
+        added = self._with(renewed, gone)
+        return Difference(added, self._superfluous(gone))
+
+    def _claims(self, switch: Switch, parts: Iterator[Part]) -> Iterator[Claims]:
+        """What is written for each; raises FlowConflict if two of these differ in what
+        they want for one table, priority and match."""
+        rights: dict[int, int] = {}  # cookies, by a hash of these three
+        for part in parts:
+            entries = {entry.cookie: entry for entry in self._written(switch, part)}
+            for cookie, entry in entries.items():
+                if rights.setdefault(hash(entry.key), cookie) != cookie:
+                    self._look_for_conflict(switch)
+            yield part, entries
+
+    def _compared(self, switch: Switch, held: Set[int]) -> Difference:
+        """Parts that the switch lacks something of are written once more."""
+        lacking = (
+            part
+            for part, octets in self._parts.items()
+            if any(cookie not in held for cookie in cookies_in(octets))
         )
+        entries = (entry for part in lacking for entry in self._written(switch, part))
+        added = {entry.cookie: entry for entry in entries if entry.cookie not in held}
+        return Difference(tuple(added.values()), self._superfluous(held))
 
-    def _without(self, part: Part) -> dict[int, Flow]:
-        """Take a part away; the flows that no other part has."""
-        gone: dict[int, Flow] = {}
-        for entry in self._parts.pop(part, ()):
-            self._uses[entry.cookie] -= 1
-            if not self._uses[entry.cookie]:
-                gone[entry.cookie] = entry
-                del self._uses[entry.cookie], self._entries[entry.key]
-        return gone
+    def _superfluous(self, held: Set[int]) -> tuple[int, ...]:
+        return tuple(sorted(cookie for cookie in held if cookie not in self.cookies))
 
-    def _with(self, part: Part, entries: tuple[Flow, ...]) -> tuple[Flow, ...]:
-        if entries:
-            self._parts[part] = entries
-        for entry in entries:
-            other = self._entries.setdefault(entry.key, entry)
-            if other is not entry and other != entry:
-                raise conflict(other, entry, self._tables)
-            self._uses[entry.cookie] = self._uses.get(entry.cookie, 0) + 1
-        return entries
+    def _without(self, part: Part) -> Iterator[int]:
+        """Take a part away; the cookies that no other part has."""
+        for cookie in cookies_in(self._parts.pop(part, b"")):
+            further = self._shared.pop(cookie, 0)
+            if further > 1:
+                self._shared[cookie] = further - 1
+            if not further:
+                self.cookies.discard(cookie)
+                yield cookie
 
-    def _settled(self, fresh: list[Flow], gone: Mapping[int, Flow]) -> Difference:
-        added = {e.cookie: e for e in fresh if e.cookie not in self.flows}
-        removed = sorted(cookie for cookie in gone if cookie not in self._uses)
-        for cookie in removed:
-            del self.flows[cookie]
-        self.flows.update((entry.cookie, entry) for entry in fresh)
-        return Difference(tuple(added.values()), tuple(removed))
+    def _with(self, renewed: Iterable[Claims], held: Set[int]) -> tuple[Flow, ...]:
+        """Put parts there that are not; the flows that are not held."""
+        added: list[Flow] = []
+        cookies, shared = self.cookies, self._shared
+        for part, entries in renewed:
+            for cookie, entry in entries.items():
+                if cookie in cookies:
+                    shared[cookie] = shared.get(cookie, 0) + 1
+                    continue
+                cookies.add(cookie)
+                if cookie not in held:
+                    added.append(entry)
+            if entries:
+                self._parts[part] = array("Q", entries).tobytes()
+        return tuple(added)
+
+    def _written(self, switch: Switch, part: Part) -> Iterator[Flow]:
+        return written(switch, part, self._pipeline)
+
+    def _look_for_conflict(self, switch: Switch) -> None:
+        """Two flows may claim the same: to be certain, compare them all."""
+        view, known = switch.view, switch.network
+        compile_flows(view, self.datapath_id, known, self._pipeline)
+
+
+def cookies_in(octets: bytes) -> Iterable[int]:
+    return array("Q", octets)
 
 
 def touched(switch: Switch, seen: tuple[View, Network] | None) -> Iterator[Part]:
@@ -126,8 +179,9 @@ def touched(switch: Switch, seen: tuple[View, Network] | None) -> Iterator[Part]
     now = switch.network
     if seen is None:
         yield None
-        yield from ((one.domain, one.lladdr) for one in switch.stations)
-        yield from ((one.domain, one.ip) for one in switch.holders)
+        here = switch.island
+        yield from (place for place in now.located if place[0].island == here)
+        yield from (holding for holding in now.holders if holding[0].island == here)
         return
     if not same(inputs(*seen), inputs(switch.view, now)):
         yield None
@@ -145,13 +199,19 @@ def compile_flows(
     conclusions: Network | None = None,
     pipeline: tuple[Table, ...] = PIPELINE,
 ) -> Flows:
-    """Every flow that `datapath_id` should hold, by cookie."""
-    compiled = Compiled(datapath_id, pipeline)
-    compiled.update(view, conclusions or network(view))
-    return compiled.flows
+    """Every flow that `datapath_id` should hold, by cookie.  Raises FlowConflict."""
+    switch = Switch(datapath_id, view, conclusions or network(view))
+    entries: dict[object, Flow] = {}  # by table, priority and match
+    for part in touched(switch, None):
+        for entry in written(switch, part, pipeline):
+            other = entries.setdefault(entry.key, entry)
+            if other != entry:
+                raise conflict(other, entry, placed_tables(pipeline))
+    return {entry.cookie: entry for entry in entries.values()}
 
 
-def placed_tables(pipeline: tuple[Table, ...]) -> tuple[tuple[Table, Here], ...]:
+@lru_cache(maxsize=8)
+def placed_tables(pipeline: tuple[Table, ...]) -> tuple[Placed, ...]:
     ids = numbered(pipeline)
     return tuple(
         (table, Here(t, {name: other for name, other in ids.items() if other > t}))
@@ -160,16 +220,35 @@ def placed_tables(pipeline: tuple[Table, ...]) -> tuple[tuple[Table, Here], ...]
     )
 
 
-def written(table: Table, switch: Switch, here: Here, part: Part) -> Iterator[Flow]:
-    """What a table holds of a part of the view."""
+@lru_cache(maxsize=8)
+def tables_of_stations(pipeline: tuple[Table, ...]) -> tuple[Placed, ...]:
+    placed = placed_tables(pipeline)
+    return tuple(one for one in placed if one[0].of_station is not of_nobody)
+
+
+@lru_cache(maxsize=8)
+def tables_of_holders(pipeline: tuple[Table, ...]) -> tuple[Placed, ...]:
+    placed = placed_tables(pipeline)
+    return tuple(one for one in placed if one[0].of_holder is not of_nobody)
+
+
+def written(
+    switch: Switch, part: Part, pipeline: tuple[Table, ...] = PIPELINE
+) -> Iterator[Flow]:
+    """What the tables hold of a part of the view."""
     if part is None:
-        return table.always(switch, here)
-    domain, one = part
-    if isinstance(one, str):
-        where = switch.network.located.get((domain, one))
-        return table.of_station(switch, here, where) if where else iter(())
-    holder = switch.network.holders.get((domain, one))
-    return table.of_holder(switch, here, holder) if holder else iter(())
+        for table, here in placed_tables(pipeline):
+            yield from checked(table, here, table.always(switch, here))
+    elif isinstance(part[1], str):
+        where = switch.network.located.get((part[0], part[1]))
+        if where is not None:
+            for table, here in tables_of_stations(pipeline):
+                yield from checked(table, here, table.of_station(switch, here, where))
+    else:
+        holder = switch.network.holders.get((part[0], part[1]))
+        if holder is not None:
+            for table, here in tables_of_holders(pipeline):
+                yield from checked(table, here, table.of_holder(switch, here, holder))
 
 
 def context(view: View, known: Network) -> tuple[object, ...]:
@@ -189,20 +268,19 @@ def inputs(view: View, known: Network) -> tuple[object, ...]:
 
 
 def checked(table: Table, here: Here, entries: Iterator[Flow]) -> Iterator[Flow]:
+    table_id, fields = here.table_id, table.matches
     for entry in entries:
-        strangers = {name for name, _ in entry.match} - table.matches
-        if entry.table != here.table_id or strangers:
+        names = [name for name, _ in entry.match]
+        if entry.table != table_id or not fields.issuperset(names):
             raise FlowConflict(
-                f"{entry.text}\n  does not belong in table {here.table_id}"
+                f"{entry.text}\n  does not belong in table {table_id}"
                 f" ({table.name}), which matches"
-                f" {', '.join(sorted(table.matches)) or 'nothing'}."
+                f" {', '.join(sorted(fields)) or 'nothing'}."
             )
         yield entry
 
 
-def conflict(
-    one: Flow, other: Flow, tables: tuple[tuple[Table, Here], ...]
-) -> FlowConflict:
+def conflict(one: Flow, other: Flow, tables: tuple[Placed, ...]) -> FlowConflict:
     table, here = next(pair for pair in tables if pair[1].table_id == one.table)
     return FlowConflict(
         f"table {here.table_id} ({table.name}) is given two flows with one priority and"

@@ -36,7 +36,7 @@ LEVEL = {Mode.WATCH: 1, Mode.ENFORCE: 2}  # the register GUARDED
 TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
 NOBODY = "0.0.0.0"
 
-made = lru_cache(maxsize=1 << 17)(flow)  # with its cookie, for the next compilation
+made = lru_cache(maxsize=1 << 10)(flow)  # with its cookie, for the next compilation
 
 
 def marks(switch: Switch, here: Here) -> Iterator[Flow]:
@@ -253,7 +253,7 @@ def vouched(
     yield packet(table, lladdr, ip, onward, **where)
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def packet(
     table: int, lladdr: str, ip: IPv4Address, onward: GotoTable, **where: object
 ) -> Flow:
@@ -352,7 +352,7 @@ def unlisted(
             )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def refusal(
     table: int,
     priority: int,

@@ -146,7 +146,7 @@ def harmless(table: int, mode: Mode, onward: GotoTable) -> Iterator[Flow]:
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def may_send(
     table: int,
     priority: int,
@@ -312,7 +312,7 @@ def claims_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
         yield foreign(t, mode, vlan, ip, holder.winner.lladdr, onward)
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def foreign(
     table: int, mode: Mode, vlan: int, ip: IPv6Address, lladdr: str, onward: GotoTable
 ) -> Flow:

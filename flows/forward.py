@@ -62,7 +62,7 @@ def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
         yield unicast(here.table_id, where.domain.vlan, where.lladdr, port_no)
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def unicast(table: int, vlan: int, lladdr: str, port_no: int) -> Flow:
     return flow(
         table,

@@ -124,7 +124,7 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
     yield from enforce.claims_of(switch, here, holder)
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def known(
     table: int, port_no: int, vlan: int, lladdr: str, ip: IPv4Address, onward: GotoTable
 ) -> Flow:

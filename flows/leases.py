@@ -39,7 +39,7 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
             )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def lease(
     table: int, port_no: int, vlan: int, lladdr: str, ip: IPAddress, end: int
 ) -> Flow:

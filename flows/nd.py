@@ -116,7 +116,7 @@ def unanswered(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def left_to_itself(table: int, vlan: int, ip: IPv6Address, onward: GotoTable) -> Flow:
     return flow(
         table,
@@ -128,7 +128,7 @@ def left_to_itself(table: int, vlan: int, ip: IPv6Address, onward: GotoTable) ->
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def owner(
     table: int, port_no: int, vlan: int, ip: IPv6Address, onward: GotoTable
 ) -> Flow:
@@ -144,7 +144,7 @@ def owner(
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def itself(
     table: int, vlan: int, ip: IPv6Address, lladdr: str, onward: GotoTable
 ) -> Flow:
@@ -160,7 +160,7 @@ def itself(
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def without_room(table: int, vlan: int, ip: IPv6Address, onward: GotoTable) -> Flow:
     return flow(
         table,
@@ -184,7 +184,7 @@ def asks_for(vlan: int, ip: IPv6Address, **fields: object) -> Match:
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def answer(
     table: int,
     vlan: int,
@@ -206,7 +206,7 @@ def answer(
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def defence(
     table: int,
     vlan: int,

@@ -88,7 +88,7 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
                 )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def known(
     table: int,
     port_no: int,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from hashlib import blake2b
 
 from flows.view import LOCAL_PORT, IPAddress
@@ -177,7 +177,7 @@ class Meter:
         return f"meter={self.meter_id},pktps,burst,stats,bands={band}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Flow:
     """One flow entry: what to match, and what to do with the packet.
 
@@ -197,24 +197,29 @@ class Flow:
     note: str = field(default="", compare=False)
     subject: Subject = field(default=None, compare=False)
     timeout: int = 0
+    _cookie: int = field(default=0, init=False, repr=False, compare=False)
 
     @property
     def text(self) -> str:
-        match = "".join(f",{in_ovs(name)}={value}" for name, value in self.match)
+        names = OVS_NAMES
+        match = "".join([f",{names.get(n, n)}={value}" for n, value in self.match])
         actions = ",".join(map(str, self.actions)) or "drop"
         until = f",hard_timeout={self.timeout}" if self.timeout else ""
         head = f"table={self.table}{until},priority={self.priority}"
         return f"{head}{match} actions={actions}"
 
-    @cached_property
+    @property
     def key(self) -> tuple[int, int, Match]:
         """Table, priority and match: the identity of a flow entry (section 5.2)."""
         return (self.table, self.priority, self.match)
 
-    @cached_property
+    @property
     def cookie(self) -> int:
-        digest = blake2b(self.text.encode(), digest_size=6).digest()
-        return OWNER << 48 | int.from_bytes(digest, "big")
+        if not self._cookie:
+            digest = blake2b(self.text.encode(), digest_size=6).digest()
+            cookie = OWNER << 48 | int.from_bytes(digest, "big")
+            object.__setattr__(self, "_cookie", cookie)  # a value of the value, once
+        return self._cookie
 
     @property
     def fleeting_cookie(self) -> int:
@@ -247,9 +252,17 @@ OXM_ORDER = {
 def oxm(**fields: object) -> Match:
     """oxm(arp_op=1, eth_type=0x0806) -> (("eth_type", "0x806"), ("arp_op", "1"))"""
     return tuple(
-        (name, hex(v) if name == "eth_type" and isinstance(v, int) else str(v))
-        for name, v in sorted(fields.items(), key=lambda item: OXM_ORDER[item[0]])
+        [
+            (name, hex(v) if name == "eth_type" and isinstance(v, int) else str(v))
+            for name in in_order(tuple(fields))
+            for v in (fields[name],)
+        ]
     )
+
+
+@lru_cache(maxsize=256)  # there are as many as there are shapes of flows
+def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=OXM_ORDER.__getitem__))
 
 
 def flow(

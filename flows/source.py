@@ -77,7 +77,7 @@ def from_uplink(table: int, port_no: int, onward: GotoTable) -> Flow:
     )
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 10)
 def known(table: int, port_no: int, vlan: int, lladdr: str, onward: GotoTable) -> Flow:
     """Its packet_count tells whether the station is alive (controller.liveness)."""
     return flow(

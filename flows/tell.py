@@ -73,7 +73,7 @@ def told(switch: Switch, here: Here) -> Iterator[Flow]:
     )
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def copy(table: int, port_no: int, budget: Budget) -> Flow:
     return flow(
         table,

@@ -7,12 +7,13 @@ so the difference between two of them costs what changed, and no version keeps a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 from immutables import Map
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 LOG_MAX = 1 << 16  # keys that were written, until the log begins anew
 
@@ -55,6 +56,14 @@ class Tracked(Mapping[K, V], Generic[K, V]):
 
     def __getitem__(self, key: K) -> V:
         return self._rows[key]
+
+    @overload
+    def get(self, key: K, /) -> V | None: ...
+    @overload
+    def get(self, key: K, /, default: V | T) -> V | T: ...
+    def get(self, key: K, /, default: V | T | None = None) -> V | T | None:
+        """As any Mapping's, at once."""
+        return self._rows.get(key, default)
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._rows)

@@ -110,7 +110,7 @@ def question(
 # --- one target -----------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def sponge(table: int, vlan: int, ip: IPAddress, onward: GotoTable) -> tuple[Flow, ...]:
     """A switch that has lost its controller does not keep it for ever."""
     return (

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from controller.reconcile import Plan, plan
+from controller.reconcile import Plan
 from controller.sources.openflow import messages_of, pieces
 from flows import wire
+from flows.compile import compile_flows
 from flows.openflow import texts
 from tests.bench.figures import Figure, Run, percentile, spread
 from tests.bench.turns import SWITCH, heard
@@ -51,9 +52,8 @@ def measure(run: Run) -> Iterator[Figure]:
 
 def entries_of(number: int) -> Plan:
     """What a switch is told that has heard so many hosts, and holds nothing yet."""
-    network = heard(number // OF_A_HOST)
-    flows = network.core.channels[SWITCH].compiled.flows
-    return plan(flows, frozenset())
+    flows = compile_flows(heard(number // OF_A_HOST).core.view, SWITCH)
+    return Plan(tuple(flows.values()), ())
 
 
 def by_isat(ovs: PrivateOvs, entries: Plan) -> float:
