@@ -503,7 +503,7 @@ class Limits:
 
     stations_per_port: int = 1024
     addresses_per_station: int = 64
-    neighbor_packets_per_second: int = 1000
+    neighbor_packets_per_second: int = 250
     packet_ins_per_second: PacketIns = PacketIns()
     unknown_targets_per_second: int = 50
     questions_unanswered: int = 5

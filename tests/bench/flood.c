@@ -2,6 +2,7 @@
  *
  *     flood INTERFACE PACKETS_PER_SECOND SECONDS SHA SPA TPA [spa] [tpa]
  *
+ * A first line, empty, is printed when the first thousand packets are sent.
  * SHA, SPA and TPA are hexadecimal.  With "spa" each request has another sender (its
  * hardware address, too), with "tpa" another target, both below 10.0.0.0/8.
  */
@@ -68,7 +69,7 @@ int main(int argc, char **argv)
     if (argc < 7)
         return 2;
     double rate = atof(argv[2]), seconds = atof(argv[3]);
-    int sender = 0, target = 0, one = 1;
+    int sender = 0, target = 0, one = 1, is_told = 0;
     for (int i = 7; i < argc; i++) {
         sender |= !strcmp(argv[i], "spa");
         target |= !strcmp(argv[i], "tpa");
@@ -112,6 +113,11 @@ int main(int argc, char **argv)
         if (n > 0) {
             sent += n;
             really += n;
+            if (really >= 1000 && !is_told) {
+                is_told = 1;
+                puts("");
+                fflush(stdout);
+            }
         }
     }
     printf("%.0f\n", really / (now() - began));

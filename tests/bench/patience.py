@@ -4,11 +4,14 @@
 
 For so many seconds.  The output is a JSON array of milliseconds, from before the
 question is sent until the kernel has the answer (SO_TIMESTAMPNS); null where none came.
+
+Who asks stands for a machine of its own, so it has a processor when it wants one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import time
@@ -18,7 +21,7 @@ from tests.bench.asker import SO_TIMESTAMPNS, arrived
 from topologies.probe import ETH_P_ARP, PACKET_OUTGOING, packet_socket
 from topologies.taphost import ARP_REPLY, Me, mac_address, question, read_arp
 
-EVERY = 0.002  # seconds
+EVERY = 0.01  # seconds
 GIVE_UP = 0.5  # seconds
 
 
@@ -40,6 +43,7 @@ def ask(line: socket.socket, me: Me, target: IPv4Address) -> float | None:
 def main(interface: str, ip: str, mac: str, target: str, seconds: str) -> None:
     me, end = Me(IPv4Address(ip), mac_address(mac)), time.monotonic() + float(seconds)
     found = []
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     with packet_socket(interface, ETH_P_ARP) as line:
         line.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         line.settimeout(GIVE_UP)
