@@ -260,11 +260,19 @@ def test_an_open_rule_lets_all_pass_without_its_firewall(ovs: PrivateOvs) -> Non
     lab = Lab(ovs, *wall("open"))
     lab.wait(lambda: lab.pings(lab.h1, IN), "a way")
     assert lab.neighbor(lab.h1, IN) == H2
-    lab.add_middle()
+    firewall = lab.add_middle()
     lab.wait(lambda: answers_across(lab), "the firewall is known")
     lab.forget(lab.h1)
     assert lab.pings(lab.h1, IN)
     assert lab.neighbor(lab.h1, IN) == MIDDLE
+    lab.run(firewall, "ip", "link", "set", "eth0", "down")
+    lab.wait(lambda: not answers_across(lab), "the firewall is gone")
+    for ip in (IN, IN6):
+        lab.forget(lab.h1)
+        assert lab.pings(lab.h1, ip)
+        assert lab.neighbor(lab.h1, ip) == H2
+    [rule] = lab.why(IN, "--from", "h1")["rules"]
+    assert f"{MIDDLE} is not known to be there" in rule["says"]
 
 
 # --- ports that are isolated ----------------------------------------------------------
@@ -283,6 +291,10 @@ def test_neighbors_of_a_private_bridge_meet_through_their_router(
         assert lab.pings(router, ip)
     assert lab.neighbor(lab.h1, IN) == MIDDLE
     assert lab.pings(lab.h1, "10.0.0.5")
+    row = lab.why(IN, "--from", "h1")
+    assert [rule["mode"] for rule in row["rules"]] == ["private"]
+    assert MIDDLE in row["rules"][0]["says"]
+    assert MIDDLE in row["asked"]["says"]
 
 
 def test_neighbors_of_a_private_bridge_without_a_router_do_not_meet(

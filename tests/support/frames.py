@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import Any
 
+from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import (
     ICMPv6ND_NA,
     ICMPv6ND_NS,
@@ -87,6 +88,14 @@ def framed(
             frame /= Dot1Q(vlan=tag)
         frame.lastlayer().type = eth_type
     return bytes(frame / payload).ljust(SHORTEST, b"\0")
+
+
+def ipv4(
+    *, eth_src: str, eth_dst: str, src: str, dst: str, tags: Sequence[int] = ()
+) -> bytes:
+    """A UDP packet."""
+    said = IP(src=src, dst=dst) / UDP(sport=9, dport=9)
+    return framed(said, eth_src=eth_src, eth_dst=eth_dst, eth_type=0x0800, tags=tags)
 
 
 def sll(lladdr: str) -> Packet:
