@@ -1,4 +1,4 @@
-"""Let no port send more ARP and neighbor discovery than the switch can well look at.
+"""Admit ports that are known, with no more ARP and ND than the switch can look at.
 
 Answers are made in ovs-vswitchd, packet by packet, and so is the first packet of every
 combination of addresses.  A meter alone would not help: what the datapath caches of a
@@ -8,6 +8,10 @@ changing addresses is decided on by ovs-vswitchd before a meter can drop it.
 Here a packet meets the meter when nothing has been looked at but its port and its kind,
 and then goes on anew: the datapath drops the flood by itself, and only what is within
 the budget costs more.  A port to another switch is measured there.
+
+A port is admitted when it is known what it leads to.  A cable between two switches that
+is plugged in carries nothing before both know that it is one: a broadcast that it
+carried before could come back to where it began.
 """
 
 from __future__ import annotations
@@ -26,8 +30,25 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
     if switch.has_meters:
         for port_no in switch.edges:
             yield from metered(here.table_id, port_no, onward)
+    for port_no in switch.admitted:
+        yield admitted(here.table_id, port_no, onward)
     yield flow(
-        here.table_id, 0, oxm(), onward, note="what is no ARP and no neighbor discovery"
+        here.table_id,
+        0,
+        oxm(),
+        note="drop: it is not known yet what this port leads to",
+    )
+
+
+@lru_cache(maxsize=1 << 12)
+def admitted(table: int, port_no: int, onward: GotoTable) -> Flow:
+    return flow(
+        table,
+        50,
+        oxm(in_port=port_no),
+        onward,
+        note=f"port {port_no} is known",
+        subject=port_no,
     )
 
 

@@ -42,6 +42,12 @@ class Switch:
         return self.network.domain(self.datapath_id, 0).island
 
     @cached_property
+    def admitted(self) -> tuple[int, ...]:
+        """port_no of the ports of which it is known what they lead to."""
+        unknown = self.network.unknown
+        return tuple(port.port_no for port in self.ports if port.key not in unknown)
+
+    @cached_property
     def uplinks(self) -> tuple[int, ...]:
         """port_no of the ports to other switches of ours, up or down."""
         fabric = self.network.fabric.uplinks
@@ -49,9 +55,9 @@ class Switch:
 
     @cached_property
     def edges(self) -> tuple[int, ...]:
-        """port_no of all other ports."""
+        """port_no of all other ports that are admitted."""
         uplinks = {*self.uplinks}
-        return tuple(p.port_no for p in self.ports if p.port_no not in uplinks)
+        return tuple(port_no for port_no in self.admitted if port_no not in uplinks)
 
     @cached_property
     def has_meters(self) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from controller.cli.client import ask
 from tests.contracts.test_end_to_end import SOON, Controller
 from tests.support.ovs import PrivateOvs
 from tests.support.wait import wait_until
@@ -34,8 +37,8 @@ EXPERIMENTAL = b"\x88\xb5"  # IEEE 802, 9.2.4
 class Ring:
     """Bridges with a wire each, and cables that can be cut."""
 
-    def __init__(self, ovs: PrivateOvs) -> None:
-        self.ovs = ovs
+    def __init__(self, ovs: PrivateOvs, controller: Controller) -> None:
+        self.ovs, self.controller = ovs, controller
         for bridge in BRIDGES:
             ovs.add_bridge(bridge)
         for n, (one, other) in enumerate(CABLES):
@@ -82,6 +85,31 @@ class Ring:
     def broadcast_until_whole(self, why: str) -> None:
         wait_until(self.is_whole, within=SOON, why=why)
 
+    @contextmanager
+    def talking(self) -> Iterator[None]:
+        """Somebody broadcasts all the while."""
+        over = threading.Event()
+
+        def talk() -> None:
+            while not over.wait(PAUSE):
+                self.send()
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def wait_for_cable(self, *ends: str) -> None:
+        def is_known() -> bool:
+            self.listen()
+            rows = {row["port"]: row for row in ask(self.controller.socket, "ports")}
+            return all(end in rows and rows[end]["role"] == "fabric" for end in ends)
+
+        wait_until(is_known, within=SOON, why=f"the cable {ends}")
+
     def worst(self) -> int:
         return max(self.copies.values())
 
@@ -94,11 +122,11 @@ def numbers(wire: Wire) -> Iterator[int]:
 
 @pytest.fixture
 def ring(ovs: PrivateOvs) -> Iterator[Ring]:
-    made = Ring(ovs)
     names = "".join(f"{bridge}: {{}}, " for bridge in BRIDGES)
     controller = Controller(
         ovs, f"bridges: {{{names}}}\nsources: {{ovsdb: '{ovs.remote}'}}\n"
     )
+    made = Ring(ovs, controller)
     controller.start()
     yield made
     for wire in made.wires:
@@ -117,6 +145,26 @@ def test_no_cable_that_fails_or_comes_back_makes_a_second_copy(ring: Ring) -> No
     ring.listen()
     assert ring.worst() == 1
     assert ring.sent > ROUNDS
+
+
+def test_a_cable_that_is_plugged_in_makes_no_second_copy(ring: Ring) -> None:
+    """Between bridges that are joined already, and forward all the while."""
+    ring.broadcast_until_whole("the tree")
+    for n, bridges in enumerate((BRIDGES[1::2], BRIDGES[::2], BRIDGES[:2]) * 2):
+        ends = (f"n{n}a", f"n{n}b")
+        ring.ip("add", ends[0], "type", "veth", "peer", "name", ends[1])
+        for end in ends:
+            ring.ip("set", end, "up")
+        with ring.talking():
+            for bridge, end in zip(bridges, ends, strict=True):
+                ring.ovs.vsctl("add-port", bridge, end)
+            ring.wait_for_cable(*ends)
+            for bridge, end in zip(bridges, ends, strict=True):
+                ring.ovs.vsctl("del-port", bridge, end)
+        ring.ip("del", ends[0])
+        ring.broadcast_until_whole(f"the tree without {ends}")
+    ring.listen()
+    assert ring.worst() == 1
 
 
 def is_joined(cut: set[int]) -> bool:

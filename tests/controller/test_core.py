@@ -120,7 +120,8 @@ def test_a_port_that_goes_takes_exactly_its_hosts_flows() -> None:
     [gone] = changes(core.handle([PortGone(S1, 1)], now=0.3))
     hosts = {flow.cookie for flow in learned.plan.add}
     assert hosts < set(gone.plan.delete)
-    assert len(gone.plan.delete) - len(hosts) == 1  # and the list of ports to flood to
+    # And its admission, and the list of ports to flood to.
+    assert len(gone.plan.delete) - len(hosts) == 2
 
 
 def test_a_switch_that_is_gone_is_not_spoken_to() -> None:
