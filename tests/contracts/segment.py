@@ -98,6 +98,7 @@ class Segment:
             ovs,
             "bridges: {br0: {}, br1: {}}\n"
             "liveness: {silent_after: 3600}\n"  # however slow the tests are
+            "limits: {neighbor_packets_per_second: 10000}\n"  # or how fast
             f"sources: {{ovsdb: '{ovs.remote}'}}\n{more}",
         )
         self.controller.start()
@@ -120,6 +121,7 @@ class Segment:
         """One wire more."""
         self.wires |= plug(self.ovs, self.namespace, "br0", {port_no: name})
         self.wait(lambda: self.is_up(name), f"{name} is known")
+        self.wait(lambda: self.admits(port_no), f"{name} is admitted")
         try:
             yield self.wires[port_no]
         finally:
@@ -131,6 +133,10 @@ class Segment:
         """As far as isat knows, kernel and switch."""
         rows = [row for row in self.asked("ports") if row["port"] == name]
         return [(row["up"], row["link"]) for row in rows] == [(True, name)]
+
+    def admits(self, port_no: int) -> bool:
+        door = self.ovs.ofctl("dump-flows", "br0", f"table=0,in_port={port_no}")
+        return "goto_table" in door
 
     @contextmanager
     def listen(self, host: Host) -> Iterator[Wire]:
