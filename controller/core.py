@@ -11,6 +11,7 @@ view must never be taken for an empty network.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -71,7 +72,7 @@ from controller.events import (
     TargetUnknown,
 )
 from controller.heal import newly_deaf
-from controller.learn import able, from_dhcp, home, learn, recover
+from controller.learn import able, arp_is_no_news_until, from_dhcp, home, learn, recover
 from controller.leases import Leases
 from controller.liveness import Liveness, Look, Probe, Subject, witness
 from controller.liveness import in_words as silences_in_words
@@ -168,6 +169,7 @@ class Channel:
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
     meters     those that it has, of ours or others, as they will be then
+    before     those when it last refused a change, until it has listed them again
     underway   cookies of the flows of each change that it has not confirmed yet
     refused    those of changes that it has refused, and not confirmed since
     was_empty  it held none when it connected
@@ -184,6 +186,7 @@ class Channel:
     compiled: Compiled
     installed: Set[int] | None = None
     meters: Mapping[int, Meter] = field(default_factory=dict)
+    before: Set[int] | None = None
     underway: deque[frozenset[int]] = field(
         default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
     )
@@ -200,16 +203,20 @@ class Channel:
     opened_by: tuple[object, ...] = ()
 
     @property
-    def is_known(self) -> bool:
-        """Whether it can be told which flows it holds."""
-        return self.installed is not None or bool(self.refused)
+    def held(self) -> Set[int] | None:
+        """What it holds, will hold, or held when it refused more; None if nobody can
+        tell."""
+        return self.installed if self.installed is not None else self.before
 
     def says(self, flow: Flow | None) -> bool:
         """It answers by this flow, or will in a moment.  What it has refused it may
         refuse again: then its questions are answered as long as it does."""
         if flow is None or flow.cookie in self.refused:
             return False
-        return self.installed is None or flow.cookie in self.installed
+        return self.held is not None and flow.cookie in self.held
+
+    def listed(self, cookies: Iterable[int]) -> None:
+        self.installed, self.before = set(cookies), None
 
     def confirmed(self) -> None:
         self.refusals, self.last_refusal = 0, ""
@@ -219,7 +226,7 @@ class Channel:
         self.refusals += 1
         self.last_refusal = why
         self.refused |= self._eldest()
-        self.installed = None
+        self.installed, self.before = None, self.held
 
     def _eldest(self) -> frozenset[int]:
         """A switch answers changes in their order."""
@@ -373,7 +380,7 @@ class Core:
         channel = self.channels.get(event.datapath_id)
         if channel is None:
             return
-        channel.installed = {cookie for cookie in event.cookies if is_ours(cookie)}
+        channel.listed(cookie for cookie in event.cookies if is_ours(cookie))
         channel.meters = {meter.meter_id: meter for meter in event.meters}
         self.view = able(self.view, event.datapath_id, event.greatest_meter)
         channel.is_settled = False
@@ -615,7 +622,7 @@ class Core:
         now  it came just now; None if it has waited, so that nobody else answers it
         """
         channel = self.channels.get(asked.datapath_id)
-        if channel is None or not channel.is_known:
+        if channel is None or channel.held is None:
             return
         found = reply(self.view, self.network, asked)
         if found is None:
@@ -626,6 +633,26 @@ class Core:
             return
         self.counters["answered by packet-out"] += 1
         yield SendPacket(asked.datapath_id, asked.in_port, found.data)
+
+    def is_routine_until(self, asked: ArpSeen) -> float:
+        """Until when, if the view stays, `handle` does no more about this question than
+        to answer it, whatever its target is, if somebody holds that; minus infinity if
+        it does.  The sender is alone with what it says, and nothing speaks against it.
+        """
+        at = PortKey(asked.datapath_id, asked.in_port)
+        domain = self.network.domain(asked.datapath_id, asked.vlan)
+        holder = self.network.holders.get((domain, asked.spa))
+        if (
+            holder is None
+            or [c.lladdr for c in holder.candidates] != [asked.eth_src]
+            or (domain, asked.eth_src) not in self.network.located
+            or at in self.network.fabric.uplinks
+            or self.network.rules_at(asked.datapath_id).rows
+            or any(contradiction(self.network, one) for one in sayings(asked))
+            or self.rivals.against(asked, self.view, self.network) is not None
+        ):
+            return -math.inf
+        return arp_is_no_news_until(self.view, asked)
 
     # --- targets that nobody is known to hold ---------------------------------------
 

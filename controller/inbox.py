@@ -105,6 +105,11 @@ class Inbox:
             self._changed.notify_all()
         return events
 
+    @property
+    def has_facts(self) -> bool:
+        """Something is known that the core does not know yet."""
+        return bool(self._facts)
+
     def _length(self) -> int:
         return len(self._facts) + self._waiting
 

@@ -114,16 +114,26 @@ def from_arp(view: View, heard: ArpSeen, now: float) -> View:
     An RFC 5227 probe has no sender protocol address: it places the station, and says
     nothing about who holds an address.
     """
-    key = StationKey(heard.datapath_id, heard.vlan, heard.sha)
-    ip = heard.spa if is_unicast(heard.spa) else None
-    if ip is not None and is_siblings(view, key, ip):
-        ip = None
+    key, ip = sender(view, heard)
     if is_no_news(view, key, heard.in_port, ip, now):
         return view
     view = place(view, key, heard.in_port, now)
     if ip is not None:
         view = claim(view, key, ip, now)
     return without_echoes(view, [key])
+
+
+def sender(view: View, heard: ArpSeen) -> tuple[StationKey, IPAddress | None]:
+    """Who says it, and the address that is learned from it."""
+    key = StationKey(heard.datapath_id, heard.vlan, heard.sha)
+    ip = heard.spa if is_unicast(heard.spa) else None
+    return key, None if ip is None or is_siblings(view, key, ip) else ip
+
+
+def arp_is_no_news_until(view: View, heard: ArpSeen) -> float:
+    """When `from_arp` would learn something from the same packet, if the view stays."""
+    key, ip = sender(view, heard)
+    return no_news_until(view, key, heard.in_port, ip)
 
 
 def from_nd(view: View, heard: NdSeen, now: float) -> View:
@@ -154,14 +164,22 @@ def is_no_news(
 ) -> bool:
     """The same was heard a moment ago, or the kernel states it.  Then the view stays
     the same object, and nothing is computed from it again."""
+    return now < no_news_until(view, key, port_no, ip)
+
+
+def no_news_until(
+    view: View, key: StationKey, port_no: int, ip: IPAddress | None
+) -> float:
+    """Minus infinity if it is news."""
     if is_stated(view, key, port_no, ip):
-        return True
+        return math.inf
     known = view.stations.get(key)
-    if known is None or known.port_no != port_no or now >= known.heard_at + ECHO:
-        return False
-    return ip is None or any(
-        claim.ip == ip and now < claim.confirmed_at + ECHO for claim in known.claims
-    )
+    if known is None or known.port_no != port_no:
+        return -math.inf
+    if ip is None:
+        return known.heard_at + ECHO
+    said = (claim.confirmed_at for claim in known.claims if claim.ip == ip)
+    return min(known.heard_at, next(said, -math.inf)) + ECHO
 
 
 def is_siblings(view: View, key: StationKey, ip: IPAddress) -> bool:

@@ -20,7 +20,7 @@ from flows.openflow import BROADCAST, Flow, GotoTable
 from flows.parties import Domain, Holder
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
-from flows.view import Proxy, View
+from flows.view import PortKey, Proxy, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,20 @@ def of_middle(asked: Question, lladdr: str) -> Reply | None:
 
 def of_holder(asked: Question, holder: Holder) -> Reply | None:
     """Not for the owner, and not to a poll, which asks whether the holder lives."""
-    best, candidates = holder.winner, holder.candidates
-    is_owner = (asked.datapath_id, asked.in_port) in {c.port for c in candidates}
-    has_moved = asked.eth_src in {c.lladdr for c in candidates}
-    if not holder.answered or is_owner or has_moved or is_poll(asked):
+    is_owner = not untold(holder).isdisjoint((port_of(asked), asked.eth_src))
+    return None if is_owner or is_poll(asked) else said_of(holder, asked)
+
+
+def untold(holder: Holder) -> frozenset[PortKey | str]:
+    """Where the owner is, and what it is called when it has moved."""
+    ends = ((c.port, c.lladdr) for c in holder.candidates)
+    return frozenset(name for end in ends for name in end)
+
+
+def said_of(holder: Holder, asked: Question) -> Reply | None:
+    """To everybody who is told."""
+    best = holder.winner
+    if not holder.answered:
         return None
     if isinstance(asked, ArpSeen):
         flow = arp.answer(TABLE_IDS["arp"], asked.vlan, asked.tpa, best.lladdr)

@@ -23,10 +23,11 @@ from controller.commands import (
 from controller.config import Config
 from controller.conflicts import port_in_words
 from controller.core import Core, Policy
-from controller.events import BridgeRefused, Event
+from controller.events import ArpSeen, BridgeRefused, Event
 from controller.inbox import Inbox
 from controller.northbound.answers import answer
 from controller.northbound.server import Server
+from controller.prompt import Prompt
 from controller.sources.netlink import Netlink
 from controller.sources.ovsdb import Ovsdb
 
@@ -43,6 +44,7 @@ class Runtime:
 
     perform  carries out the commands that concern a switch
     refused  how often peers of the OpenFlow port were turned away, by reason
+    unsent   answers that were not sent to them, by reason
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Runtime:
         self.core = Core(policy_of(config, listening), self.started_at)
         self._perform = perform
         self._inbox = Inbox()
+        self._prompt = Prompt(self.core)
+        self.unsent: Mapping[str, int] = {}
         self.ovsdb = (
             Ovsdb(self.report, remote=config.sources.ovsdb)
             if config.sources.ovsdb
@@ -81,7 +85,14 @@ class Runtime:
             f"packets dropped of {port_in_words(port, self.core.view)}": n
             for port, n in self._inbox.dropped_of.items()
         }
-        return {**counts, **closed, "packets dropped": self._inbox.dropped, **dropped}
+        return {
+            **counts,
+            **closed,
+            **self.unsent,
+            "answered at once": self._prompt.answered,
+            "packets dropped": self._inbox.dropped,
+            **dropped,
+        }
 
     def start(self) -> None:
         """Begin to listen to this host, and to those who ask."""
@@ -101,6 +112,23 @@ class Runtime:
     def report(self, event: Event) -> None:
         """Take in a fact, or a packet.  May wait, if there are too many facts."""
         self._inbox.put(event)
+
+    def answer_at_once(
+        self, datapath_id: int, data: bytes, at: int, out: list[bytes]
+    ) -> int:
+        """Append answers to the packet-ins in `data` from `at` on, and say where the
+        first message begins that must be reported.  Facts are taken in first."""
+        if self._inbox.has_facts:
+            return at
+        return self._prompt.answer(datapath_id, data, at, time.monotonic(), out)
+
+    def report_question(self, message: bytes, asked: ArpSeen) -> None:
+        """The next one like it is answered at once, if all that is to do is to answer.
+
+        message  the packet-in that has brought it
+        """
+        self._prompt.heard(message, asked)
+        self.report(asked)
 
     def run(self) -> None:
         """One consumer: the core sees all events in one order.  Never returns."""

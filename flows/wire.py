@@ -33,7 +33,7 @@ from flows.openflow import (
 )
 
 VERSION = 4  # OpenFlow 1.3
-EXPERIMENTER, PACKET_OUT, FLOW_MOD = 4, 13, 14
+EXPERIMENTER, PACKET_IN, PACKET_OUT, FLOW_MOD = 4, 10, 13, 14
 MULTIPART_REQUEST, BARRIER_REQUEST = 18, 20
 ADD, DELETE = 0, 3  # ofp_flow_mod_command
 APPLY_ACTIONS, GOTO_TABLE, METER = 4, 1, 6  # ofp_instruction_type

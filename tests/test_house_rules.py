@@ -41,6 +41,8 @@ PURE = [
     "controller/moves.py",
     "controller/overruns.py",
     "controller/packets.py",
+    "controller/prompt.py",
+    "controller/replies.py",
     "controller/questions.py",
     "controller/waiting.py",
     "controller/reconcile.py",

@@ -110,10 +110,11 @@ class Switch:
 
     def send(self, messages: Iterable[bytes]) -> None:
         """In pieces: a switch whose echo requests wait too long closes the channel."""
-        for piece in pieces(messages):
+        for number, piece in enumerate(pieces(messages)):
+            if number:
+                hub.sleep(0)
             if not self.datapath.send(piece):
                 return
-            hub.sleep(0)
 
 
 def pieces(messages: Iterable[bytes]) -> Iterator[bytes]:
@@ -168,7 +169,8 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                     (openflow_check.MULTIPART_REPLY, part): self.on_meters
                     for part in METERS
                 },
-            }
+            },
+            self.answer_at_once,
         )
         self.runtime = Runtime(
             configuration(conf.isat_config),
@@ -177,6 +179,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
             perform=self.perform,
         )
         self.runtime.refused = openflow_channel.refused
+        self.runtime.unsent = openflow_channel.unsent
 
     def start(self) -> Any:
         thread = super().start()
@@ -224,9 +227,17 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
             return
         packet = parse(datapath.id, in_port, data)
         if wire.packet_in_table(message) != TABLE_IDS["unknown"]:
-            self.runtime.report(packet)
+            if isinstance(packet, ArpSeen):
+                self.runtime.report_question(message, packet)
+            else:
+                self.runtime.report(packet)
         elif isinstance(packet, ArpSeen | NdSeen):
             self.runtime.report(TargetUnknown(packet))
+
+    def answer_at_once(
+        self, datapath_id: int, data: bytes, at: int, answers: list[bytes]
+    ) -> int:
+        return self.runtime.answer_at_once(datapath_id, data, at, answers)
 
     def on_meters(self, datapath: Any, message: bytes) -> None:
         """What meters there can be, are, or have dropped."""

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -33,6 +33,7 @@ from controller.sources.openflow_check import (
     HEADER,
     HELLO,
     MULTIPART_REPLY,
+    PACKET_IN,
     VERSION,
     Unacceptable,
     check,
@@ -50,7 +51,9 @@ QUIET = 10.0  # seconds between two lines in the log for one reason
 log = logging.getLogger("isat.openflow")
 
 Taker = Callable[[Any, bytes], None]
+Answerer = Callable[[int, bytes, int, list[bytes]], int]
 refused: Counter[str] = Counter()  # how often peers were turned away, by reason
+unsent: Counter[str] = Counter()  # answers that were not sent, by reason
 _said: dict[str, float] = {}  # when the log was told, by reason
 
 
@@ -67,10 +70,13 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
     """One connection.
 
     takers   message type (and multipart type) -> who takes its octets, without a parser
+    answerers  who takes datapath_id, messages and where to begin, appends answers to a
+             list, and returns where the first message begins that is left to the takers
     """
 
     send_q: Any  # Ryu's word for "still open": anything but None
     takers: ClassVar[dict[tuple[int, int], Taker]] = {}
+    answerers: ClassVar[tuple[Answerer, ...]] = ()
     _greeting: ClassVar[set[int]] = set()
 
     def __init__(self, sock: Any, address: Any) -> None:
@@ -78,6 +84,9 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
         self._size = 0  # octets that wait
         self._bell = hub.Event()
         self._began = time.monotonic()
+        self._is_writing = False
+        # What takes as much as there is room for, at once: not a TLS socket.
+        self._file = None if isinstance(sock, ssl.SSLSocket) else sock.fd
         super().__init__(sock, address)
 
     def serve(self) -> None:
@@ -130,15 +139,29 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
 
     def _take(self, data: bytes) -> bytes:
         """Deal with all whole messages; what is left of the last one."""
-        at = 0
+        at, answers = 0, list[bytes]()
         while len(data) - at >= HEADER.size and self.state != DEAD_DISPATCHER:
+            if (then := self._answer(data, at, answers)) > at:
+                at = then
+                continue
             check_header(data[at : at + HEADER.size], self._is_greeted)
             _, _, length, _ = HEADER.unpack_from(data, at)
             if len(data) - at < length:
                 break
             self._message(data[at : at + length])
             at += length
+        if answers:
+            self._send_at_once(b"".join(answers))
         return data[at:]
+
+    def _answer(self, data: bytes, at: int, answers: list[bytes]) -> int:
+        if data[at + 1] != PACKET_IN or self.state != MAIN_DISPATCHER:
+            return at
+        if self._is_listened_for(PACKET_IN, 0):
+            return at  # who listens hears of all
+        for answer in self.answerers:
+            at = answer(self.id, data, at, answers)
+        return at
 
     @property
     def _is_greeted(self) -> bool:
@@ -198,6 +221,17 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
         self._bell.set()
         return True
 
+    def _send_at_once(self, buf: bytes) -> None:
+        """Answers to what was just read.  Who reads none of them gets no more."""
+        if self._size > ECHO_MAX:
+            unsent["answers not sent to a switch that does not read"] += 1
+            return
+        if not (self._waiting or self._is_writing or self._file is None):
+            with suppress(OSError):  # it takes nothing now, or never will: see the loop
+                buf = buf[self._file.send(buf) :]
+        if buf:
+            self.send(buf)
+
     def _send_loop(self) -> None:
         try:
             while self.state != DEAD_DISPATCHER or self._waiting:
@@ -206,7 +240,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
                 while self._waiting:
                     if not self._waiting[0]:
                         return
-                    self.socket.sendall(self._piece())
+                    self._write(self._piece())
         except OSError as error:  # a time-out, too: it reads nothing any more
             log.debug("sending to %s: %s", self.address, error)
         finally:
@@ -214,6 +248,13 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
             self._waiting.clear()
             self._size = 0
             self._close_write()
+
+    def _write(self, piece: bytes) -> None:
+        self._is_writing = True
+        try:
+            self.socket.sendall(piece)
+        finally:
+            self._is_writing = False
 
     def _piece(self) -> bytes:
         """Messages that wait, together; up to PIECE, or one that is larger."""
@@ -236,9 +277,9 @@ def event_of(kind: int, part: int) -> Any:
     return ofp_event.ofp_msg_to_ev_cls(known) if known else None
 
 
-def install(takers: dict[tuple[int, int], Taker]) -> None:
+def install(takers: dict[tuple[int, int], Taker], answerer: Answerer) -> None:
     """From now on Ryu's servers and clients leave each connection to us."""
-    Channel.takers = takers
+    Channel.takers, Channel.answerers = takers, (answerer,)
     ryu_controller.datapath_connection_factory = serve
     ryu_controller.StreamServer = Listener
 
