@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
-from controller import attacks
+from controller import attacks, cables
 from controller.adoption import same_target
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
@@ -267,6 +267,7 @@ class Core:
         self._familiar: set[int] = set()
         self._adopted: set[str] = set()
         self._twins = self.network.twins
+        self._told_of = self.network.fabric  # what the log knows of cables
         self._silent: list[Probe] = []  # in this turn
         self._awake: list[Probe] = []
 
@@ -283,6 +284,7 @@ class Core:
         self.view = self.questions.due(self.view, now)
         self.view = self.leases.due(self.view, now)
         self.network = network(self.view)
+        commands += self._cables()
         self._rivalries(events, now)
         held = self._newly_held()
         self.view = self.questions.alive(self.view, held)
@@ -568,6 +570,11 @@ class Core:
         yield from self._several()
         if self.policy.defend:
             yield from self._defences(told, now)
+
+    def _cables(self) -> Iterator[Command]:
+        before, self._told_of = self._told_of, self.network.fabric
+        for text in cables.news(before, self._told_of, self.view):
+            yield TellNews(text)
 
     def _several(self) -> Iterator[Command]:
         """Hosts that have come to have several interfaces in one segment."""

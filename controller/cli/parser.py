@@ -100,6 +100,20 @@ COMMANDS: tuple[Command, ...] = (
         "controller.cli.ask:ports",
     ),
     Command(
+        "links",
+        "every cable between two switches, and whether broadcasts take it",
+        "controller.cli.links:links",
+    ),
+    Command(
+        "tree",
+        "the tree of cables that broadcasts take, drawn from its root",
+        "controller.cli.links:tree",
+        description=(
+            "One tree for each group of switches that reach each other. Below it are"
+            " the cables that are not of it, each with the reason."
+        ),
+    ),
+    Command(
         "path",
         "the way between two interfaces, hop by hop, and where it is cut",
         "controller.cli.path:path",

@@ -23,24 +23,19 @@ from controller.core import Channel, Core
 from controller.events import BridgeRefused, Event
 from controller.liveness import PROBES, State, Subject
 from controller.northbound import modes
+from controller.northbound.links import links, trees
+from controller.northbound.ports import attachment, chain_of, ports, shown_dpid
 from controller.northbound.server import Json, Refused
 from flows import budgets
-from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
 from flows.document import to_json
 from flows.hearsay import Hearsay, gathered, tellers_of
-from flows.network import role
-from flows.parties import Candidate, Domain, Holder, Located, Role
+from flows.parties import Candidate, Domain, Holder, Located
 from flows.path import PathError, told
 from flows.shown import kernel_hosts
 from flows.trust import Mode
 from flows.view import (
     INFINITY,
-    LOCAL_PORT,
-    OWN_NAMESPACE,
     IPAddress,
-    Link,
-    LinkKey,
-    Port,
     PortKey,
     Silence,
     StationKey,
@@ -52,7 +47,6 @@ from flows.why import Life, WhyError
 from flows.why import why as explained
 
 OFF = "off"  # by the configuration
-ENDS_TOLD = 3  # of a port that leads to many interfaces
 SIBLINGS_TOLD = 64  # what interfaces of one host may say of each other's addresses
 PATIENCE = 15.0  # seconds for OVSDB and ovs-vswitchd to follow
 
@@ -392,16 +386,6 @@ def age(then: float | None, now: float) -> float | None:
     return None if then is None else round(max(0.0, now - then), 1)
 
 
-def attachment(view: View, key: PortKey) -> Json:
-    port = view.ports.get(key)
-    return {
-        "datapath_id": shown_dpid(key.datapath_id),
-        "switch": switch_name(view, key.datapath_id),
-        "port_no": key.port_no,
-        "port": port.ifname if port else "",
-    }
-
-
 def host_name(view: View, where: Located | None, key: PortKey) -> str:
     """The name a person knows the host by: its namespace, or the holder of its tap."""
     if where is not None and where.link is not None:
@@ -409,85 +393,6 @@ def host_name(view: View, where: Located | None, key: PortKey) -> str:
         return namespace_name(view, link.nsid) if where.has_table else link.holder
     ends = chain_of(view, key).ends
     return ends[0][-1].holder if len(ends) == 1 else ""
-
-
-def chain_of(view: View, key: PortKey) -> Chain:
-    return chains(view.interfaces, view.links).get(key, NOWHERE)
-
-
-def near_link(view: View, key: PortKey) -> Link | None:
-    row = view.interfaces.get(key)
-    return (
-        view.links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
-        if row and row.ifindex
-        else None
-    )
-
-
-# --- ports --------------------------------------------------------------------------
-
-
-def ports(runtime: Running, _: Json) -> list[Json]:
-    view = runtime.core.view
-    return [port_row(runtime.core, view.ports[key]) for key in sorted(view.ports)]
-
-
-def port_row(core: Core, port: Port) -> Json:
-    view, near = core.view, near_link(core.view, port.key)
-    return {
-        **attachment(view, port.key),
-        "up": port.up,
-        "role": role(view, port.key).value,
-        "link": near.ifname if near else "",
-        "kind": near.kind if near else "",
-        "leads_to": leads_to(core, port, near),
-        "stations": view.crowds.get(port.key, 0),
-    }
-
-
-def leads_to(core: Core, port: Port, near: Link | None) -> str:
-    """In words: what is at the other end, as far as it is known."""
-    view = core.view
-    if role(view, port.key) is Role.FABRIC:
-        far = core.network.fabric.uplinks[port.key]
-        end = attachment(view, far)
-        return f"{end['switch'] or end['datapath_id']} {end['port']}"
-    row = view.interfaces.get(port.key)
-    if port.port_no == LOCAL_PORT or (row and row.type in OWN_INTERFACES):
-        return "this host"
-    if near is None:
-        return ""
-    chain = chain_of(view, port.key)
-    if chain.bridges or chain.doors:
-        return through_bridges(view, chain)
-    other_end = far_end(near, view.links)
-    if other_end is not None:
-        return f"{namespace_name(view, other_end.nsid)} {other_end.ifname}"
-    if near.kind == "tun":
-        return near.holder or "nobody holds this tap"
-    return ""
-
-
-def through_bridges(view: View, chain: Chain) -> str:
-    """ "tap7 of qemu[812] by way of qbr7"; the nearest first."""
-    ends = [end_of(view, way[-1]) for way in (*chain.ends, *chain.doors)]
-    more = len(ends) - ENDS_TOLD
-    told = [*ends[:ENDS_TOLD], *([f"{more} more"] if more > 0 else [])]
-    bridges = ", ".join(bridge.ifname for bridge in chain.bridges)
-    way = f" by way of {bridges}" if bridges else ""
-    return f"{', '.join(told) or 'nobody'}{way}"
-
-
-def end_of(view: View, link: Link) -> str:
-    if link.kind == "tun":
-        return f"{link.ifname} of {link.holder or 'a process'}"
-    if link.nsid != OWN_NAMESPACE:
-        return f"{namespace_name(view, link.nsid)} {link.ifname}"
-    return link.ifname
-
-
-def shown_dpid(datapath_id: int) -> str:
-    return f"{datapath_id:016x}"
 
 
 # --- who contradicts what is known ----------------------------------------------------
@@ -679,7 +584,9 @@ def outcome(act: Callable[[str, Tell], None], asked: Json) -> Json:
 QUESTIONS: dict[str, Callable[[Running, Json], object]] = {
     "status": status,
     "hosts": hosts,
-    "ports": ports,
+    "ports": lambda runtime, _: ports(runtime.core),
+    "links": lambda runtime, _: links(runtime.core),
+    "tree": lambda runtime, _: trees(runtime.core),
     "path": path,
     "conflicts": conflicts,
     "why": why,

@@ -122,7 +122,7 @@ def test_the_status_ends_with_warnings(isat: Isat, lab: Runtime) -> None:
     assert said.out.splitlines()[-1].startswith("warning: 's1'")
 
 
-@pytest.mark.parametrize("command", ["status", "hosts", "ports", "view"])
+@pytest.mark.parametrize("command", ["status", "hosts", "ports", "tree", "view"])
 def test_what_prints_data_prints_json_for_programs(
     isat: Isat, lab: Runtime, command: str
 ) -> None:
@@ -130,6 +130,17 @@ def test_what_prints_data_prints_json_for_programs(
 
     assert said.status == 0
     assert said.json
+
+
+def test_links_tell_both_ends_and_whether_broadcasts_take_them(
+    isat: Isat, lab: Runtime
+) -> None:
+    lab.core.view = view_of(cable((S1, 1), (S2, 2)))
+    lab.core.network = network(lab.core.view)
+    assert isat("links").rows[1][:4] == ["s1-eth1", "s2-eth2", "veth", "yes"]
+    [row] = isat("links", "--json").json
+    assert row["broadcasts"] == "not yet"
+    assert "s1-eth1 to s2-eth2: not yet" in isat("tree").out
 
 
 def test_odd_octets_in_a_name_do_not_reach_the_terminal(

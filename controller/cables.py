@@ -1,0 +1,38 @@
+"""What is new of the cables between switches, for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.conflicts import port_in_words
+from flows.fabric import Fabric
+from flows.tree import Cable, cables
+from flows.view import View
+
+AT_MOST = 8  # cables that are told one by one; of more only how many
+
+
+def news(before: Fabric, now: Fabric, view: View) -> Iterator[str]:
+    """ "the cable from s1-eth2 to s2-eth1 is known"."""
+    if before is now:
+        return
+    was, are = {*cables(before)}, {*cables(now)}
+    for what, some in (("known", are - was), ("gone", was - are)):
+        if len(some) > AT_MOST:
+            yield f"{len(some)} cables between switches are {what}"
+            continue
+        for cable in sorted(some):
+            yield f"the cable from {in_words(cable, view)} is {what}"
+    yield from moved(before, now, len(are))
+
+
+def in_words(cable: Cable, view: View) -> str:
+    one, other = (port_in_words(port, view) for port in cable)
+    return f"{one} to {other}"
+
+
+def moved(before: Fabric, now: Fabric, count: int) -> Iterator[str]:
+    """Where broadcasts go, if that has changed."""
+    if before.tree != now.tree:
+        used = len(now.tree) // 2
+        yield f"broadcasts take {used} of {count} cables"

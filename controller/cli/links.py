@@ -1,0 +1,77 @@
+"""Cables between switches, as a table and as a tree."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from controller.cli.ask import place
+from controller.cli.client import ask
+from controller.cli.show import as_json, table
+from controller.text import safe
+
+Row = dict[str, Any]
+
+
+def links(arguments: Namespace) -> int:
+    rows = ask(arguments.socket, "links")
+    if arguments.json:
+        as_json(rows)
+        return 0
+    table(
+        ["FROM", "TO", "KIND", "UP", "BROADCASTS"],
+        [
+            [place(row["from"]), place(row["to"]), row["kind"], row["up"], carries(row)]
+            for row in rows
+        ],
+    )
+    return 0
+
+
+def carries(row: Row) -> str:
+    return f"{row['broadcasts']}: {row['why']}" if row["why"] else row["broadcasts"]
+
+
+def tree(arguments: Namespace) -> int:
+    rows = ask(arguments.socket, "tree")
+    if arguments.json:
+        as_json(rows)
+        return 0
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        for line in drawn(row):
+            print(safe(line))
+    return 0
+
+
+def drawn(row: Row) -> Iterator[str]:
+    """A line for each switch, below the one that it is reached by."""
+    below: dict[str, list[Row]] = {}
+    for branch in row["branches"]:
+        below.setdefault(branch["from"]["datapath_id"], []).append(branch)
+    yield name(row["root"])
+    ahead = [(branch, "") for branch in reversed(below.get(dpid(row["root"]), []))]
+    left = {dpid(row["root"]): len(ahead)}
+    while ahead:
+        branch, margin = ahead.pop()
+        above, here = branch["from"]["datapath_id"], branch["to"]["datapath_id"]
+        left[above] -= 1
+        corner, line = ("├─ ", "│  ") if left[above] else ("└─ ", "   ")
+        why = f": {carries(branch)}" if branch["why"] else ""
+        way = f"{place(branch['from'])} to {place(branch['to'])}{why}"
+        yield f"{margin}{corner}{name(branch['to'])}  {way}"
+        more = below.get(here, [])
+        left[here] = len(more)
+        ahead += [(one, margin + line) for one in reversed(more)]
+    for link in row["closed"]:
+        yield f"closed: {place(link['from'])} to {place(link['to'])}: {carries(link)}"
+
+
+def dpid(row: Row) -> str:
+    return str(row["datapath_id"])
+
+
+def name(row: Row) -> str:
+    return str(row["switch"] or row["datapath_id"])

@@ -1,0 +1,106 @@
+"""Cables between switches, and the tree of them that broadcasts take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.core import Core
+from controller.northbound.ports import attachment, near_link, shown_dpid
+from controller.northbound.server import Json
+from flows.tree import Cable, cables, does_pass, may_pass
+from flows.view import PortKey, View, switch_name
+
+DOWN, LOOP = "one end is down", "both ends are of one switch"
+OPENING = "until its switches have confirmed it"
+CLOSING = "its switches may still send to it"
+OTHER_WAY = "another way joins its switches"
+
+
+def links(core: Core) -> list[Json]:
+    """Every cable between two switches of ours, up or down."""
+    return [link(core, cable) for cable in cables(core.network.fabric)]
+
+
+def link(core: Core, cable: Cable) -> Json:
+    view, (one, other) = core.view, cable
+    carries, why = broadcasts(core, cable)
+    return {
+        "from": attachment(view, one),
+        "to": attachment(view, other),
+        "kind": kind(view, one),
+        "up": is_up(view, cable),
+        "broadcasts": carries,
+        "why": why,
+    }
+
+
+def broadcasts(core: Core, cable: Cable) -> tuple[str, str]:
+    """Whether the cable carries them: "yes", "no", "not yet" or "still", and why."""
+    view, shape = core.view, core.network.fabric
+    one, other = cable
+    if not is_up(view, cable):
+        return "no", DOWN
+    if one.datapath_id == other.datapath_id:
+        return "no", LOOP
+    if shape.tree.issuperset(cable):
+        return ("yes", "") if does_pass(view.floods, cable) else ("not yet", OPENING)
+    return ("still", CLOSING) if may_pass(view.floods, cable) else ("no", OTHER_WAY)
+
+
+def is_up(view: View, cable: Cable) -> bool:
+    return all(view.ports[port].up for port in cable)
+
+
+def kind(view: View, port: PortKey) -> str:
+    """ "veth" of the kernel, or "patch" of Open vSwitch."""
+    near, row = near_link(view, port), view.interfaces.get(port)
+    return near.kind if near else row.type if row else ""
+
+
+# --- the tree -------------------------------------------------------------------------
+
+
+def trees(core: Core) -> list[Json]:
+    """One for each group of switches that reach each other; the largest first."""
+    shape = core.network.fabric
+    members: dict[int, list[int]] = {}
+    for datapath_id, root in sorted(shape.islands.items()):
+        members.setdefault(root, []).append(datapath_id)
+    closed: dict[int, list[Json]] = {}
+    for cable in cables(shape):
+        if not shape.tree.issuperset(cable):
+            root = shape.islands[cable[0].datapath_id]
+            closed.setdefault(root, []).append(link(core, cable))
+    largest = sorted(members, key=lambda root: -len(members[root]))
+    return [
+        {
+            "root": switch(core.view, root),
+            "switches": [switch(core.view, one) for one in members[root]],
+            "branches": list(branches(core, root)),
+            "closed": closed.get(root, []),
+        }
+        for root in largest
+    ]
+
+
+def branches(core: Core, root: int) -> Iterator[Json]:
+    """Cables of the tree, from the root outwards, each with how deep it is."""
+    shape, seen, ahead = core.network.fabric, {root}, [(root, 0)]
+    leads: dict[int, list[Cable]] = {}
+    for port in sorted(shape.tree):
+        leads.setdefault(port.datapath_id, []).append((port, shape.uplinks[port]))
+    while ahead:
+        here, depth = ahead.pop(0)
+        for cable in leads.get(here, ()):
+            there = cable[1].datapath_id
+            if there not in seen:
+                seen.add(there)
+                ahead.append((there, depth + 1))
+                yield {**link(core, cable), "depth": depth + 1}
+
+
+def switch(view: View, datapath_id: int) -> Json:
+    return {
+        "datapath_id": shown_dpid(datapath_id),
+        "switch": switch_name(view, datapath_id),
+    }

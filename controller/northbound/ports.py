@@ -1,0 +1,107 @@
+"""Ports of switches, and what each of them leads to."""
+
+from __future__ import annotations
+
+from controller.core import Core
+from controller.northbound.server import Json
+from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
+from flows.network import role
+from flows.parties import Role
+from flows.view import (
+    LOCAL_PORT,
+    OWN_NAMESPACE,
+    Link,
+    LinkKey,
+    Port,
+    PortKey,
+    View,
+    namespace_name,
+    switch_name,
+)
+
+ENDS_TOLD = 3  # of a port that leads to many interfaces
+
+
+def ports(core: Core) -> list[Json]:
+    return [port_row(core, core.view.ports[key]) for key in sorted(core.view.ports)]
+
+
+def port_row(core: Core, port: Port) -> Json:
+    view, near = core.view, near_link(core.view, port.key)
+    return {
+        **attachment(view, port.key),
+        "up": port.up,
+        "role": role(view, port.key).value,
+        "link": near.ifname if near else "",
+        "kind": near.kind if near else "",
+        "leads_to": leads_to(core, port, near),
+        "stations": view.crowds.get(port.key, 0),
+    }
+
+
+def leads_to(core: Core, port: Port, near: Link | None) -> str:
+    """In words: what is at the other end, as far as it is known."""
+    view = core.view
+    if role(view, port.key) is Role.FABRIC:
+        far = core.network.fabric.uplinks[port.key]
+        end = attachment(view, far)
+        return f"{end['switch'] or end['datapath_id']} {end['port']}"
+    row = view.interfaces.get(port.key)
+    if port.port_no == LOCAL_PORT or (row and row.type in OWN_INTERFACES):
+        return "this host"
+    if near is None:
+        return ""
+    chain = chain_of(view, port.key)
+    if chain.bridges or chain.doors:
+        return through_bridges(view, chain)
+    other_end = far_end(near, view.links)
+    if other_end is not None:
+        return f"{namespace_name(view, other_end.nsid)} {other_end.ifname}"
+    if near.kind == "tun":
+        return near.holder or "nobody holds this tap"
+    return ""
+
+
+def through_bridges(view: View, chain: Chain) -> str:
+    """ "tap7 of qemu[812] by way of qbr7"; the nearest first."""
+    ends = [end_of(view, way[-1]) for way in (*chain.ends, *chain.doors)]
+    more = len(ends) - ENDS_TOLD
+    told = [*ends[:ENDS_TOLD], *([f"{more} more"] if more > 0 else [])]
+    bridges = ", ".join(bridge.ifname for bridge in chain.bridges)
+    way = f" by way of {bridges}" if bridges else ""
+    return f"{', '.join(told) or 'nobody'}{way}"
+
+
+def end_of(view: View, link: Link) -> str:
+    if link.kind == "tun":
+        return f"{link.ifname} of {link.holder or 'a process'}"
+    if link.nsid != OWN_NAMESPACE:
+        return f"{namespace_name(view, link.nsid)} {link.ifname}"
+    return link.ifname
+
+
+def shown_dpid(datapath_id: int) -> str:
+    return f"{datapath_id:016x}"
+
+
+def chain_of(view: View, key: PortKey) -> Chain:
+    return chains(view.interfaces, view.links).get(key, NOWHERE)
+
+
+def near_link(view: View, key: PortKey) -> Link | None:
+    row = view.interfaces.get(key)
+    return (
+        view.links.get(LinkKey(OWN_NAMESPACE, row.ifindex))
+        if row and row.ifindex
+        else None
+    )
+
+
+def attachment(view: View, key: PortKey) -> Json:
+    port = view.ports.get(key)
+    return {
+        "datapath_id": shown_dpid(key.datapath_id),
+        "switch": switch_name(view, key.datapath_id),
+        "port_no": key.port_no,
+        "port": port.ifname if port else "",
+    }

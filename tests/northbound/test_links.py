@@ -1,0 +1,121 @@
+"""What `isat links` and `isat tree` tell of cables between switches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.cli.links import drawn
+from controller.northbound.answers import answer
+from controller.runtime import Runtime
+from flows.network import network
+from flows.view import Flooding, PortKey
+from tests.facts import S1, cable
+from tests.support.asked import runtime
+
+RING = ((1, 2), (2, 3), (3, 4), (4, 1))
+
+
+def ask(whom: Runtime, question: str) -> Any:
+    return answer(whom, {"ask": question})
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Runtime:
+    """Four switches; port 1 leads to the next one, port 2 to the one before."""
+    cables = (cable((a, 1), (b, 2)) for a, b in RING)
+    return doing(runtime(tmp_path / "isat.sock", *cables), {1, 2, 3, 4})
+
+
+def doing(lab: Runtime, switches: Iterable[int], may: tuple[int, ...] = ()) -> Runtime:
+    """These do what the tree says; `may` they send to besides."""
+    core = lab.core
+    tree = core.network.fabric.tree
+    for n in switches:
+        does = tuple(sorted(key.port_no for key in tree if key.datapath_id == n))
+        row = Flooding(n, tuple(sorted({*does, *may})), does)
+        core.view = replace(core.view, floods=core.view.floods.set(n, row))
+    core.network = network(core.view)
+    return lab
+
+
+def ends(row: dict[str, Any]) -> tuple[str, str]:
+    one, other = (f"{row[e]['switch']}:{row[e]['port_no']}" for e in ("from", "to"))
+    return one, other
+
+
+def carrying(lab: Runtime) -> dict[tuple[str, str], str]:
+    return {ends(row): row["broadcasts"] for row in ask(lab, "links")}
+
+
+def test_every_cable_is_told_with_whether_broadcasts_take_it(ring: Runtime) -> None:
+    assert carrying(ring) == {
+        ("s1:1", "s2:2"): "yes",
+        ("s1:2", "s4:1"): "yes",
+        ("s2:1", "s3:2"): "yes",
+        ("s3:1", "s4:2"): "no",
+    }
+    [closed] = [row for row in ask(ring, "links") if row["why"]]
+    assert closed["why"] == "another way joins its switches"
+    assert {row["kind"] for row in ask(ring, "links")} == {"veth"}
+
+
+def test_a_cable_is_not_open_before_its_switches_have_confirmed_it(
+    ring: Runtime,
+) -> None:
+    ring.core.view = replace(
+        ring.core.view, floods=ring.core.view.floods.set(3, Flooding(3, (), ()))
+    )
+    ring.core.network = network(ring.core.view)
+    assert carrying(ring)["s2:1", "s3:2"] == "not yet"
+
+
+def test_a_cable_is_open_until_its_switches_have_closed_it(ring: Runtime) -> None:
+    assert carrying(doing(ring, (3, 4), may=(1, 2)))["s3:1", "s4:2"] == "still"
+
+
+def test_a_cable_that_is_down_is_told(ring: Runtime) -> None:
+    key = PortKey(S1, 1)
+    view = ring.core.view
+    down = replace(view.ports[key], up=False)
+    ring.core.view = replace(view, ports=view.ports.set(key, down))
+    ring.core.network = network(ring.core.view)
+    [row] = [row for row in ask(ring, "links") if ends(row) == ("s1:1", "s2:2")]
+    assert (row["up"], row["broadcasts"]) == (False, "no")
+    assert row["why"] == "one end is down"
+
+
+def test_a_tree_is_told_from_its_root_outwards(ring: Runtime) -> None:
+    [tree] = ask(ring, "tree")
+    assert tree["root"]["switch"] == "s1"
+    assert [row["switch"] for row in tree["switches"]] == ["s1", "s2", "s3", "s4"]
+    assert [(ends(row), row["depth"]) for row in tree["branches"]] == [
+        (("s1:1", "s2:2"), 1),
+        (("s1:2", "s4:1"), 1),
+        (("s2:1", "s3:2"), 2),
+    ]
+    assert [ends(row) for row in tree["closed"]] == [("s3:1", "s4:2")]
+
+
+def test_switches_that_do_not_reach_each_other_have_a_tree_each(
+    tmp_path: Path,
+) -> None:
+    cables = (cable((1, 1), (2, 1)), cable((3, 1), (4, 1)), cable((4, 2), (5, 1)))
+    lab = doing(runtime(tmp_path / "isat.sock", *cables), range(1, 6))
+    told = [[row["switch"] for row in tree["switches"]] for tree in ask(lab, "tree")]
+    assert told == [["s3", "s4", "s5"], ["s1", "s2"]]
+
+
+def test_a_tree_is_drawn(ring: Runtime) -> None:
+    [tree] = ask(ring, "tree")
+    assert list(drawn(tree)) == [
+        "s1",
+        "├─ s2  s1-eth1 to s2-eth2",
+        "│  └─ s3  s2-eth1 to s3-eth2",
+        "└─ s4  s1-eth2 to s4-eth1",
+        "closed: s3-eth1 to s4-eth2: no: another way joins its switches",
+    ]
