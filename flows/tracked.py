@@ -1,13 +1,14 @@
 """An immutable mapping that can tell which of its keys changed since it was another.
 
-Versions share one list of the keys that were written, each knows how far it reaches:
-so the difference between two of them costs what changed, and no version keeps another.
+Versions share a chain of pages with the keys that were written, each knows how far it
+reaches: so the difference between two of them costs what changed, and no version keeps
+another.  Pages lead on only: with the versions of their time they are gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from immutables import Map
 
@@ -15,17 +16,36 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-LOG_MAX = 1 << 16  # keys that were written, until the log begins anew
+PAGE = 1 << 10  # keys
+PAGES_MAX = 1 << 8  # in a chain; an old version that somebody holds holds as many
+
+
+class Page:
+    """Keys that were written one after the other, and the page after it."""
+
+    __slots__ = ("__weakref__", "following", "keys", "number")
+
+    def __init__(self, number: int = 0) -> None:
+        self.keys: list[Any] = []
+        self.following: Page | None = None
+        self.number = number
+
+    def turned(self) -> Page:
+        """The next one; it is no part of the chain if that is long enough."""
+        if self.number + 1 == PAGES_MAX:
+            return Page()
+        self.following = Page(self.number + 1)
+        return self.following
 
 
 class Tracked(Mapping[K, V], Generic[K, V]):
     """Like `immutables.Map`, with `changed_since`."""
 
-    __slots__ = ("_log", "_position", "_rows")
+    __slots__ = ("_page", "_position", "_rows")
 
     def __init__(self, rows: Iterable[tuple[K, V]] | Mapping[K, V] = ()) -> None:
         self._rows: Map[K, V] = Map(rows)
-        self._log: list[K] = []
+        self._page = Page()
         self._position = 0
 
     def set(self, key: K, value: V) -> Tracked[K, V]:
@@ -40,18 +60,29 @@ class Tracked(Mapping[K, V], Generic[K, V]):
 
     def changed_since(self, earlier: Tracked[K, V]) -> frozenset[K] | None:
         """Keys whose rows may differ; None if it is not known, as of strangers."""
-        if earlier._log is not self._log or earlier._position > self._position:
+        page, start = earlier._page, earlier._position
+        written: list[K] = []
+        while page is not self._page:
+            written += page.keys[start:]
+            if page.following is None:
+                return None
+            page, start = page.following, 0
+        if start > self._position:
             return None
-        return frozenset(self._log[earlier._position : self._position])
+        return frozenset(written + page.keys[start : self._position])
 
     def _next(self, rows: Map[K, V], key: K) -> Tracked[K, V]:
         after: Tracked[K, V] = Tracked.__new__(Tracked)
         after._rows = rows
-        # Another version may have been made of this one, which the log tells of.
-        is_last = len(self._log) == self._position < LOG_MAX
-        after._log = self._log if is_last else []
-        after._log.append(key)
-        after._position = len(after._log)
+        page = self._page
+        # Another version may have been made of this one, which the page tells of.
+        if page.following is not None or len(page.keys) != self._position:
+            page = Page()
+        elif self._position == PAGE:
+            page = page.turned()
+        after._page = page
+        page.keys.append(key)
+        after._position = len(page.keys)
         return after
 
     def __getitem__(self, key: K) -> V:

@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import chains, shown, twins
+from flows import chains, shown, tracked, twins
 from flows import network as conclusions
 from flows.compile import Compiled, compile_flows
 from flows.memo import Step
 from flows.network import Network, network
 from flows.openflow import GotoTable, flow, oxm
 from flows.pipeline import Table
-from flows.tracked import LOG_MAX, Tracked, changed
+from flows.tracked import PAGE, PAGES_MAX, Tracked, changed
 from flows.view import (
     OWN_NAMESPACE,
     Address,
@@ -386,6 +387,22 @@ def test_a_tracked_mapping_tells_at_least_what_has_changed(
     differing = {key for key in {*before, *after} if before.get(key) != after.get(key)}
     assert differing <= changed(before, after) <= {key for key, _ in then}
     assert changed(after, Tracked(dict(after))) == frozenset()
+    if [*before.items()] != [*after.items()]:
+        assert before.changed_since(after) is None  # it is told forwards only
+
+
+@given(writes, writes)
+def test_what_has_changed_is_told_across_pages(
+    first: list[tuple[int, int | None]], then: list[tuple[int, int | None]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracked, "PAGE", 2)
+        before = written(Tracked(), first)
+        after = written(before, then)
+        told = after.changed_since(before)
+    assert told is not None
+    differing = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+    assert differing <= told <= {key for key, _ in then}
 
 
 def written(
@@ -407,7 +424,17 @@ def test_two_heirs_of_one_mapping_are_compared_row_by_row() -> None:
 
 def test_the_memory_of_what_has_changed_is_bounded() -> None:
     first = table = Tracked[int, int]()
-    for n in range(LOG_MAX + 1):
+    for n in range(PAGE * PAGES_MAX + 1):
         table = table.set(n % 7, n)
     assert table.changed_since(first) is None
     assert changed(first, table) == set(range(7))
+
+
+def test_what_was_written_is_forgotten_with_the_versions_of_its_time() -> None:
+    table = Tracked[int, int]()
+    page = ref(table._page)
+    for n in range(PAGE):
+        table = table.set(n, n)
+    assert page() is table._page
+    table = table.set(0, 1)
+    assert page() is None
