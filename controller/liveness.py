@@ -23,7 +23,8 @@ A count that has moved says only that something came after the count before it w
 asked for.  So that moment is taken for the last sign of life, never a later one.
 
 A station without claims is forgotten when its source flow counted nothing for
-`forget_after`, and with it what it was silent about.
+`forget_after`, and with it what it was silent about.  One that has claims lives as long
+as they do, and is not watched itself.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from controller.learn import fall_silent, forget, without_old_silences
 from flows import guard, nd_known, source
@@ -64,9 +66,8 @@ class State(StrEnum):
     SILENT = "silent"
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is watched: a claim, or (ip None) the station itself."""
+class Subject(NamedTuple):
+    """What is watched: a claim, or (ip None) a station that claims nothing."""
 
     station: StationKey
     ip: IPAddress | None
@@ -141,7 +142,7 @@ class Liveness:
         self.watches: dict[Subject, Watch] = {}
         self.counters: Counter[str] = Counter()
         self._start = silent_after - PROBES * PATIENCE - SLACK
-        self._by_flow: dict[Look, Watch] = {}
+        self._asked: dict[Look, Watch] = {}  # whose packet_count is wanted
         self._agenda: list[tuple[float, int, Watch]] = []  # a heap
         self._entries = 0
         self._looked_at = float("-inf")
@@ -150,7 +151,7 @@ class Liveness:
     # --- who is watched -------------------------------------------------------------
 
     def watch(self, view: View, key: StationKey, *, is_news: bool = True) -> None:
-        """A station was heard; it and all that it claims are watched from now on.
+        """A station was heard; it, or all that it claims, is watched from now on.
 
         is_news  it was heard just now, so that its flows are new and count from zero
         """
@@ -158,19 +159,28 @@ class Liveness:
         if station is None:
             return
         for subject, since in subjects(station):
-            if subject not in self.watches:
-                cookie = witness(station, subject.ip).cookie
-                router = router_of(station, subject.ip)
-                count = 0 if is_news else None
-                self._begin(
-                    Watch(subject, cookie, station.port_no, router, since, count, since)
-                )
+            self._watch(station, subject, since, 0 if is_news else None)
         if len(self.watches) > self._trim_at:
             self._trim(view)
 
+    def _watch(
+        self, station: Station, subject: Subject, since: float, count: int | None
+    ) -> None:
+        if subject not in self.watches:
+            cookie = witness(station, subject.ip).cookie
+            router = router_of(station, subject.ip)
+            self._begin(
+                Watch(subject, cookie, station.port_no, router, since, count, since)
+            )
+
+    def _watch_if_bare(self, view: View, key: StationKey, since: float) -> None:
+        """A station whose last claim is gone, which lived until then."""
+        station = view.stations.get(key)
+        if station is not None and not station.claims:
+            self._watch(station, Subject(key, None), since, None)
+
     def _begin(self, one: Watch) -> None:
         self.watches[one.subject] = one
-        self._by_flow[one.flow] = one
         self._plan(one, one.alive_at + self._pace(one) / 2)
 
     def _trim(self, view: View) -> None:
@@ -178,6 +188,7 @@ class Liveness:
         for one in [*self.watches.values()]:
             if found(view, one.subject) is None:
                 self._end(one)
+                self._watch_if_bare(view, one.subject.station, one.alive_at)
         self._agenda = [entry for entry in self._agenda if self._is_planned(entry)]
         self._agenda.sort()
         self._trim_at = TRIM + 2 * len(self.watches)
@@ -185,8 +196,11 @@ class Liveness:
     def _end(self, one: Watch) -> None:
         one.is_over = True
         del self.watches[one.subject]
-        if self._by_flow.get(one.flow) is one:
-            del self._by_flow[one.flow]
+        self._forget_flow(one)
+
+    def _forget_flow(self, one: Watch) -> None:
+        if self._asked.get(one.flow) is one:
+            del self._asked[one.flow]
 
     def _plan(self, one: Watch, at: float) -> None:
         one.due_at = at
@@ -244,20 +258,22 @@ class Liveness:
         key, known = one.subject.station, found(view, one.subject)
         if known is None:
             self._end(one)
+            self._watch_if_bare(view, key, one.alive_at)
             return view, False
         station, claim = known
-        if claim is None:
+        if station.silent:
             view = without_old_silences(view, key, now - self.forget_after)
-            if station.claims:  # these are watched themselves
-                one.alive_at = now
-                self._plan(one, now + self._pace(one))
-                return view, False
+        if claim is None and station.claims:
+            self._end(one)
+            self.watch(view, key, is_news=False)
+            return view, False
         self._renew(station, claim, one)
         if not is_ready(key.datapath_id):
             self._plan(one, now + OWED)
             return view, False
         if one.asked_at is None:
             one.asked_at = now
+        self._asked[one.flow] = one
         self._plan(one, now + OWED)
         return view, True
 
@@ -267,13 +283,11 @@ class Liveness:
         one.alive_at = max(one.alive_at, since)
         if is_counted_by(station, claim, one):
             return
-        if self._by_flow.get(one.flow) is one:
-            del self._by_flow[one.flow]
+        self._forget_flow(one)
         one.cookie = witness(station, one.subject.ip).cookie
         one.port_no, one.router = station.port_no, claim.router if claim else None
         one.count, one.counted_at, one.probes = 0, since, 0
         one.asked_at = None
-        self._by_flow[one.flow] = one
 
     # --- what a count tells ---------------------------------------------------------
 
@@ -286,13 +300,14 @@ class Liveness:
         is_contested: Callable[[Subject], bool],
     ) -> Outcome | None:
         """None if nothing follows: most often its owner lives."""
-        one = self._by_flow.get(flow)
+        one = self._asked.get(flow)
         if one is None or one.asked_at is None:
             return None
         known = found(view, one.subject)
         if known is None or not is_counted_by(*known, one):
             return None  # another flow counts by now: the next look finds it
         station, claim = known
+        del self._asked[flow]
         before, since = one.count, one.counted_at
         one.count, one.counted_at, one.asked_at = packets, one.asked_at, None
         if before is not None and packets > before:
@@ -346,10 +361,9 @@ class Liveness:
         self._end(one)
         if now > one.alive_at + self.silent_after:
             self.counters["silences noticed late"] += 1
-        watched = self.watches.get(Subject(station.key, None))
-        if watched is not None:
-            watched.alive_at = now
-        return Outcome(fall_silent(view, station.key, ip, now), silent=asked)
+        view = fall_silent(view, station.key, ip, now)
+        self._watch_if_bare(view, station.key, now)
+        return Outcome(view, silent=asked)
 
     def _unheard(
         self, view: View, station: Station, one: Watch, now: float
@@ -376,7 +390,8 @@ class Liveness:
 
 def subjects(station: Station) -> Iterator[tuple[Subject, float]]:
     """What there is to watch of a station, and when it was last heard."""
-    yield Subject(station.key, None), station.heard_at
+    if not station.claims:
+        yield Subject(station.key, None), station.heard_at
     for claim in station.claims:
         yield Subject(station.key, claim.ip), claim.confirmed_at
 

@@ -28,7 +28,8 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
-from controller.liveness import LOOKS_MAX, State, Subject
+from controller.learn import disclaim
+from controller.liveness import LOOKS_MAX, State, Subject, witness
 from controller.packets import parse
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST
@@ -284,6 +285,29 @@ def test_a_binding_of_the_configuration_is_answered_while_its_holder_lives() -> 
     assert lab.is_answered()
 
 
+def test_a_station_whose_address_is_given_up_is_watched_itself_from_then_on() -> None:
+    lab = Lab(Policy(forget_after=300.0))
+    lab.tell(arp("10.0.0.1"))
+    key = StationKey(S1, 0, H1)
+    lab.core.view = disclaim(lab.core.view, key, IP1)
+    lab.until(250.0)
+    assert {*lab.core.liveness.watches} == {Subject(key, None)}
+    lab.until(1000.0)
+    assert not lab.core.view.stations and not lab.core.liveness.watches
+
+
+def test_a_station_whose_claims_live_is_not_asked_for_beside_them() -> None:
+    lab = Lab()
+    lab.speaks = lambda cookie: int(lab.now / 7)
+    lab.tell(arp("10.0.0.1"))
+    lab.until(3600.0)
+    asked = {
+        c for _, one in lab.done if isinstance(one, CountHits) for c in one.cookies
+    }
+    [station] = lab.core.view.stations.values()
+    assert asked == {witness(station, IP1).cookie}
+
+
 def test_what_the_kernel_shows_never_ages() -> None:
     facts = kernel_host(S1, 1, H1, "10.0.0.1")
     rows = tuple(fact for fact in facts if isinstance(fact, Interface))
@@ -332,7 +356,7 @@ def test_the_same_station_at_two_switches_is_told_apart() -> None:
     lab = Lab()
     lab.tell(SwitchReady(S2, tuple(ports(S2, 1))), FlowsListed(S2, frozenset()))
     lab.tell(arp("10.0.0.1"), arp("10.0.0.1", at=S2))
-    assert len(lab.core.liveness.watches) == 4
+    assert len(lab.core.liveness.watches) == 2
     lab.until(40.0)
     assert all(not s.claims and s.silent for s in lab.core.view.stations.values())
 
