@@ -366,6 +366,18 @@ LIMITS = Section(
             str(Limits().addresses_per_station),
         ),
         Key(
+            "bindings_per_port",
+            integer(1, 1_000_000),
+            "protocol addresses that are believed of all stations at one port",
+            str(Limits().bindings_per_port),
+        ),
+        Key(
+            "candidates_per_address",
+            integer(2, 1_024),
+            "stations that are kept as claiming the same address",
+            str(Limits().candidates_per_address),
+        ),
+        Key(
             "neighbor_packets_per_second",
             A_SECOND,
             "ARP and neighbor discovery that one port may send",

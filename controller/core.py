@@ -98,7 +98,7 @@ from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
 from flows.network import Network, network
 from flows.openflow import Flow, Meter, is_ours
-from flows.parties import Origin, members
+from flows.parties import Holding, Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
 from flows.switch import Switch
@@ -268,6 +268,7 @@ class Core:
         self._adopted: set[str] = set()
         self._twins = self.network.twins
         self._told_of = self.network.fabric  # what the log knows of cables
+        self._claimed: dict[Holding, set[str]] = {}  # by whom, in this turn
         self._silent: list[Probe] = []  # in this turn
         self._awake: list[Probe] = []
 
@@ -276,6 +277,7 @@ class Core:
     def handle(self, events: Sequence[Event], now: float) -> list[Command]:
         """Take in facts, in order of arrival.  `now` is seconds, monotonic."""
         commands: list[Command] = []
+        self._claimed.clear()
         for event in events:
             self.counters[type(event).__name__] += 1
             frame = event.frame if isinstance(event, DhcpSeen) else event
@@ -457,9 +459,25 @@ class Core:
         is_judged = self.policy.guards or self.policy.proxies
         believed = self._credible(event, now) if is_judged else event
         if believed is not None:
-            self._learn(believed, now)
+            self._learn(self._within_limits(believed), now)
             if isinstance(event, NdSeen):
                 self._is_outdated = True
+
+    def _within_limits(self, event: Heard) -> Heard:
+        """Where its sender is, alone, if so many others claim what it claims."""
+        claim = said(event)
+        if claim.ip is None or isinstance(event, FrameSeen):
+            return event
+        holding = self.network.domain(event.datapath_id, event.vlan), claim.ip
+        holder = self.network.holders.get(holding)
+        claimants = self._claimed.setdefault(holding, set())
+        claimants.add(claim.lladdr)
+        rivals = {one.lladdr for one in holder.candidates} if holder else set()
+        most = self.view.limits.candidates_per_address
+        if claim.lladdr in rivals or len(rivals | claimants) <= most:
+            return event
+        self.counters["claims of an address that too many claim"] += 1
+        return FrameSeen(*claim.at, claim.vlan, claim.lladdr)
 
     def _learn(self, event: Heard, now: float) -> None:
         """What a packet says; who speaks is watched from now on."""

@@ -272,6 +272,13 @@ def is_crowded(view: View, at: PortKey) -> bool:
     return view.crowds.get(at, 0) >= view.limits.stations_per_port
 
 
+def is_bound(view: View, station: Station, ip: IPAddress) -> bool:
+    """One more address is more than is kept of the stations at its port."""
+    if any(row.ip == ip for row in rows_of(station)):
+        return False
+    return view.bound.get(station.port, 0) >= view.limits.bindings_per_port
+
+
 def claim(
     view: View, key: StationKey, ip: IPAddress, now: float, router: bool | None = None
 ) -> View:
@@ -283,7 +290,7 @@ def claim(
         router = router_of(view, key, ip)
     others = tuple(c for c in station.claims if c.ip != ip)
     room = view.limits.addresses_per_station - len(others) - 1
-    if room < 0:
+    if room < 0 or is_bound(view, station, ip):
         return view
     silent = latest((one for one in station.silent if one.ip != ip), room)
     until = leased_until(station, ip)
@@ -476,29 +483,35 @@ def without_claims(view: View, station: Station, stated: set[IPAddress]) -> View
 
 def put(view: View, station: Station) -> View:
     before = view.stations.get(station.key)
-    crowds = view.crowds
+    crowds, bound = view.crowds, view.bound
     if before is None or before.port != station.port:
         if before is not None:
             crowds = counted(crowds, before.port, -1)
+            bound = counted(bound, before.port, -before.bound)
         crowds = counted(crowds, station.port, +1)
-    return replace(
-        view, stations=view.stations.set(station.key, station), crowds=crowds
-    )
+        bound = counted(bound, station.port, station.bound)
+    else:
+        bound = counted(bound, station.port, station.bound - before.bound)
+    known = view.stations.set(station.key, station)
+    return replace(view, stations=known, crowds=crowds, bound=bound)
 
 
 def forget(view: View, stations: Iterable[Station]) -> View:
-    known, crowds = view.stations, view.crowds
+    known, crowds, bound = view.stations, view.crowds, view.bound
     for station in stations:
         known = known.delete(station.key)
         crowds = counted(crowds, station.port, -1)
+        bound = counted(bound, station.port, -station.bound)
     if known is view.stations:
         return view
-    return replace(view, stations=known, crowds=crowds)
+    return replace(view, stations=known, crowds=crowds, bound=bound)
 
 
 def counted(
     crowds: Map[PortKey, int], port: PortKey, difference: int
 ) -> Map[PortKey, int]:
+    if not difference:
+        return crowds
     count = crowds.get(port, 0) + difference
     return crowds.set(port, count) if count > 0 else crowds.delete(port)
 

@@ -46,7 +46,15 @@ END = 10
 OUT_SOURCE = 8 + 16 + 16 + 6
 OUT_SENDER = 6 + 2 + 8 + 10
 
-EVERYBODYS = {"stations", "crowds", "floods", "sponges", "neighbors", "abilities"}
+EVERYBODYS = {
+    "stations",
+    "crowds",
+    "bound",
+    "floods",
+    "sponges",
+    "neighbors",
+    "abilities",
+}
 CONCLUDED = {"located", "holders", "tree", "unknown"}
 VIEW = tuple(f.name for f in fields(View) if f.name not in EVERYBODYS)
 NETWORK = tuple(f.name for f in fields(Network) if f.name not in CONCLUDED)

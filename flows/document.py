@@ -36,12 +36,13 @@ from flows.view import (
     Port,
     Proxy,
     View,
+    bound_of,
     crowds_of,
 )
 
 VERSION = 1
 MARK = "isat_view"
-INDEXES = {"crowds"}
+INDEXES = {"crowds", "bound"}
 LLADDRS = {"lladdr", "guest_lladdr"}
 
 RANGES = {
@@ -124,6 +125,7 @@ def from_json(document: Json) -> View:
     found = {name: table(types[name], facts[name], name) for name in facts}
     if "stations" in found:
         found["crowds"] = crowds_of(found["stations"])
+        found["bound"] = bound_of(found["stations"])
     return View(**found)
 
 

@@ -370,6 +370,11 @@ class Station:
     def port(self) -> PortKey:
         return PortKey(self.datapath_id, self.port_no)
 
+    @property
+    def bound(self) -> int:
+        """How many addresses are kept of it."""
+        return len(self.claims) + len(self.silent)
+
 
 @dataclass(frozen=True, slots=True)
 class Flooding:
@@ -495,6 +500,8 @@ class Limits:
 
     stations_per_port            further source addresses at the port are not learned
     addresses_per_station        further claims of the station are not learned
+    bindings_per_port            further claims of all its stations are not learned
+    candidates_per_address       nor claims of an address that so many claim already
     neighbor_packets_per_second  ARP and neighbor discovery that a port may send
     packet_ins_per_second        of these and others, copies to the controller
     unknown_targets_per_second   questions to everybody that a port may cause
@@ -503,6 +510,8 @@ class Limits:
 
     stations_per_port: int = 1024
     addresses_per_station: int = 64
+    bindings_per_port: int = 8192
+    candidates_per_address: int = 16
     neighbor_packets_per_second: int = 250
     packet_ins_per_second: PacketIns = PacketIns()
     unknown_targets_per_second: int = 50
@@ -530,12 +539,22 @@ def crowds_of(stations: Mapping[StationKey, Station]) -> Map[PortKey, int]:
     return Map(counts)
 
 
+def bound_of(stations: Mapping[StationKey, Station]) -> Map[PortKey, int]:
+    """How many addresses the stations of each port have claimed, be they silent."""
+    counts: dict[PortKey, int] = {}
+    for station in stations.values():
+        if count := station.bound:
+            counts[station.port] = counts.get(station.port, 0) + count
+    return Map(counts)
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """Everything the controller believes.  Replaced, never changed.
 
     crowds  an index, `crowds_of(stations)`, so that a limit costs no search; not a
             fact, and not part of a saved view
+    bound   the same, `bound_of(stations)`
     """
 
     ports: Tracked[PortKey, Port] = field(default_factory=Tracked)
@@ -550,6 +569,7 @@ class View:
     floods: Tracked[int, Flooding] = field(default_factory=Tracked)
     stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
+    bound: Map[PortKey, int] = field(default_factory=Map, compare=False)
     sponges: Map[SpongeKey, Sponge] = field(default_factory=Map)
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()

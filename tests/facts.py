@@ -30,6 +30,7 @@ from flows.view import (
     Sponge,
     Station,
     View,
+    bound_of,
     crowds_of,
 )
 
@@ -96,7 +97,8 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             table: Map[Any, Any] = getattr(view, name)
             changed: dict[str, Any] = {name: table.set(fact.key, fact)}
             view = replace(view, **changed)
-    return replace(told(view), crowds=crowds_of(view.stations))
+    crowds, bound = crowds_of(view.stations), bound_of(view.stations)
+    return replace(told(view), crowds=crowds, bound=bound)
 
 
 def told(view: View) -> View:

@@ -47,6 +47,7 @@ from flows.view import (
     Station,
     Tunnel,
     View,
+    bound_of,
     crowds_of,
 )
 from tests.packets import H1, H2, H3, ZERO
@@ -374,6 +375,7 @@ def views(draw: DrawFn) -> View:
         floods=draw(tables(floods, lambda row: row.datapath_id)),
         stations=heard,
         crowds=crowds_of(heard),
+        bound=bound_of(heard),
         bindings=draw(bindings),
         guards=draw(guards),
         services=draw(services),

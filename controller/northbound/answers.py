@@ -102,6 +102,8 @@ def status(runtime: Running, _: Json) -> Json:
             **core.questions.counters,
             **core.overruns.counters,
             "targets that are sponged": len(core.view.sponges),
+            "ports with as many stations as are kept": len(core.network.full),
+            "ports with as many bindings as are kept": len(bound_ports(core.view)),
             **core.attacks.counters,
             **core.liveness.counters,
             **states(core),
@@ -124,6 +126,11 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
         "adopted": bool(bridge and bridge.adopted),
         "refused": channel.last_refusal,
     }
+
+
+def bound_ports(view: View) -> list[PortKey]:
+    most = view.limits.bindings_per_port
+    return [key for key, count in view.bound.items() if count >= most]
 
 
 def limits(core: Core, now: float) -> Iterator[Json]:

@@ -40,7 +40,7 @@ from controller.packets import parse
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, Flow
 from flows.pipeline import TABLE_IDS
-from flows.view import Address, Bridge, Interface, Link, Namespace, Neighbor
+from flows.view import Address, Bridge, Interface, Limits, Link, Namespace, Neighbor
 from tests.facts import H1, H2, H3, S1, S2, Fact, ifindex, interface, kernel_host, ports
 
 NONE: frozenset[int] = frozenset()
@@ -405,3 +405,18 @@ def test_a_deaf_port_is_healed_when_its_switch_comes_later() -> None:
     core.handle([seen], now=1.0)
     ready = SwitchReady(S1, tuple(ports(S1, 1)))
     assert HealPort("s1", "s1-eth1") in core.handle([ready], now=2.0)
+
+
+def test_an_address_has_no_more_candidates_than_are_kept() -> None:
+    """Who comes too late is still known to be there, and forwarded to."""
+    core = connected(policy=Policy(limits=Limits(candidates_per_address=3)))
+    crowd = [f"02:00:00:00:01:{n:02x}" for n in range(9)]
+    core.handle([arp("10.0.0.1", sha=one) for one in crowd[:5]], now=0.2)
+    for n, one in enumerate(crowd[5:]):
+        core.handle([arp("10.0.0.1", sha=one)], now=0.3 + n)
+    [holder] = core.network.holders.values()
+    assert len(holder.candidates) == 3
+    assert {station.lladdr for station in core.view.stations.values()} == {*crowd}
+    assert core.counters["claims of an address that too many claim"] == 6
+    assert core.handle([arp("10.0.0.2", sha=crowd[8])], now=9.0)  # of another address
+    assert len(core.network.holders) == 2

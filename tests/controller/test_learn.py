@@ -3,6 +3,9 @@
 from dataclasses import replace
 from ipaddress import IPv4Address as IP
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -31,6 +34,8 @@ from flows.view import (
     Station,
     StationKey,
     View,
+    bound_of,
+    crowds_of,
 )
 from tests.facts import (
     H1,
@@ -247,6 +252,26 @@ def test_a_station_claims_no_more_addresses_than_are_kept() -> None:
     view = replace(LAB, limits=Limits(addresses_per_station=1))
     view = learn(view, arp("10.0.0.1"), now=5.0)
     assert claims(learn(view, arp("10.0.0.2"), now=6.0)) == {"10.0.0.1"}
+
+
+def test_the_stations_of_a_port_claim_no_more_addresses_than_are_kept() -> None:
+    view = replace(LAB, limits=Limits(bindings_per_port=2))
+    for n, who in ((1, H1), (2, H2), (3, H1)):
+        view = learn(view, arp(f"10.0.0.{n}", sha=who), now=5.0 + n)
+    assert claims(view) == {"10.0.0.1"}
+    assert sum(view.bound.values()) == 2
+    view = learn(view, PortGone(S1, 1), now=10.0)
+    assert not view.bound
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3))))
+def test_what_is_counted_is_what_is_there(said: list[tuple[int, int, int]]) -> None:
+    view = replace(LAB, limits=Limits(bindings_per_port=4))
+    for n, (port_no, ip, who) in enumerate(said):
+        heard = arp(f"10.0.0.{ip}", sha=f"02:00:00:00:00:0{who}", at=(S1, port_no))
+        view = learn(view, heard, now=10.0 * n)
+    assert view.bound == bound_of(view.stations)
+    assert view.crowds == crowds_of(view.stations)
 
 
 def test_the_old_view_is_untouched() -> None:

@@ -30,6 +30,7 @@ from flows.view import (
     Port,
     Router,
     View,
+    bound_of,
     crowds_of,
 )
 from tests import strategies
@@ -89,7 +90,8 @@ def take(name: str, position: int) -> Callable[[View], View]:
 
 
 def counted(view: View) -> View:
-    return replace(view, crowds=crowds_of(view.stations))
+    crowds, bound = crowds_of(view.stations), bound_of(view.stations)
+    return replace(view, crowds=crowds, bound=bound)
 
 
 def with_host(view: View, facts: Any) -> View:
