@@ -177,6 +177,33 @@ NO_TUNNEL = Tunnel()
 
 
 @dataclass(frozen=True, slots=True)
+class Vlans:
+    """What OVSDB says of a port's VLANs, in columns of its Port table.
+
+    tag     of an access port, or the native one of a trunk; None if there is none
+    trunks  those that the port carries; all if none is told
+    mode    vlan_mode, "" if it follows from the others
+    """
+
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    mode: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """As ovs-vsctl would set it; "" if nothing is set."""
+        told = {
+            "tag": "" if self.tag is None else str(self.tag),
+            "trunks": ",".join(map(str, self.trunks)),
+            "vlan_mode": self.mode,
+        }
+        return " ".join(f"{name}={value}" for name, value in told.items() if value)
+
+
+NO_VLANS = Vlans()
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
     """A row of OVSDB's Interface table that has an OpenFlow port.
 
@@ -188,6 +215,7 @@ class Interface:
     deaf     ovs-vswitchd no longer receives from it: its kernel interface was deleted
              and made again by the same name, or went to another namespace and back
     tunnel   options:local_ip, remote_ip, key and dst_port
+    vlans    tag, trunks and vlan_mode of its port
     """
 
     datapath_id: int
@@ -199,6 +227,7 @@ class Interface:
     row: str = ""
     deaf: bool = False
     tunnel: Tunnel = NO_TUNNEL
+    vlans: Vlans = NO_VLANS
 
     @property
     def key(self) -> PortKey:

@@ -47,6 +47,7 @@ from flows.view import (
     Station,
     Tunnel,
     View,
+    Vlans,
     bound_of,
     crowds_of,
 )
@@ -262,6 +263,12 @@ interfaces = st.builds(
     ifnames,
     st.just("") | st.uuids().map(str),
     tunnel=tunnels,
+    vlans=st.builds(
+        Vlans,
+        st.none() | st.integers(0, 4094),
+        st.lists(st.integers(0, 4094), max_size=2).map(tuple),
+        st.sampled_from(["", "access", "trunk"]),
+    ),
 )
 links = st.builds(
     Link,

@@ -178,6 +178,17 @@ def warnings(runtime: Running) -> Iterator[str]:
                 f"{bridge.name!a}: without a controller its flows would be deleted"
                 f" (fail_mode is not secure); type: isat adopt {bridge.name}"
             )
+    yield from untold_vlans(core)
+
+
+def untold_vlans(core: Core) -> Iterator[str]:
+    """Ports whose VLANs Open vSwitch would keep apart, and flows do not yet."""
+    for key, row in sorted(core.view.interfaces.items()):
+        if key.datapath_id in core.channels and row.vlans.in_words:
+            yield (
+                f"{row.ifname!a}: {row.vlans.in_words} is not followed: it is a trunk of"
+                f" all VLANs, and untagged frames of all such ports are of one"
+            )
 
 
 # --- hosts --------------------------------------------------------------------------

@@ -60,10 +60,11 @@ from controller.sources.ovsdb_rows import (
     remember_port,
     settings_of,
     spare_port,
+    vlans_of,
     write,
 )
 from controller.sources.vswitchd import Hearing, hearing
-from flows.view import Bridge, Interface
+from flows.view import Bridge, Interface, Vlans
 
 DEFAULT_REMOTE = "unix:/var/run/openvswitch/db.sock"
 
@@ -603,12 +604,14 @@ class Replica(ovs.db.idl.Idl):  # type: ignore[misc]
         self, datapath_id: int, ports: tuple[Hashable, ...]
     ) -> list[Interface]:
         make = partial(interface_of, datapath_id=datapath_id)
-        made = (
-            self._once(row, make)
-            for port in self._rows("Port", ports)
-            for row in self._rows("Interface", self._once(port, interfaces_of))
-        )
-        return [interface for interface in made if interface is not None]
+        found = []
+        for port in self._rows("Port", ports):
+            rows, vlans = self._once(port, with_interfaces)
+            for row in self._rows("Interface", rows):
+                made = self._once(row, make)
+                if made is not None:
+                    found.append(replace(made, vlans=vlans) if vlans.in_words else made)
+        return found
 
     def _heard(self, bridge: Row, interfaces: list[Interface]) -> list[Interface]:
         """Mark the ports that ovs-vswitchd is deaf to."""
@@ -669,8 +672,8 @@ def with_ports(row: Row) -> tuple[Bridge, tuple[Hashable, ...]]:
     return bridge_of(row), tuple(port.uuid for port in row.ports)
 
 
-def interfaces_of(port: Row) -> tuple[Hashable, ...]:
-    return tuple(row.uuid for row in port.interfaces)
+def with_interfaces(port: Row) -> tuple[tuple[Hashable, ...], Vlans]:
+    return tuple(row.uuid for row in port.interfaces), vlans_of(port)
 
 
 def is_deaf(interface: Interface, ears: Hearing) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from controller import adoption
 from controller.adoption import Change, Settings, Value
-from flows.view import LOCAL_PORT, NO_TUNNEL, Bridge, Interface, Tunnel
+from flows.view import LOCAL_PORT, NO_TUNNEL, Bridge, Interface, Tunnel, Vlans
 
 Row = Any
 Transaction = Any  # of ovs.db.idl
@@ -60,7 +60,13 @@ TABLES: dict[str, dict[str, Any]] = {  # the part of vswitch.ovsschema that we r
         "other_config": MAP,
         "external_ids": MAP,
     },
-    "Port": {"name": STRING, "interfaces": rows_of("Interface")},
+    "Port": {
+        "name": STRING,
+        "interfaces": rows_of("Interface"),
+        "tag": optional("integer"),
+        "trunks": several("integer"),
+        "vlan_mode": optional("string"),
+    },
     "Interface": {
         "name": STRING,
         "type": STRING,
@@ -126,6 +132,11 @@ def interface_of(row: Row, datapath_id: int) -> Interface | None:
         row=str(row.uuid),
         tunnel=tunnel_of(row),
     )
+
+
+def vlans_of(port: Row) -> Vlans:
+    mode = first(port.vlan_mode) or ""
+    return Vlans(first(port.tag), tuple(sorted(port.trunks)), mode)
 
 
 def tunnel_of(row: Row) -> Tunnel:

@@ -27,7 +27,7 @@ from controller.sources import ovsdb
 from controller.sources.ovsdb import MAX_REQUESTS, Ovsdb
 from controller.sources.ovsdb_refusals import unreachable
 from controller.sources.ovsdb_rows import HEALING
-from flows.view import LOCAL_PORT, Bridge, Interface
+from flows.view import LOCAL_PORT, NO_VLANS, Bridge, Interface, Vlans
 from tests.support.heard import Heard
 from tests.support.ovs import Host, PrivateOvs
 from tests.support.wait import wait_until
@@ -141,6 +141,23 @@ def test_a_port_is_seen_with_its_number_and_the_kernels_ifindex(
     ifindex = ovs.run("cat", "/sys/class/net/h1/ifindex").stdout
     assert (found.port_no, found.type, found.deaf) == (7, "", False)
     assert found.ifindex == int(ifindex)
+
+
+def test_a_port_is_seen_with_its_vlans_as_they_change(
+    ovs: PrivateOvs, edge: Ovsdb, heard: Heard
+) -> None:
+    two_hosts(ovs)
+    assert interface(heard.picture(has("h2")), "h2").vlans == NO_VLANS
+
+    def becomes(expected: Vlans) -> None:
+        heard.picture(lambda seen: interface(seen, "h2").vlans == expected)
+
+    ovs.vsctl("set", "port", "h2", "tag=5")
+    becomes(Vlans(5))
+    ovs.vsctl("set", "port", "h2", "trunks=[7,6]", "vlan_mode=native-untagged")
+    becomes(Vlans(5, (6, 7), "native-untagged"))
+    ovs.vsctl("clear", "port", "h2", "tag", "trunks", "vlan_mode")
+    becomes(NO_VLANS)
 
 
 def test_a_port_that_goes_is_seen_no_more_and_has_a_new_row_when_it_comes_back(

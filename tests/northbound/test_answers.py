@@ -25,6 +25,8 @@ from flows.view import (
     Link,
     Neighbor,
     Port,
+    PortKey,
+    Vlans,
 )
 from tests.facts import (
     H1,
@@ -337,6 +339,14 @@ def test_a_bridge_that_is_safe_needs_no_warning(lab: Runtime) -> None:
     lab.core.view = replace(view, bridges=bridges, abilities=able)
 
     assert ask(lab, "status")["warnings"] == []
+
+
+def test_the_status_warns_of_vlans_that_are_not_followed(lab: Runtime) -> None:
+    view = lab.core.view
+    row = replace(view.interfaces[PortKey(S1, 1)], vlans=Vlans(5, (6, 7)))
+    lab.core.view = replace(view, interfaces=view.interfaces.set(row.key, row))
+    [warning] = [w for w in ask(lab, "status")["warnings"] if "VLAN" in w]
+    assert warning.startswith(f"{row.ifname!a}: tag=5 trunks=6,7 is not followed")
 
 
 def test_a_switch_without_meters_is_told(lab: Runtime) -> None:
