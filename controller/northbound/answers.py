@@ -186,8 +186,8 @@ def untold_vlans(core: Core) -> Iterator[str]:
     for key, row in sorted(core.view.interfaces.items()):
         if key.datapath_id in core.channels and row.vlans.in_words:
             yield (
-                f"{row.ifname!a}: {row.vlans.in_words} is not followed: it is a trunk of"
-                f" all VLANs, and untagged frames of all such ports are of one"
+                f"{row.ifname!a}: {row.vlans.in_words} is not followed: it is a trunk"
+                f" of all VLANs, and untagged frames of all such ports are of one"
             )
 
 
