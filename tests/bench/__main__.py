@@ -37,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
         help="of the full size, as 0.1: quicker, and no answer to the targets",
     )
     parser.add_argument(
-        "--write", action="store_true", help="write docs/benchmarks.md and its pictures"
+        "--write",
+        action="store_true",
+        help="write docs/benchmarks.md and its pictures; with names, their parts",
     )
     return parser
 
@@ -57,7 +59,9 @@ def measured(bench: Bench, run: Run, told: bool) -> list[Figure]:
 def write(found: report.Found) -> None:
     titles = {bench.name: bench.title for bench in BENCHES}
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    for name, content in report.files(found, titles, today):
+    page = DOCS / report.PAGE
+    before = page.read_text() if page.exists() else ""
+    for name, content in report.files(found, titles, today, before):
         (DOCS / name).write_text(content)
 
 
@@ -70,8 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error(
             f"no bench {error}: there are {', '.join(b.name for b in BENCHES)}"
         )
-    if arguments.write and arguments.names:
-        parser().error("the page is of all benches: --write goes without names")
     run = Run(arguments.share)
     if not arguments.json:
         print(report.machine())

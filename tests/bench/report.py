@@ -14,11 +14,13 @@ from tests.bench.plot import distributions
 Json = dict[str, Any]
 Found = Mapping[str, Sequence[Figure]]  # by the name of the bench
 
+PAGE = "benchmarks.md"
 HEAD = """\
 # Benchmarks
 
 Measured by `./run bench --write`, which writes this page: figures, verdicts and
-pictures are what that run found, nothing is set by hand.  A figure with a target is met
+pictures are what a run found, nothing is set by hand.  With names only these are
+measured, and the others stay as they were found before.  A figure with a target is met
 or missed; one without is there to be compared with, and was measured in the same run.
 Absolute times are of this machine and of how busy it was; ratios say more.
 
@@ -87,14 +89,25 @@ def object_of(figure: Figure) -> Json:
 # --- the page -------------------------------------------------------------------------
 
 
-def page(found: Found, titles: Mapping[str, str], day: str) -> str:
-    """titles  the sentence that each bench is about, by name"""
-    parts = [HEAD, f"{machine()}; {day}.  {summary(found).capitalize()}.\n"]
+def page(found: Found, titles: Mapping[str, str], day: str, before: str = "") -> str:
+    """titles  the sentence that each bench is about, by name, in the page's order
+    before  the page as it is: what was not measured again stays
+    """
+    parts = sections(before)
     for name, figures in found.items():
-        parts.append(f"\n## {name}\n\n{titles[name]}\n\n{table(figures)}")
+        stamp = f"{machine()}; {day}.  {summary({name: figures}).capitalize()}."
+        parts[name] = f"{titles[name]}\n\n{stamp}\n\n{table(figures)}"
         if plotted(figures):
-            parts.append(f"\n![Distributions]({picture_of(name)})\n")
-    return "".join(parts)
+            parts[name] += f"\n![Distributions]({picture_of(name)})\n"
+    told = (f"\n## {name}\n\n{parts[name]}" for name in titles if name in parts)
+    return HEAD + "".join(told).lstrip("\n")
+
+
+def sections(page: str) -> dict[str, str]:
+    """What stands below each of its headings."""
+    _, *parts = page.split("\n## ")
+    found = (part.partition("\n\n") for part in parts)
+    return {name: text.rstrip("\n") + "\n" for name, _, text in found}
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -121,10 +134,10 @@ def plotted(figures: Sequence[Figure]) -> dict[str, tuple[float, ...]]:
 
 
 def files(
-    found: Found, titles: Mapping[str, str], day: str
+    found: Found, titles: Mapping[str, str], day: str, before: str
 ) -> Iterator[tuple[str, str]]:
     """Path below docs/, and content."""
-    yield "benchmarks.md", page(found, titles, day)
+    yield PAGE, page(found, titles, day, before)
     for name, figures in found.items():
         if series := plotted(figures):
             yield picture_of(name), distributions(series)

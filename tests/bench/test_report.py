@@ -86,12 +86,29 @@ def test_programs_read_numbers_without_format() -> None:
 
 def test_the_page_names_the_machine_and_shows_every_figure() -> None:
     titles = {"view": "To the view.", "events": "Events."}
-    files = dict(report.files(FOUND, titles, "2030-01-01"))
+    files = dict(report.files(FOUND, titles, "2030-01-01", ""))
     page = files["benchmarks.md"]
     assert report.machine() in page and "2030-01-01" in page
     assert "| a change (of 30) | 0.500 ms | <= 1.00 ms | met |" in page
     assert "(pictures/bench-view.svg)" in page
     assert files.keys() == {"benchmarks.md", "pictures/bench-view.svg"}
+
+
+def test_what_is_not_measured_again_stays_on_the_page() -> None:
+    titles = {"view": "To the view.", "events": "Events.", "new": "New."}
+    before = report.page(FOUND, titles, "2030-01-01")
+    after = report.page({"new": [PEER], "view": [PEER]}, titles, "2031-01-01", before)
+    heads = [line for line in after.splitlines() if line.startswith("## ")]
+    assert heads == ["## view", "## events", "## new"]
+    events = after[after.index("## events") : after.index("## new")]
+    assert events.rstrip() == before[before.index("## events") :].rstrip()
+    assert "2030-01-01" in events and "a change" not in after
+    assert report.page({}, titles, "2032-01-01", after) == after
+
+
+def test_a_bench_that_is_no_more_leaves_the_page() -> None:
+    before = report.page(FOUND, {"view": "V.", "events": "E."}, "2030-01-01")
+    assert "events" not in report.page({}, {"view": "V."}, "2031-01-01", before)
 
 
 def test_a_plot_has_a_line_and_a_name_for_each_series() -> None:
