@@ -135,7 +135,7 @@ class Prompt:
             target = asker.targets.get(tpa) or self._target(asker, tpa)
             if target is None or not target.untold.isdisjoint(asker.names):
                 break
-            if target.cookie in held and target.cookie not in refused:
+            if target.cookie not in refused and target.cookie in held:
                 break  # the switch answers by itself
             out += (asker.head, target.body, asker.tail)
             at = stop
@@ -195,9 +195,10 @@ class Prompt:
     # --- forgetting -----------------------------------------------------------------
 
     def _catch_up(self) -> None:
-        before, known = (self._view, self._network), self._core.network
-        if same(before, (self._core.view, known)):
+        core = self._core
+        if core.view is self._view and core.network is self._network:
             return
+        before, known = (self._view, self._network), core.network
         self._view, self._network = self._core.view, known
         if not same(shared(*before), shared(self._view, known)):
             self._forget_all()

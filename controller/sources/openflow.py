@@ -158,6 +158,12 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         self.switches: dict[int, Switch] = {}
         self._xid = random.randrange(1 << 31)
         self._consumer: Any = None
+        self.runtime = Runtime(
+            configuration(conf.isat_config),
+            listening=port,
+            socket_path=conf.isat_socket,
+            perform=self.perform,
+        )
         openflow_channel.install(
             {
                 (openflow_check.PACKET_IN, 0): self.on_packet_in,
@@ -170,13 +176,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                     for part in METERS
                 },
             },
-            self.answer_at_once,
-        )
-        self.runtime = Runtime(
-            configuration(conf.isat_config),
-            listening=port,
-            socket_path=conf.isat_socket,
-            perform=self.perform,
+            self.runtime.answer_at_once,
         )
         self.runtime.refused = openflow_channel.refused
         self.runtime.unsent = openflow_channel.unsent
@@ -233,11 +233,6 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                 self.runtime.report(packet)
         elif isinstance(packet, ArpSeen | NdSeen):
             self.runtime.report(TargetUnknown(packet))
-
-    def answer_at_once(
-        self, datapath_id: int, data: bytes, at: int, answers: list[bytes]
-    ) -> int:
-        return self.runtime.answer_at_once(datapath_id, data, at, answers)
 
     def on_meters(self, datapath: Any, message: bytes) -> None:
         """What meters there can be, are, or have dropped."""

@@ -13,8 +13,8 @@ import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import closing, suppress
-from functools import partial
+from contextlib import closing
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from ryu.controller import controller as ryu_controller
@@ -41,6 +41,7 @@ from controller.sources.openflow_check import (
 )
 
 READ_SIZE = 64 * 1024  # octets
+TURN = 16 * 1024  # octets that are dealt with before others have their turn
 WAITING_MAX = 256 * 1024 * 1024  # octets that a switch may leave unread
 ECHO_MAX = 4 * 1024 * 1024  # of these, until it gets no more answers to echo requests
 PIECE = 64 * 1024  # octets in one write
@@ -112,7 +113,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
     # --- reading ----------------------------------------------------------------------
 
     def _recv_loop(self) -> None:
-        rest = b""
+        rest, since = b"", 0
         try:
             while self.state != DEAD_DISPATCHER:
                 data = self._read()
@@ -121,7 +122,10 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
                 if not data:
                     return
                 rest = self._take(rest + data)
-                hub.sleep(0)  # the other switches, and whoever else waits
+                since += len(data)
+                if since >= TURN:  # the other switches, and whoever else waits
+                    since = 0
+                    hub.sleep(0)
         finally:
             self.socket.close()
 
@@ -227,8 +231,10 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
             unsent["answers not sent to a switch that does not read"] += 1
             return
         if not (self._waiting or self._is_writing or self._file is None):
-            with suppress(OSError):  # it takes nothing now, or never will: see the loop
+            try:
                 buf = buf[self._file.send(buf) :]
+            except OSError as error:  # it takes nothing now, or never will
+                log.debug("sending to %s: %s", self.address, error)
         if buf:
             self.send(buf)
 
@@ -267,6 +273,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
         return bytes(piece)
 
 
+@cache
 def event_of(kind: int, part: int) -> Any:
     """The class of Ryu's event for a message; None for one that it does not know."""
     if kind == MULTIPART_REPLY:

@@ -13,7 +13,8 @@
  * HOSTS    at each switch, a multiple of WINDOW, each behind a port of its own
  * SECONDS  of an arp load, after all have been answered once
  * COOKIE   hexadecimal, of the flow that tells the controller
- * full     the switch has no room: it refuses each bundle of flows
+ * full     the switch has no room: it refuses each bundle of flows, and then is too busy
+ *          to say what it has, so that it is not asked to take them again
  *
  * Messages by OpenFlow 1.3.5; bundles by its extension 230.
  */
@@ -54,7 +55,7 @@ enum { HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, EXPERIMENTER, FEATURES_REQUEST,
 struct buffer { uint8_t *octets; size_t start, length, room; };
 
 struct at_switch {
-    int fd, is_ready;
+    int fd, is_ready, has_refused;
     uint32_t number, flows;
     struct buffer in, out;
     double asked[HOSTS_MAX];      /* when; 0: nothing is open */
@@ -443,6 +444,7 @@ static void experimenter(struct at_switch *s, const uint8_t *m, size_t length,
         return;
     uint16_t step = get16(m + 20);
     if (step == 4 && is_full) {
+        s->has_refused = 1;
         refuse(s, m, xid);
         return;
     }
@@ -469,6 +471,8 @@ static void multipart(struct at_switch *s, const uint8_t *m, uint32_t xid)
 {
     static const int sizes[] = {1056, 0, 24, 0, 0, 0, 0, 0, 40, 0, 0, 16};
     unsigned kind = get16(m + 8);
+    if (kind == 1 && s->has_refused)
+        return;
     if (kind == 13) {
         ports(s, xid);
         return;

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from flows import wire
 from tests.sources.test_openflow_check import BAD, message
 from tests.support.fake_switch import FakeSwitch
+from tests.support.full_switch import FullSwitch, question
 from tests.support.wait import wait_until
 
 ISAT = (sys.executable, "-m", "controller.cli")
@@ -217,6 +219,62 @@ def test_a_switch_that_does_not_read_delays_no_other(
             assert sent  # the controller reads no more than it can answer
         assert healthy.echo() < ALIVE
         assert healthy.echo() < ALIVE
+
+
+# --- answers at once ------------------------------------------------------------------
+
+
+def test_each_question_has_its_answer_and_what_else_comes_has_its_turn(
+    controller: Controller,
+) -> None:
+    with FullSwitch(controller.port, datapath_id=21, hosts=3) as switch:
+        switch.settle()
+        before = at_once(controller)
+        expected = [switch.answer(question(1, other)) for other in (2, 3)]
+        switch.sent.clear()
+        burst = [question(1, 2), question(1, 3), message(2, b"between")]
+        switch.socket.sendall(b"".join(burst * 400))
+        wait_for(switch, 800)
+        assert sorted(switch.sent) == sorted(expected * 400)
+        assert at_once(controller) > before
+
+
+def test_a_switch_that_floods_with_questions_delays_no_other(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    with FullSwitch(controller.port, datapath_id=22) as switch:
+        switch.settle()
+        switch.sent.clear()
+        for _ in range(20):
+            switch.socket.sendall(question(1, 2) * 1000)
+            assert healthy.echo() < ALIVE
+        assert switch.echo() < ALIVE
+        wait_for(switch, 10_000)  # what waits for the core has a bound
+
+
+def test_answers_that_nobody_reads_cost_no_memory(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    with FullSwitch(controller.port, datapath_id=23) as lazy:
+        lazy.settle()
+        before = controller.memory()
+        for _ in range(400):
+            lazy.socket.sendall(question(1, 2) * 1000)
+        assert healthy.echo() < ALIVE
+        assert controller.memory() - before < GROWTH
+        unsent = "answers not sent to a switch that does not read"
+        wait_until(lambda: controller.status()["counters"].get(unsent), within=30)
+
+
+def at_once(controller: Controller) -> int:
+    return int(controller.status()["counters"]["answered at once"])
+
+
+def wait_for(switch: FullSwitch, answers: int) -> None:
+    """Whatever went the core's way, as once in a while each host's question does, is
+    answered, too."""
+    while len(switch.sent) < answers:
+        switch.until(wire.PACKET_OUT)
 
 
 # --- TLS ----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def message(kind: int, xid: int, body: bytes = b"") -> bytes:
 
 
 class FakeSwitch:
-    """Connects, answers what it is asked in the handshake, and has no port."""
+    """Connects, and answers what it is asked in the handshake; it has no port."""
 
     def __init__(
         self, port: int, datapath_id: int = 1, tls: ssl.SSLContext | None = None
@@ -47,8 +47,15 @@ class FakeSwitch:
         features = struct.pack("!QIBBxxII", self._id, 0, 254, 0, 0, 0)
         self.socket.sendall(message(FEATURES_REPLY, asked, features))
         asked = self.until(MULTIPART_REQUEST)
-        ports = struct.pack("!HH4x", PORT_DESC, 0)
+        ports = struct.pack("!HH4x", PORT_DESC, 0) + self.ports()
         self.socket.sendall(message(MULTIPART_REPLY, asked, ports))
+
+    def ports(self) -> bytes:
+        """A list of ofp_port."""
+        return b""
+
+    def hear(self, whole: bytes) -> None:
+        """A message that was read."""
 
     def __exit__(
         self,
@@ -81,6 +88,7 @@ class FakeSwitch:
                 raise ConnectionError("the controller has closed the channel")
             self._rest += data
         _, kind, length, xid = struct.unpack_from("!BBHI", self._rest)
+        self.hear(self._rest[:length])
         self._rest = self._rest[length:]
         return kind, xid
 
