@@ -282,5 +282,5 @@ def checked(found: Mapping[str, Turns]) -> Figure:
                 for told in ones]  # fmt: skip
     wrong = sum(told["wrong"] + told["unmatched"] for told in all_told)
     count, lost = (sum(told[key] for told in all_told) for key in ("answers", "lost"))
-    note = f"of {count:,} that were checked; {lost} were late or never came"
+    note = f"of {count:,} that were checked; {lost} came late or never"
     return Figure("answers that were wrong", wrong, "", at_most=0, note=note)

@@ -60,6 +60,8 @@ struct at_switch {
     struct buffer in, out;
     double asked[HOSTS_MAX];      /* when; 0: nothing is open */
     uint16_t target[HOSTS_MAX];   /* of the question that is open */
+    uint16_t again[HOSTS_MAX];    /* how often its last questions were repeated */
+    uint16_t earlier[HOSTS_MAX];  /* target of the last one that was */
     uint16_t offset[HOSTS_MAX];   /* to the target of the last pair */
     uint8_t is_known[HOSTS_MAX];  /* answered as a target, or has its flow */
     uint8_t *has_flow;            /* of each pair */
@@ -320,17 +322,29 @@ static void reply_came(struct at_switch *s, uint32_t in_port, uint32_t out,
 {
     uint8_t expected[ARP_LENGTH];
     int host = host_of(s, data);
-    if (host < 0 || s->asked[host] == 0) {
+    if (host < 0) {
+        wrong++;
+        return;
+    }
+    if (out == IN_PORT)
+        out = in_port;
+    int is_sound = length >= ARP_LENGTH && out == port_of(host);
+    for (size_t i = ARP_LENGTH; is_sound && i < length; i++)
+        is_sound = data[i] == 0;
+    arp(expected, s, 2, s->target[host], host, s->target[host], host);
+    int is_right = is_sound && !memcmp(expected, data, ARP_LENGTH);
+    if (s->again[host] && (s->asked[host] == 0 || !is_right)) {
+        int target = s->earlier[host];
+        arp(expected, s, 2, target, host, target, host);
+        if (is_sound && !memcmp(expected, data, ARP_LENGTH)) {
+            s->again[host]--; /* the answer to what was asked twice */
+            return;
+        }
+    }
+    if (s->asked[host] == 0) {
         unmatched++;
         return;
     }
-    arp(expected, s, 2, s->target[host], host, s->target[host], host);
-    if (out == IN_PORT)
-        out = in_port;
-    int is_right = length >= ARP_LENGTH && out == port_of(host) &&
-                   !memcmp(expected, data, ARP_LENGTH);
-    for (size_t i = ARP_LENGTH; is_right && i < length; i++)
-        is_right = data[i] == 0;
     wrong += !is_right;
     done(s, host);
     ask_on(s, host);
@@ -344,6 +358,13 @@ static void flood_came(struct at_switch *s, uint32_t out, const uint8_t *data,
     if (host < 0 || s->asked[host] == 0 || !memcmp(data + 28, data + 38, 4))
         return; /* of an announcement */
     arp(expected, s, 1, host, -1, host, s->target[host]);
+    if (s->again[host] && memcmp(expected, data, ARP_LENGTH)) {
+        arp(expected, s, 1, host, -1, host, s->earlier[host]);
+        if (!memcmp(expected, data, ARP_LENGTH)) {
+            s->again[host]--;
+            return;
+        }
+    }
     wrong += length != ARP_LENGTH || (out != FLOOD && out != ALL) ||
              memcmp(expected, data, ARP_LENGTH);
     done(s, host);
@@ -656,6 +677,8 @@ static void ask_again(void)
             if (s->asked[host] == 0 || time < s->asked[host] + LOST)
                 continue;
             lost++;
+            s->again[host]++;
+            s->earlier[host] = s->target[host];
             if (is_pairs || is_hosts)
                 first_packet(s, host, s->target[host]);
             else
