@@ -862,7 +862,7 @@ class Core:
         wanted = meters(self.view, datapath_id)
         metered = plan_meters(wanted, channel.meters)
         change = Plan(step.added, step.removed, metered)
-        if not channel.is_settled:
+        if channel.refused and not channel.is_settled:
             channel.refused &= {entry.cookie for entry in change.add}
         channel.installed, channel.is_settled = compiled.cookies, True
         if change:

@@ -44,7 +44,7 @@ class Runtime:
 
     perform  carries out the commands that concern a switch
     refused  how often peers of the OpenFlow port were turned away, by reason
-    unsent   answers that were not sent to them, by reason
+    unsent   how often answers were not sent to them, by reason
     """
 
     def __init__(

@@ -54,7 +54,7 @@ log = logging.getLogger("isat.openflow")
 Taker = Callable[[Any, bytes], None]
 Answerer = Callable[[int, bytes, int, list[bytes]], int]
 refused: Counter[str] = Counter()  # how often peers were turned away, by reason
-unsent: Counter[str] = Counter()  # answers that were not sent, by reason
+unsent: Counter[str] = Counter()  # how often answers were not sent, by reason
 _said: dict[str, float] = {}  # when the log was told, by reason
 
 
@@ -228,7 +228,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
     def _send_at_once(self, buf: bytes) -> None:
         """Answers to what was just read.  Who reads none of them gets no more."""
         if self._size > ECHO_MAX:
-            unsent["answers not sent to a switch that does not read"] += 1
+            unsent["reads not answered, as the switch does not read"] += 1
             return
         if not (self._waiting or self._is_writing or self._file is None):
             try:

@@ -262,7 +262,7 @@ def test_answers_that_nobody_reads_cost_no_memory(
             lazy.socket.sendall(question(1, 2) * 1000)
         assert healthy.echo() < ALIVE
         assert controller.memory() - before < GROWTH
-        unsent = "answers not sent to a switch that does not read"
+        unsent = "reads not answered, as the switch does not read"
         wait_until(lambda: controller.status()["counters"].get(unsent), within=30)
 
 
