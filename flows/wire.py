@@ -8,7 +8,7 @@ vSwitch's (nicira-ext.h).  Meters and groups are in `flows.wire_meters`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import starmap
@@ -66,6 +66,7 @@ PADDING = tuple(bytes(n) for n in range(8))
 GOTO_TABLES = tuple(pack("!HHB3x", GOTO_TABLE, 8, table) for table in range(256))
 FLOW_REQUEST = Struct("!HH4xB3xII4xQQ")  # the header of the multipart message included
 FLOW_ENTRY = Struct("!2xBxIIH6x4xQQ8xHH")  # the header of its match included
+COOKIE = 24  # octets of a flow entry before it
 AGGREGATE = Struct("!QQI4x")
 BUNDLE_REPLY = Struct("!IIIHxx")
 TLV = Struct("!HBB")  # oxm_class, oxm_field and hasmask, length
@@ -345,6 +346,17 @@ def flow_stats(body: bytes) -> list[Installed]:
     """The body of an OFPMP_FLOW reply: what follows the header of the multipart
     message.  A big table comes in several such messages."""
     return [installed(body[start:end]) for start, end in entries(body)]
+
+
+def listed(body: bytes, tables: Container[int]) -> tuple[list[int], list[Installed]]:
+    """Likewise, in a fraction of the time: cookies of all, and those of some tables."""
+    cookies: list[int] = []
+    some: list[Installed] = []
+    for start, end in entries(body):
+        cookies.append(int.from_bytes(body[start + COOKIE : start + COOKIE + 8], "big"))
+        if body[start + 2] in tables:
+            some.append(installed(body[start:end]))
+    return cookies, some
 
 
 def entries(body: bytes) -> Iterator[tuple[int, int]]:

@@ -73,6 +73,17 @@ MEMORIES = {TABLE_IDS[name] for name in ("source", "guard", "nd_known", "leases"
 
 
 @dataclass(slots=True)
+class Listing:
+    """What a switch has told of its flows so far.
+
+    some  those that are looked at closely
+    """
+
+    cookies: list[int] = field(default_factory=list)
+    some: list[wire.Installed] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Switch:
     """A connected switch and the answers that it owes us.
 
@@ -90,7 +101,7 @@ class Switch:
     bundles: bool = True
     changes: dict[int, str] = field(default_factory=dict)
     barriers: dict[int, int] = field(default_factory=dict)
-    listings: dict[int, list[wire.Installed]] = field(default_factory=dict)
+    listings: dict[int, Listing] = field(default_factory=dict)
     hits: dict[int, int] = field(default_factory=dict)
     meters: list[Meter] = field(default_factory=list)
     greatest: int = 0
@@ -98,7 +109,7 @@ class Switch:
 
     def expect(self, xid: int, cookie: int | None = None) -> None:
         """An answer about flows.  A switch that owes too many gets the oldest free."""
-        self.listings[xid] = []
+        self.listings[xid] = Listing()
         if cookie is not None:
             self.hits[xid] = cookie
         if len(self.listings) > OWED:
@@ -267,25 +278,27 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         if switch is None or xid not in switch.listings:
             return
         try:
-            entries = wire.flow_stats(message[MULTIPART_HEADER:])
+            tables = TABLE_IDS.values() if xid in switch.hits else MEMORIES
+            cookies, some = wire.listed(message[MULTIPART_HEADER:], tables)
         except wire.Malformed as error:
             switch.forget(xid)
             why = f"a malformed list of flows: {error}"
             self.runtime.report(ChangeFailed(datapath.id, why))
             return
-        switch.listings[xid] += entries
+        switch.listings[xid].cookies += cookies
+        switch.listings[xid].some += some
         if not flags & ofp.OFPMPF_REPLY_MORE:
             self._listed(switch, xid, switch.listings.pop(xid))
 
-    def _listed(self, switch: Switch, xid: int, flows: list[wire.Installed]) -> None:
+    def _listed(self, switch: Switch, xid: int, told: Listing) -> None:
         datapath_id = switch.datapath.id
         cookie = switch.hits.pop(xid, None)
         if cookie is not None:
-            packets = sum(f.packet_count for f in flows)
+            packets = sum(f.packet_count for f in told.some)
             self.runtime.report(HitsCounted(datapath_id, ((cookie, packets),)))
             return
-        cookies = frozenset(f.cookie for f in flows)
-        bindings = tuple(binding(f) for f in flows if is_memory(f))
+        cookies = frozenset(told.cookies)
+        bindings = tuple(binding(f) for f in told.some if is_memory(f))
         meters, switch.meters = tuple(switch.meters), []
         self.runtime.report(
             FlowsListed(datapath_id, cookies, bindings, switch.greatest, meters)

@@ -381,3 +381,18 @@ def test_an_aggregate_says_how_much_there_is() -> None:
 
 def test_no_flows_are_an_answer_too() -> None:
     assert wire.flow_stats(b"") == []
+
+
+def test_of_a_long_list_only_the_cookies_are_read_but_of_some_tables() -> None:
+    flows = [DROP, FLOOD, Flow(7, 1, (), (GotoTable(8),))]
+    body = b"".join(map(entry, flows))
+    assert wire.listed(body, {7}) == (
+        [flow.cookie for flow in flows],
+        wire.flow_stats(entry(flows[2])),
+    )
+    assert wire.listed(body, range(255)) == (
+        [flow.cookie for flow in flows],
+        wire.flow_stats(body),
+    )
+    with pytest.raises(wire.Malformed):
+        wire.listed(body[:-1], {7})
