@@ -161,7 +161,7 @@ class Compiled:
                 self._parts[part] = array("Q", entries).tobytes()
         return tuple(added)
 
-    def _written(self, switch: Switch, part: Part) -> Iterator[Flow]:
+    def _written(self, switch: Switch, part: Part) -> list[Flow]:
         return written(switch, part, self._pipeline)
 
     def _look_for_conflict(self, switch: Switch) -> None:
@@ -203,10 +203,12 @@ def compile_flows(
     switch = Switch(datapath_id, view, conclusions or network(view))
     entries: dict[object, Flow] = {}  # by table, priority and match
     for part in touched(switch, None):
-        for entry in written(switch, part, pipeline):
-            other = entries.setdefault(entry.key, entry)
-            if other != entry:
-                raise conflict(other, entry, placed_tables(pipeline))
+        for (table, here), mine in by_table(switch, part, pipeline):
+            for entry in mine:
+                check(entry, table, here)
+                other = entries.setdefault(entry.key, entry)
+                if other != entry:
+                    raise conflict(other, entry, placed_tables(pipeline))
     return {entry.cookie: entry for entry in entries.values()}
 
 
@@ -234,21 +236,30 @@ def tables_of_holders(pipeline: tuple[Table, ...]) -> tuple[Placed, ...]:
 
 def written(
     switch: Switch, part: Part, pipeline: tuple[Table, ...] = PIPELINE
-) -> Iterator[Flow]:
+) -> list[Flow]:
     """What the tables hold of a part of the view."""
+    entries: list[Flow] = []
+    for _, mine in by_table(switch, part, pipeline):
+        entries += mine
+    return entries
+
+
+def by_table(
+    switch: Switch, part: Part, pipeline: tuple[Table, ...]
+) -> Iterator[tuple[Placed, Iterator[Flow]]]:
     if part is None:
-        for table, here in placed_tables(pipeline):
-            yield from checked(table, here, table.always(switch, here))
+        for one in placed_tables(pipeline):
+            yield one, one[0].always(switch, one[1])
     elif isinstance(part[1], str):
         where = switch.network.located.get((part[0], part[1]))
         if where is not None:
-            for table, here in tables_of_stations(pipeline):
-                yield from checked(table, here, table.of_station(switch, here, where))
+            for one in tables_of_stations(pipeline):
+                yield one, one[0].of_station(switch, one[1], where)
     else:
         holder = switch.network.holders.get((part[0], part[1]))
         if holder is not None:
-            for table, here in tables_of_holders(pipeline):
-                yield from checked(table, here, table.of_holder(switch, here, holder))
+            for one in tables_of_holders(pipeline):
+                yield one, one[0].of_holder(switch, one[1], holder)
 
 
 def context(view: View, known: Network) -> tuple[object, ...]:
@@ -267,17 +278,14 @@ def inputs(view: View, known: Network) -> tuple[object, ...]:
     return (*facts, *flood, *guard, *context(view, known))
 
 
-def checked(table: Table, here: Here, entries: Iterator[Flow]) -> Iterator[Flow]:
-    table_id, fields = here.table_id, table.matches
-    for entry in entries:
-        names = [name for name, _ in entry.match]
-        if entry.table != table_id or not fields.issuperset(names):
-            raise FlowConflict(
-                f"{entry.text}\n  does not belong in table {table_id}"
-                f" ({table.name}), which matches"
-                f" {', '.join(sorted(fields)) or 'nothing'}."
-            )
-        yield entry
+def check(entry: Flow, table: Table, here: Here) -> None:
+    strangers = {name for name, _ in entry.match} - table.matches
+    if entry.table != here.table_id or strangers:
+        raise FlowConflict(
+            f"{entry.text}\n  does not belong in table {here.table_id}"
+            f" ({table.name}), which matches"
+            f" {', '.join(sorted(table.matches)) or 'nothing'}."
+        )
 
 
 def conflict(one: Flow, other: Flow, tables: tuple[Placed, ...]) -> FlowConflict:

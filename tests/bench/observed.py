@@ -4,7 +4,8 @@ Started by ryu-manager in its place; ISAT_BENCH names the file that is written t
 line is a JSON array: seconds on CLOCK_MONOTONIC, the stage, the kind of the event, and
 what it tells.  Stages: "seen", when a source reports it; "known", when the view that
 holds it has replaced the one before; "decided", when the core has computed what
-follows, and "ordered", which flows are to be deleted, by cookie.
+follows, and "ordered", which flows are to be deleted, by cookie; "settled", when it
+knows of a switch that it holds what it should, or has told it so.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from controller.events import (
     KernelChanged,
     PortChanged,
     PortGone,
+    SwitchReady,
 )
 from controller.runtime import Runtime
 from controller.sources.openflow import OpenFlowChannel
 from flows.view import View
 
 PACKETS = (ArpSeen, FrameSeen, FrameIgnored)
-TOLD = (KernelChanged, PortChanged, PortGone, ChangeDone)
+TOLD = (KernelChanged, PortChanged, PortGone, ChangeDone, SwitchReady)
 
 
 class Observer:
@@ -51,6 +53,7 @@ class Observer:
         if runtime.netlink is not None:
             runtime.netlink._report = self.report
         self.packets = 0
+        self._core, self._settled = runtime.core, set[int]()
 
     def report(self, event: Event) -> None:
         if not isinstance(event, PACKETS):
@@ -61,6 +64,11 @@ class Observer:
         commands = self._handle(events, now)
         self.packets += sum(isinstance(event, PACKETS) for event in events)
         self._tell("decided", events)
+        channels = self._core.channels.items()
+        settled = {datapath_id for datapath_id, one in channels if one.is_settled}
+        for datapath_id in settled - self._settled:
+            self._write(("settled", "Switch", [f"{datapath_id}"]))
+        self._settled = settled
         for command in commands:
             if isinstance(command, ChangeFlows):
                 cookies = [f"{cookie:#x}" for cookie in command.plan.delete]

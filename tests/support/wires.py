@@ -40,6 +40,9 @@ class Wire:
     def close(self) -> None:
         self._socket.close()
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
     def send(self, *frames: bytes) -> None:
         for frame in frames:
             self._socket.send(frame)
