@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.bench import bulk
+from tests.bench import beside, bulk, growth, restart
 from tests.bench.figures import Figure, Run
 
 
 def measure(run: Run) -> Iterator[Figure]:
-    yield from bulk.measure(run)
+    for part in (bulk, restart, growth, beside):
+        yield from part.measure(run)

@@ -48,6 +48,9 @@ class Channel:
     ) -> None:
         self._socket.close()
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
     def ask(self, *messages: bytes) -> list[Message]:
         """Send them and a barrier; everything that comes before its answer."""
         return self.ask_for_all([b"".join(messages)])
