@@ -74,6 +74,13 @@ ISAT = Peer(
 )
 CLASSIC = Peer("a classic Ryu proxy-ARP application", ryu(str(PEERS / "proxy_arp.py")))
 SIMPLE = Peer("ryu.app.simple_switch_13", ryu("ryu.app.simple_switch_13"))
+OS_KEN = Peer(
+    "the same application on os-ken",
+    (
+        *(str(ROOT / ".venv/peers/bin/python"), str(PEERS / "on_os_ken.py")),
+        *("{port}", str(PEERS / "proxy_arp.py"), "{place}"),
+    ),
+)
 TESTCONTROLLER = Peer(
     "ovs-testcontroller",
     (
@@ -98,7 +105,9 @@ def sized(kind: str, switches: int, hosts: int, window: int) -> tuple[str, ...]:
 
 
 MANY = Load(
-    "ARP answers", sized("arp", SWITCHES, HOSTS, WINDOW), (CLASSIC, TESTCONTROLLER)
+    "ARP answers",
+    sized("arp", SWITCHES, HOSTS, WINDOW),
+    (CLASSIC, OS_KEN, TESTCONTROLLER),
 )
 ONE = Load("one question at a time", sized("arp", 1, 16, 1), (CLASSIC, TESTCONTROLLER))
 PAIRS = Load(
@@ -111,7 +120,7 @@ def measure(run: Run) -> Iterator[Figure]:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         program = built(place)
         ports = {}
-        for peer in (ISAT, CLASSIC, SIMPLE, TESTCONTROLLER):
+        for peer in (ISAT, CLASSIC, OS_KEN, SIMPLE, TESTCONTROLLER):
             if is_there(peer):
                 ports[peer.name] = stack.enter_context(running(peer, place))
             else:
@@ -245,7 +254,7 @@ def answers(turns: Turns) -> Iterator[Figure]:
     each = {name: [rate(one) for one in told] for name, told in turns.items()}
     for name, values in each.items():
         yield middle(f"ARP answers: {name}", values, "/s")
-    for peer, least in ((CLASSIC, 50.0), (TESTCONTROLLER, 2.0)):
+    for peer, least in ((CLASSIC, 50.0), (OS_KEN, None), (TESTCONTROLLER, 2.0)):
         if peer.name in each:
             what = f"ARP answers: isat beside {peer.name}"
             yield ratio(what, each[ISAT.name], each[peer.name], at_least=least)
