@@ -20,6 +20,7 @@ class Figure:
     at_least  the same, for what should be large
     note      what the reader must know to judge it
     samples   what the figure was taken of, in the same unit; drawn in a plot
+    point     the curve that it is a point of, and how many hosts there were; drawn, too
     """
 
     what: str
@@ -29,6 +30,7 @@ class Figure:
     at_least: float | None = None
     note: str = ""
     samples: tuple[float, ...] = field(default=(), repr=False)
+    point: tuple[str, float] | None = None
 
     @property
     def verdict(self) -> str:

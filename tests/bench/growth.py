@@ -54,7 +54,8 @@ def measure(run: Run) -> Iterator[Figure]:
         for size, row, median in zip(sizes, found, medians, strict=True):
             top = f"p99 {percentile(row[kind], 99):,.0f} us"
             what = f"{kind}, {size:,} hosts: p50"
-            yield Figure(what, median, "us", note=f"of {len(row[kind])}, {top}")
+            note = f"of {len(row[kind])}, {top}"
+            yield Figure(what, median, "us", note=note, point=(kind, size))
         yield Figure(
             f"{kind}: the dearest size of the network beside the cheapest",
             max(medians) / min(medians), "x", FLAT,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import Figure
-from tests.bench.plot import distributions
+from tests.bench.plot import curves, distributions
 
 Json = dict[str, Any]
 Found = Mapping[str, Sequence[Figure]]  # by the name of the bench
@@ -99,6 +99,8 @@ def page(found: Found, titles: Mapping[str, str], day: str, before: str = "") ->
         parts[name] = f"{titles[name]}\n\n{stamp}\n\n{table(figures)}"
         if plotted(figures):
             parts[name] += f"\n![Distributions]({picture_of(name)})\n"
+        if growing(figures):
+            parts[name] += f"\n![What grows with the network]({curves_of(name)})\n"
     told = (f"\n## {name}\n\n{parts[name]}" for name in titles if name in parts)
     return HEAD + "".join(told).lstrip("\n")
 
@@ -124,6 +126,20 @@ def picture_of(name: str) -> str:
     return f"pictures/bench-{name}.svg"
 
 
+def curves_of(name: str) -> str:
+    return f"pictures/bench-{name}-growth.svg"
+
+
+def growing(figures: Sequence[Figure]) -> dict[str, list[tuple[float, float]]]:
+    """Hosts and microseconds, by what was measured at several sizes of a network."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for one in figures:
+        if one.point is not None:
+            name, hosts = one.point
+            found.setdefault(name, []).append((hosts, one.measured))
+    return found
+
+
 def plotted(figures: Sequence[Figure]) -> dict[str, tuple[float, ...]]:
     """Milliseconds, by what was measured."""
     return {
@@ -141,3 +157,5 @@ def files(
     for name, figures in found.items():
         if series := plotted(figures):
             yield picture_of(name), distributions(series)
+        if points := growing(figures):
+            yield curves_of(name), curves(points)

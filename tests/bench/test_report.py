@@ -9,7 +9,9 @@ import pytest
 
 from tests.bench import report
 from tests.bench.figures import Figure, Run, number, percentile, spread
-from tests.bench.plot import distributions
+from tests.bench.plot import curves, distributions
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 FAST = Figure("a change", 0.5, "ms", at_most=1.0, note="of 30", samples=(0.4, 0.5, 9.0))
 SLOW = Figure("decoded", 10.0, "events/s", at_least=20_000.0)
@@ -113,8 +115,23 @@ def test_a_bench_that_is_no_more_leaves_the_page() -> None:
 
 def test_a_plot_has_a_line_and_a_name_for_each_series() -> None:
     svg = ET.fromstring(distributions({"a < b": [0.1, 5.0], "c": [0.0]}))
-    texts = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
+    texts = [node.text for node in svg.iter(f"{SVG}text")]
     assert {"a < b", "c", "50 %", "0.001", "10"} <= {*texts}
+
+
+def test_a_curve_has_a_point_for_each_size_of_the_network() -> None:
+    found = [
+        Figure("a, 1,000 hosts", 200.0, "us", point=("a", 1_000)),
+        Figure("a, 10,000 hosts", 400.0, "us", point=("a", 10_000)),
+        PEER,
+    ]
+    files = dict(report.files({"scale": found}, {"scale": "Scale."}, "2030-01-01", ""))
+    assert "(pictures/bench-scale-growth.svg)" in files["benchmarks.md"]
+    svg = files["pictures/bench-scale-growth.svg"]
+    assert svg == curves({"a": [(1_000, 200.0), (10_000, 400.0)]})
+    texts = [node.text for node in ET.fromstring(svg).iter(f"{SVG}text")]
+    assert {"a", "hosts", "us", "0", "400", "1000", "10000"} <= {*texts}
+    assert 'd="M50.0 170.0L770.0 20.0"' in svg  # half as dear, at the lower end
 
 
 def test_a_run_can_be_small_but_not_empty() -> None:
