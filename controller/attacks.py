@@ -23,6 +23,7 @@ from flows.parties import Domain, is_unicast
 from flows.view import IPAddress, PortKey, View
 
 ROWS_MAX = 1024  # suspects that are kept, and as many that are not yet
+TRIM = 64  # suspects of something that is over, which may pile up
 PROBES_MAX = 1024  # addresses that somebody tries to take
 PROBED = 10.0  # seconds that one is tried: RFC 5227 takes up to 7, RFC 4862 one or two
 
@@ -105,6 +106,7 @@ class Attacks:
         self.rows: dict[Suspect, Row] = {}
         self.counters: Counter[str] = Counter()
         self._tallies: dict[Suspect, Tally] = {}
+        self._trim_at = TRIM
         self._probes: dict[Probed, tuple[PortKey, float]] = {}
 
     def watch(self, event: Event, known: Network, now: float) -> None:
@@ -181,12 +183,14 @@ class Attacks:
             self._complete(suspect, tally, now)
 
     def _has_room(self, suspect: Suspect, now: float) -> bool:
-        if len(self._tallies) >= ROWS_MAX and suspect not in self._tallies:
+        """What is over goes when there is twice as much as was left the last time."""
+        if len(self._tallies) >= self._trim_at and suspect not in self._tallies:
             self._tallies = {
                 s: tally
                 for s, tally in self._tallies.items()
                 if now < tally.since + PATTERNS[s.attack].within
             }
+            self._trim_at = min(ROWS_MAX, max(TRIM, 2 * len(self._tallies)))
         return len(self._tallies) < ROWS_MAX or suspect in self._tallies
 
     def _complete(self, suspect: Suspect, tally: Tally, now: float) -> None:
