@@ -178,11 +178,19 @@ class Target(RemoteController):
 class SwitchPort(TCIntf):
     """The switch's end of a cable: a port and no host, so its kernel must be silent."""
 
-    def config(self, **params: Any) -> Any:
+    is_configured = False
+
+    def config(self, **limits: Any) -> Any:
+        """Mininet asks for it again when the switch has it, since Open vSwitch may have
+        taken limits away; without limits that is a process or two for nothing, at each
+        port, while the switches connect."""
+        if self.is_configured and not limits:
+            return {}
+        self.is_configured = True
         switch = Path(f"/proc/sys/net/ipv6/conf/{self.name}/disable_ipv6")
         if switch.exists():
             switch.write_text("1")
-        return super().config(**params)
+        return super().config(**limits)
 
 
 class FarEnd(Intf):
@@ -282,14 +290,19 @@ def build(
 
 def refuse_taken_names(network: Network) -> None:
     """Mininet deletes a bridge whose name it wants."""
+    there = bridges().union(path.name for path in LINKS.iterdir())
+    if taken := sorted(there.intersection(network.interfaces)):
+        raise Refused(f"there are interfaces of these names already: {' '.join(taken)}")
+
+
+def bridges() -> set[str]:
+    """The names of those that Open vSwitch has."""
     listed = subprocess.run(
         ("ovs-vsctl", "--timeout=10", "list-br"), capture_output=True, text=True
     )
     if listed.returncode != 0:
         raise Refused(f"Open vSwitch does not answer: {listed.stderr.strip()}")
-    there = {*listed.stdout.split(), *(path.name for path in LINKS.iterdir())}
-    if taken := sorted(there.intersection(network.interfaces)):
-        raise Refused(f"there are interfaces of these names already: {' '.join(taken)}")
+    return set(listed.stdout.split())
 
 
 LINKS = Path("/sys/class/net")
@@ -310,10 +323,9 @@ def make(mininet: Mininet) -> dict[str, Any]:
 def start(mininet: Mininet) -> dict[str, Any]:
     """The switches; Mininet itself would not notice a failure."""
     mininet.start()
-    for switch in mininet.switches:
-        said = switch.cmd("ovs-vsctl --timeout=10 br-exists", switch, "|| echo absent")
-        if said.strip():
-            raise Refused(f"Open vSwitch has not made {switch}: {said.strip()}")
+    there = bridges()
+    if absent := [node.name for node in mininet.switches if node.name not in there]:
+        raise Refused(f"Open vSwitch has not made {' '.join(absent)}")
     return {"started": True}
 
 
