@@ -44,7 +44,7 @@ from tests.packets import (
 )
 from tests.support.openflow import Channel
 from tests.support.ovs import PrivateOvs
-from tests.support.trace import plainly, trace
+from tests.support.trace import looked_at, plainly, trace
 
 pytestmark = [pytest.mark.root, pytest.mark.ovs]
 
@@ -211,6 +211,30 @@ def test_every_packet_is_treated_alike_by_simulation_and_switch(
     for packet in corpus():
         computed = plainly(int(packet["in_port"]), simulate(flows, packet))
         assert trace(ovs, BRIDGE, packet) == computed, packet
+
+
+def test_between_switches_the_datapath_keeps_an_entry_for_a_station_not_for_a_pair(
+    ovs: PrivateOvs, switch: Channel
+) -> None:
+    view = view_of(
+        ports(S1, 2, 3),
+        cable((S1, 8), (S2, 8)),
+        cable((S1, 9), (S3, 8)),
+        kernel_host(S1, 1, H1, "10.0.0.1", nsid=0),
+        heard_host(S2, 1, H2, "10.0.0.2"),
+        heard_host(S3, 1, H3, "10.0.0.3"),
+    )
+    flows = compile_flows(view, S1).values()
+    assert switch.ask(*map(wire.flow_mod, flows)) == []
+
+    through, out = (
+        ipv4(in_port=8, eth_src=H2, eth_dst=dst, dst=ip)
+        for dst, ip in ((H3, "10.0.0.3"), (H1, "10.0.0.1"))
+    )
+    assert looked_at(ovs, BRIDGE, through) == {"in_port", "eth_dst"}
+    assert looked_at(ovs, BRIDGE, out) == {"in_port", "eth_dst"}
+    comes_in = ipv4(in_port=1, eth_src=H1, eth_dst=H3, dst="10.0.0.3")
+    assert looked_at(ovs, BRIDGE, comes_in) == {"in_port", "eth_src", "eth_dst"}
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)

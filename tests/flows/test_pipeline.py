@@ -356,6 +356,25 @@ def test_a_switchs_own_interface_is_nobodys_host() -> None:
     assert sent(LINE, solicitation, S1) == []
 
 
+def test_a_frame_for_one_station_is_admitted_once_where_it_comes_in() -> None:
+    """Its source says nothing any more on the way: it may be anybody's."""
+    for source in ("00:00:00:00:00:00", port_lladdr(S2, 8), "02:00:00:00:00:77"):
+        packet = ipv4(in_port=9, eth_src=source, eth_dst=H1)
+        assert ports_of(LINE, packet, S1) == [1]
+
+
+def test_a_tag_counts_as_much_on_the_way_as_where_a_frame_comes_in() -> None:
+    tagged = view_of(
+        cable((S1, 9), (S2, 8)),
+        heard_host(S1, 1, H1, "10.0.0.1", vlan=7),
+        heard_host(S1, 2, H1, "10.0.0.1"),
+    )
+    packet = ipv4(in_port=9, eth_src=H3, eth_dst=H1)
+    assert ports_of(tagged, packet, S1) == [2]
+    packet = ipv4(in_port=9, eth_src=H3, eth_dst=H1, vlan=7)
+    assert ports_of(tagged, packet, S1) == [1]
+
+
 def test_a_broadcast_in_a_ring_uses_each_switch_once() -> None:
     ring = view_of(
         cable((S1, 9), (S2, 8)),

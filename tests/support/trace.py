@@ -64,6 +64,14 @@ def trace(ovs: PrivateOvs, bridge: str, packet: Packet) -> Sent:
     return list(sent(last[0], packet, ports(ovs, bridge)))
 
 
+def looked_at(ovs: PrivateOvs, bridge: str, packet: Packet) -> set[str]:
+    """Which fields of the packet the datapath's entry for it tells apart."""
+    told = ask(ovs, "ofproto/trace", bridge, as_flow(packet))
+    [entry] = re.findall(r"^Megaflow: (.*)$", told, re.MULTILINE)
+    words = {word.partition("=")[0] for word in entry.split(",")}
+    return {name for name in packet if name.replace("eth_", "dl_") in words}
+
+
 def plainly(in_port: int, outcome: Iterable[tuple[int, Packet]]) -> Sent:
     """The outcome of `simulate`, with the port's number in place of IN_PORT."""
     return [(in_port if port == IN_PORT else port, dict(p)) for port, p in outcome]
