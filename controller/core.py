@@ -123,8 +123,10 @@ from flows.view import (
 
 PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the network
 QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
+FIRST_TABLE = TABLE_IDS["ingress"]
 AUDIT = 10.0  # seconds between two counts of a switch's flows
 UNDERWAY_MAX = 1024  # changes that one switch has not confirmed yet
+TOGETHER = 2.0  # seconds that a switch without flows waits for others like it
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
 
@@ -174,6 +176,8 @@ class Channel:
     refused    those of changes that it has refused, and not confirmed since
     was_empty  it held none when it connected
     is_settled they are what it holds, unless it was listed or refused since then
+    shut_until when it lets packets in at the latest; None if it does
+    door       the flows that do, as long as they are withheld
     audit_at   when to count its flows again
     expected   how many flows there were when they were last counted
     retry_at   after a refusal: when to look again; None if nothing was refused
@@ -193,6 +197,8 @@ class Channel:
     refused: frozenset[int] = frozenset()
     was_empty: bool = False
     is_settled: bool = False
+    shut_until: float | None = None
+    door: tuple[Flow, ...] = ()
     audit_at: float = 0.0
     expected: int = 0
     retry_at: float | None = None
@@ -207,6 +213,12 @@ class Channel:
         """What it holds, will hold, or held when it refused more; None if nobody can
         tell."""
         return self.installed if self.installed is not None else self.before
+
+    @property
+    def has_done_all(self) -> bool:
+        """It was changed, and has confirmed it."""
+        is_told = self.installed is not None and self.is_settled
+        return is_told and not self.underway
 
     def says(self, flow: Flow | None) -> bool:
         """It answers by this flow, or will in a moment.  What it has refused it may
@@ -317,6 +329,7 @@ class Core:
             times.append(self._patient_until)
         for channel in self.channels.values():
             times += [channel.retry_at, channel.audit_at or None]
+            times += [channel.shut_until] if channel.door else []
         return min((time for time in times if time is not None), default=None)
 
     # --- facts ----------------------------------------------------------------------
@@ -324,7 +337,9 @@ class Core:
     def _take(self, event: Event, now: float) -> Iterator[Command]:
         match event:
             case SwitchReady(datapath_id):
-                self.channels[datapath_id] = Channel(Compiled(datapath_id))
+                self.channels[datapath_id] = Channel(
+                    Compiled(datapath_id), shut_until=now + TOGETHER
+                )
                 self._note_floods(datapath_id)
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
@@ -389,6 +404,8 @@ class Core:
         self.view = able(self.view, event.datapath_id, event.greatest_meter)
         channel.is_settled = False
         channel.was_empty = not event.cookies
+        if event.cookies:
+            channel.shut_until = None
         channel.audit_at = now + AUDIT
         channel.retry_at = None
         if event.datapath_id not in self._familiar:
@@ -834,6 +851,7 @@ class Core:
             if channel.retry_at is not None and now >= channel.retry_at:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
+        starting = self._starting(now)
         is_news = True
         while is_news:
             is_news = False
@@ -841,7 +859,8 @@ class Core:
                 installed = channel.installed
                 if installed is None or self._is_waiting(channel, now):
                     continue
-                if change := self._change(datapath_id, channel, installed):
+                is_shut = datapath_id in starting
+                if change := self._change(datapath_id, channel, installed, is_shut):
                     yield ChangeFlows(datapath_id, change)
                 elif channel.floods.is_unknown:
                     # Nothing to change: so it does what it would be told.
@@ -852,10 +871,11 @@ class Core:
             self.network = network(self.view)
 
     def _change(
-        self, datapath_id: int, channel: Channel, installed: Set[int]
+        self, datapath_id: int, channel: Channel, installed: Set[int], is_shut: bool
     ) -> Plan | None:
-        compiled = channel.compiled
-        if channel.is_settled and compiled.is_current(self.view, self.network):
+        compiled, may_open = channel.compiled, channel.door and not is_shut
+        is_current = compiled.is_current(self.view, self.network)
+        if channel.is_settled and is_current and not may_open:
             return None
         held = None if channel.is_settled else installed
         step = compiled.update(self.view, self.network, held)
@@ -864,6 +884,8 @@ class Core:
         change = Plan(step.added, step.removed, metered)
         if channel.refused and not channel.is_settled:
             channel.refused &= {entry.cookie for entry in change.add}
+            channel.door = ()
+        change = behind_the_door(channel, change, is_shut)
         channel.installed, channel.is_settled = compiled.cookies, True
         if change:
             channel.underway.append(frozenset(entry.cookie for entry in change.add))
@@ -873,6 +895,18 @@ class Core:
             self.counters["flows added"] += len(change.add)
             self.counters["flows deleted"] += len(change.delete)
         return change
+
+    def _starting(self, now: float) -> Set[int]:
+        """Switches that held nothing, and let no packet in until all of them have done
+        what they were told: who asks in one of them gets an answer when the way to whom
+        it asks for is there.  A single one need not wait."""
+        shut = {
+            datapath_id: channel
+            for datapath_id, channel in self.channels.items()
+            if channel.shut_until is not None and now < channel.shut_until
+        }
+        is_done = all(channel.has_done_all for channel in shut.values())
+        return frozenset() if is_done or len(shut) == 1 else shut.keys()
 
     def _recognize(self, now: float) -> None:
         """Before a switch is changed for the first time: what does it flood to?"""
@@ -939,6 +973,25 @@ class Core:
             self.counters["audits that found a difference"] += 1
             channel.installed = None  # until it tells: changes would cross its answer
             yield ListFlows(event.datapath_id)
+
+
+def behind_the_door(channel: Channel, change: Plan, is_shut: bool) -> Plan:
+    """Without the flows of the first table, where every packet begins, until it may be
+    opened; then with all that were withheld."""
+    if channel.shut_until is None:
+        return change
+    inside = tuple(entry for entry in change.add if entry.table != FIRST_TABLE)
+    withheld = {
+        entry.cookie: entry
+        for entry in (*channel.door, *change.add)
+        if entry.table == FIRST_TABLE and entry.cookie in channel.compiled.cookies
+    }
+    door = tuple(withheld.values())
+    if is_shut:
+        channel.door = door
+        return replace(change, add=inside)
+    channel.door, channel.shut_until = (), None
+    return replace(change, add=inside + door)
 
 
 def questions(events: Iterable[Event]) -> Iterator[Question]:

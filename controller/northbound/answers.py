@@ -125,6 +125,7 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
         "flows": None if channel.installed is None else len(channel.installed),
         "adopted": bool(bridge and bridge.adopted),
         "refused": channel.last_refusal,
+        "shut": bool(channel.door),
     }
 
 

@@ -321,6 +321,7 @@ def test_the_status_tells_switches_and_what_they_hold(lab: Runtime) -> None:
         "flows": len(lab.core.channels[S1].installed or ()),
         "adopted": False,
         "refused": "",
+        "shut": False,
     }
 
 
