@@ -37,9 +37,9 @@
 #define HOSTS_MAX 1000 /* and as many ports, which one message can list */
 #define SAMPLES_MAX (1 << 22)
 #define PATIENCE 60.0 /* seconds until something must have been answered */
-#define AGAIN 1.0     /* seconds until what was not answered is asked again */
+#define AGAIN 1.0     /* seconds of silence until what was not answered is asked again */
 #define LOST 0.2      /* the same, while it is measured; then it counts as lost */
-#define SETTLES 1.0   /* seconds that a controller has for the handshake's end */
+#define SETTLES 0.5   /* seconds of silence until a controller has nothing more to say */
 #define ARP_LENGTH 42
 #define UDP_LENGTH 60
 #define NO_BUFFER 0xffffffffu
@@ -61,7 +61,6 @@ struct at_switch {
     double asked[HOSTS_MAX];      /* when; 0: nothing is open */
     uint16_t target[HOSTS_MAX];   /* of the question that is open */
     uint16_t again[HOSTS_MAX];    /* how often its last questions were repeated */
-    uint16_t earlier[HOSTS_MAX];  /* target of the last one that was */
     uint16_t offset[HOSTS_MAX];   /* to the target of the last pair */
     uint8_t is_known[HOSTS_MAX];  /* answered as a target, or has its flow */
     uint8_t *has_flow;            /* of each pair */
@@ -76,6 +75,7 @@ static uint64_t answered, wrong, unmatched, lost, flow_mods;
 static uint32_t samples[SAMPLES_MAX];
 static size_t sample_count;
 static int is_measuring;
+static double heard; /* when a controller said something for the last time */
 
 static double now(void)
 {
@@ -333,8 +333,8 @@ static void reply_came(struct at_switch *s, uint32_t in_port, uint32_t out,
         is_sound = data[i] == 0;
     arp(expected, s, 2, s->target[host], host, s->target[host], host);
     int is_right = is_sound && !memcmp(expected, data, ARP_LENGTH);
-    if (s->again[host] && (s->asked[host] == 0 || !is_right)) {
-        int target = s->earlier[host];
+    int target = host_of(s, data + 22);
+    if (target >= 0 && s->again[host] && (s->asked[host] == 0 || !is_right)) {
         arp(expected, s, 2, target, host, target, host);
         if (is_sound && !memcmp(expected, data, ARP_LENGTH)) {
             s->again[host]--; /* the answer to what was asked twice */
@@ -358,8 +358,9 @@ static void flood_came(struct at_switch *s, uint32_t out, const uint8_t *data,
     if (host < 0 || s->asked[host] == 0 || !memcmp(data + 28, data + 38, 4))
         return; /* of an announcement */
     arp(expected, s, 1, host, -1, host, s->target[host]);
+    int target = get16(data + 40) - 1; /* of its address */
     if (s->again[host] && memcmp(expected, data, ARP_LENGTH)) {
-        arp(expected, s, 1, host, -1, host, s->earlier[host]);
+        arp(expected, s, 1, host, -1, host, target);
         if (!memcmp(expected, data, ARP_LENGTH)) {
             s->again[host]--;
             return;
@@ -556,6 +557,7 @@ static void receive(struct at_switch *s)
     if (got <= 0)
         fail("the controller has closed a channel");
     s->in.length += got;
+    heard = now();
     for (;;) {
         const uint8_t *m = s->in.octets + s->in.start;
         size_t left = s->in.length - s->in.start;
@@ -632,6 +634,13 @@ static void shake_hands(void)
     }
 }
 
+/* Until the controllers have nothing more to say. */
+static void drain(void)
+{
+    for (heard = now(); now() < heard + SETTLES;)
+        turn(10);
+}
+
 /* Every host is announced, and every host has been answered for once. */
 static void settle(void)
 {
@@ -640,7 +649,7 @@ static void settle(void)
         if (now() > until)
             fail("some questions were never answered");
         open = 0;
-        int is_time = now() > again;
+        int is_time = again == 0 || now() > (heard > again ? heard : again) + AGAIN;
         for (int i = 0; i < switch_count; i++) {
             struct at_switch *s = &switches[i];
             open |= s->known < hosts;
@@ -656,9 +665,10 @@ static void settle(void)
             flush(s);
         }
         if (is_time)
-            again = now() + AGAIN;
+            again = now();
         turn(10);
     }
+    drain();
     for (int i = 0; i < switch_count; i++)
         memset(switches[i].asked, 0, sizeof switches[i].asked);
 }
@@ -678,7 +688,6 @@ static void ask_again(void)
                 continue;
             lost++;
             s->again[host]++;
-            s->earlier[host] = s->target[host];
             if (is_pairs || is_hosts)
                 first_packet(s, host, s->target[host]);
             else
@@ -698,15 +707,9 @@ static double measure_arp(double seconds)
             next_question(&switches[i], slot);
         flush(&switches[i]);
     }
-    uint64_t last = 0;
-    double heard = began;
     while (now() < began + seconds) {
         turn(10);
         ask_again();
-        if (answered != last)
-            last = answered, heard = now();
-        if (now() > heard + PATIENCE)
-            fail("no answer any more");
     }
     return now() - began;
 }
@@ -720,8 +723,7 @@ static double measure_flows(void)
                 announce(&switches[i], host);
             flush(&switches[i]);
         }
-    for (double quiet = now() + SETTLES; now() < quiet;)
-        turn(10);
+    drain();
     is_measuring = 1;
     flow_mods = 0;
     double began = now(), until = began + PATIENCE;
