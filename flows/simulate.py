@@ -20,6 +20,7 @@ from flows.openflow import (
     Anew,
     Flow,
     GotoTable,
+    Match,
     Metered,
     Move,
     Output,
@@ -169,9 +170,10 @@ class Entry:
         return True
 
 
-@lru_cache(maxsize=1 << 16)
 def entry(flow: Flow) -> Entry:
-    return Entry(
-        flow,
-        tuple((FIELDS[name], *FIELDS[name].read(text)) for name, text in flow.match),
-    )
+    return Entry(flow, conditions(flow.match))
+
+
+@lru_cache(maxsize=1 << 12)
+def conditions(match: Match) -> tuple[tuple[Field, int, int], ...]:
+    return tuple((FIELDS[name], *FIELDS[name].read(text)) for name, text in match)

@@ -21,6 +21,7 @@ from flows.openflow import (
     oxm,
 )
 from flows.simulate import Ambiguous, simulate
+from flows.simulate import entry as ready
 from tests.packets import (
     BROADCAST,
     H1,
@@ -57,6 +58,14 @@ def test_a_request_becomes_its_own_answer() -> None:
         "arp_tha": H1,
         "arp_tpa": "10.0.0.1",
     }
+
+
+def test_a_flow_is_told_by_its_own_note_and_not_by_that_of_one_like_it() -> None:
+    one, other = (
+        Flow(0, 1, oxm(), note=f"{who} is not there") for who in ("one", "other")
+    )
+    assert one == other
+    assert ready(one).flow.note != ready(other).flow.note
 
 
 def test_a_packet_that_nothing_matches_is_dropped() -> None:
