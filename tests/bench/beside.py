@@ -42,6 +42,7 @@ def measure(run: Run) -> Iterator[Figure]:
         ovs.ofctl("add-flow", "plain", "actions=NORMAL")
         adopt(ovs, "isat")
         config = f"bridges: {{isat: {{}}}}\nsources: {{ovsdb: '{ovs.remote}'}}\n"
+        config += "limits: {neighbor_packets_per_second: 1000000}\n"
         within = ("ip", "netns", "exec", ovs.namespace)
         with controller(ovs.directory, config, within, ovs.environment):
             wait_until(

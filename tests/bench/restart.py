@@ -44,6 +44,7 @@ bridges: {{br0: {{}}}}
 sources: {{ovsdb: '{remote}', netlink: false}}
 limits:
   stations_per_port: 100000
+  neighbor_packets_per_second: 1000000
   packet_ins_per_second: {{arp: 100000}}
 """
 
