@@ -62,7 +62,7 @@ def test_a_request_becomes_its_own_answer() -> None:
 
 def test_a_flow_is_told_by_its_own_note_and_not_by_that_of_one_like_it() -> None:
     one, other = (
-        Flow(0, 1, oxm(), note=f"{who} is not there") for who in ("one", "other")
+        Flow(0, 1, oxm(), (), note=f"{who} is not there") for who in ("one", "other")
     )
     assert one == other
     assert ready(one).flow.note != ready(other).flow.note
