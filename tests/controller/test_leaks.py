@@ -80,12 +80,21 @@ def test_hosts_that_come_and_go_leave_nothing_behind(
     tracemalloc.start()
     try:
         town = Town()
-        town.live_until(3 * MINUTE)
-        early, stations = held(), len(town.core.view.stations)
-        town.live_until(12 * MINUTE)
-        late = held()
+        town.live_until(2 * MINUTE)
+        stations = len(town.core.view.stations)
+        early = most_held(town, minutes=6)
+        late = most_held(town, minutes=6)
     finally:
         tracemalloc.stop()
-    assert len(town.core.view.stations) <= stations + 1
-    assert town.born == 720
+    assert len(town.core.view.stations) <= 1.2 * stations
+    assert town.born == 840
     assert late <= 1.1 * early, f"{early:,} octets, and then {late:,}"
+
+
+def most_held(town: Town, minutes: int) -> int:
+    """Octets.  A dict grows by halves and shrinks late, so one look would not tell."""
+    held_at = []
+    for _ in range(minutes):
+        town.live_until(town.now + MINUTE)
+        held_at.append(held())
+    return max(held_at)
