@@ -267,7 +267,7 @@ class Liveness:
             self._end(one)
             self.watch(view, key, is_news=False)
             return view, False
-        self._renew(station, claim, one)
+        self._renew(station, claim, one, now)
         if not is_ready(key.datapath_id):
             self._plan(one, now + OWED)
             return view, False
@@ -277,8 +277,14 @@ class Liveness:
         self._plan(one, now + OWED)
         return view, True
 
-    def _renew(self, station: Station, claim: Claim | None, one: Watch) -> None:
-        """Who has moved, or become a router, is counted by a new flow."""
+    def _renew(
+        self, station: Station, claim: Claim | None, one: Watch, now: float
+    ) -> None:
+        """Who has moved, or become a router, is counted by a new flow.
+
+        Who moves while it is asked is asked again where it is, as often as there is
+        time: `silent_after` is counted from the last sign of life all the same.
+        """
         since = station.heard_at if claim is None else claim.confirmed_at
         one.alive_at = max(one.alive_at, since)
         if is_counted_by(station, claim, one):
@@ -286,8 +292,10 @@ class Liveness:
         self._forget_flow(one)
         one.cookie = witness(station, one.subject.ip).cookie
         one.port_no, one.router = station.port_no, claim.router if claim else None
-        one.count, one.counted_at, one.probes = 0, since, 0
-        one.asked_at = None
+        one.count, one.counted_at, one.asked_at = 0, since, None
+        if one.probes:
+            left = one.alive_at + self.silent_after - SLACK / 2 - now
+            one.probes = PROBES - max(0, min(PROBES, int(left / (PATIENCE + TICK))))
 
     # --- what a count tells ---------------------------------------------------------
 

@@ -89,9 +89,9 @@ class Lab:
     def times(self, kind: type[Command]) -> list[float]:
         return [when for when, command in self.done if isinstance(command, kind)]
 
-    def is_answered(self) -> bool:
+    def is_answered(self, ip: str = "10.0.0.1") -> bool:
         flows = compile_flows(self.core.view, self.switch).values()
-        return any(f.subject == IP1 and f.note.startswith("answer") for f in flows)
+        return any(f.subject == IP(ip) and f.note.startswith("answer") for f in flows)
 
     @property
     def state(self) -> State:
@@ -262,6 +262,38 @@ def test_a_station_that_has_moved_is_watched_where_it_is() -> None:
     lab.speaks = lambda cookie: int(lab.now) if cookie in counting else 0
     lab.until(300.0)
     assert lab.is_answered() and not lab.times(TellNews)
+
+
+@pytest.mark.parametrize("probes", [1, 2, 3])
+@pytest.mark.parametrize("host", range(1, 9))  # each is looked at a little earlier
+def test_who_moves_while_it_is_asked_falls_silent_in_time_all_the_same(
+    host: int, probes: int
+) -> None:
+    lab = Lab()
+    lab.tell(arp(f"10.0.0.{host}"))
+    while len(lab.times(SendPacket)) < probes:
+        lab.until(lab.now + 0.1)
+    for port_no in (2, 3):
+        lab.until(lab.now + 0.4)
+        lab.tell(FrameSeen(S1, port_no, 0, H1))
+    lab.until(30.0)
+    assert lab.times(TellNews) and not lab.is_answered(f"10.0.0.{host}")
+
+
+def test_who_moves_while_it_is_asked_is_asked_again_where_it_is() -> None:
+    lab = Lab()
+    lab.tell(arp("10.0.0.1"))
+    while not lab.times(SendPacket):
+        lab.until(lab.now + 0.1)
+    lab.tell(FrameSeen(S1, 2, 0, H1))
+    counting = {f.cookie for f in compile_flows(lab.core.view, S1).values()}
+    asked_at = len(lab.times(SendPacket))
+    lab.speaks = lambda cookie: (
+        int(len(lab.times(SendPacket)) > asked_at) if cookie in counting else 0
+    )
+    lab.until(40.0)
+    assert lab.is_answered() and not lab.times(TellNews)
+    assert [c.port_no for _, c in lab.done if isinstance(c, SendPacket)][:2] == [1, 2]
 
 
 def test_two_who_claim_one_address_are_asked_at_once() -> None:

@@ -12,6 +12,8 @@ of its rules.  It judges by the flows that the switches hold:
 - whoever lives and has been heard is answered for without a gap, also who never says a
   word by itself, unless somebody else claims the same address at that time.
 
+Who has moved without a word is known at its former port until then.
+
 A sign of life is a frame that a switch has seen: ARP of the host's own, or its answer
 to a question.  One host in ten questions does not hear, but never three in a row.
 """
@@ -619,11 +621,12 @@ class World:
         self.down.add((number, at))
         behind = [h for h in self.hosts if (h.switch, h.port) == (number, at)]
         away = [host for host in behind if host.is_here]
+        heard = [host for host in away if host.is_heard]  # or it is known elsewhere yet
         for host in away:
             self._vanish(host)
         self._events.append(PortChanged(port(number, at, up=False)))
         self._turn()
-        for host in away:
+        for host in heard:
             answers = self.switches[number].answers
             if answers.get(host.ip) == host.mac:
                 self._mistake(f"{host.ip} is answered for, and its port is down")
