@@ -1,10 +1,11 @@
 """Answers in a real switch, and first pings, beside the plainest flows there can be.
 
-Three bridges of one private Open vSwitch, two hosts at each: one under isat, which
+Three bridges of one private Open vSwitch, three hosts at each: one under isat, which
 knows the hosts from the kernel; one with a single flow that answers for the second
 host, written by hand; one that only switches (`actions=NORMAL`).  They are measured in
 turns.  Before each ping nobody knows anybody: neighbor tables, learned addresses and
-the datapath's flows are empty.
+the datapath's flows are empty.  Or both hosts have spoken with a third one since, and
+never with each other.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ ASKED = IPv4Address("10.0.0.2")
 BRIDGES = ("isat", "hand", "plain")
 LIMIT = 5.0  # seconds for one answer
 
-Pair = tuple[Host, Host]
+Trio = tuple[Host, Host, Host]  # who asks, who is asked, and somebody else
 
 
 def measure(run: Run) -> Iterator[Figure]:
     with PrivateOvs() as ovs:
-        pairs = {name: pair(ovs, name, n) for n, name in enumerate(BRIDGES)}
-        ovs.ofctl("add-flow", "hand", by_hand(pairs["hand"][1]))
+        trios = {name: trio(ovs, name, n) for n, name in enumerate(BRIDGES)}
+        ovs.ofctl("add-flow", "hand", by_hand(trios["hand"][1]))
         ovs.ofctl("add-flow", "hand", "table=0,priority=0,actions=NORMAL")
         ovs.ofctl("add-flow", "plain", "actions=NORMAL")
         adopt(ovs, "isat")
@@ -50,17 +51,18 @@ def measure(run: Run) -> Iterator[Figure]:
                 within=STARTED,
                 why="isat's answer",
             )
-            yield from first_pings(ovs, pairs, run)
-            yield from answers(ovs, pairs, run)
+            yield from first_pings(ovs, trios, run)
+            yield from answers(ovs, trios, run)
 
 
-def pair(ovs: PrivateOvs, bridge: str, number: int) -> Pair:
+def trio(ovs: PrivateOvs, bridge: str, number: int) -> Trio:
     ovs.add_bridge(bridge, "fail_mode=secure")
-    hosts = []
-    for n in (1, 2):
+
+    def host(n: int) -> Host:
         lladdr = f"02:00:00:00:{number:02x}:{n:02x}"
-        hosts.append(ovs.add_host(f"{bridge}{n}", bridge, f"10.0.0.{n}/24", lladdr))
-    return hosts[0], hosts[1]
+        return ovs.add_host(f"{bridge}{n}", bridge, f"10.0.0.{n}/24", lladdr)
+
+    return host(1), host(2), host(3)
 
 
 def by_hand(asked: Host) -> str:
@@ -69,22 +71,22 @@ def by_hand(asked: Host) -> str:
     return flow.text.replace("reg1=0,", "")
 
 
-def answers(ovs: PrivateOvs, pairs: dict[str, Pair], run: Run) -> Iterator[Figure]:
+def answers(ovs: PrivateOvs, trios: dict[str, Trio], run: Run) -> Iterator[Figure]:
     found: dict[str, list[float]] = {"isat": [], "hand": []}
     for name in found:
-        silent(ovs, pairs[name][1].namespace)
+        silent(ovs, trios[name][1].namespace)
     run.tell("questions that the switch answers, in turns")
     for _ in range(run.of(ROUNDS)):
         for name, times in found.items():
-            times += asked(pairs[name], run.of(QUESTIONS, least=20))
+            times += asked(trios[name], run.of(QUESTIONS, least=20))
     yield from spread("an answer in the switch: isat's flows", found["isat"], "ms")
     yield from spread("an answer in the switch: one flow", found["hand"], "ms")
     yield ratio("an answer in the switch", found["isat"], found["hand"], ANSWERED)
 
 
-def asked(pair: Pair, number: int) -> list[float]:
+def asked(trio: Trio, number: int) -> list[float]:
     """Milliseconds from a question to its answer, one after the other."""
-    host, other = pair
+    host, other, _ = trio
     asker = IPv4Address("10.0.0.1")
     question = arp_request(eth_src=host.mac, tpa=ASKED, spa=asker)
     lladdr = bytes.fromhex(other.mac.replace(":", ""))
@@ -100,24 +102,34 @@ def asked(pair: Pair, number: int) -> list[float]:
     return found
 
 
-def first_pings(ovs: PrivateOvs, pairs: dict[str, Pair], run: Run) -> Iterator[Figure]:
-    found: dict[str, list[float]] = {"isat": [], "plain": []}
+def first_pings(ovs: PrivateOvs, trios: dict[str, Trio], run: Run) -> Iterator[Figure]:
     run.tell("first pings, in turns")
-    for _ in range(run.of(ROUNDS) * run.of(PINGS)):
-        for name, times in found.items():
-            times.append(pinged(ovs, pairs[name], name))
-    yield from spread("a first ping: isat", found["isat"], "ms")
-    yield from spread("a first ping: a bridge that only switches", found["plain"], "ms")
-    yield ratio("a first ping", found["isat"], found["plain"], PINGED)
+    for what, is_in_use in (("a first ping", True), ("a first ping of all", False)):
+        found: dict[str, list[float]] = {"isat": [], "plain": []}
+        for _ in range(run.of(ROUNDS) * run.of(PINGS)):
+            for name, times in found.items():
+                forget(ovs, trios[name], name)
+                asker, asked, third = trios[name]
+                if is_in_use:
+                    for host in (asker, asked):
+                        pinged(ovs, third, host)
+                times.append(pinged(ovs, asker, asked))
+        yield from spread(f"{what}: isat", found["isat"], "ms")
+        yield from spread(f"{what}: a bridge that only switches", found["plain"], "ms")
+        yield ratio(what, found["isat"], found["plain"], PINGED)
 
 
-def pinged(ovs: PrivateOvs, pair: Pair, bridge: str) -> float:
-    """Milliseconds of a ping between two who do not know each other."""
-    for host in pair:
+def forget(ovs: PrivateOvs, trio: Trio, bridge: str) -> None:
+    for host in trio:
         ovs.run_in(host.namespace, "ip", "neigh", "flush", "dev", "eth0")
     ovs.appctl("fdb/flush", bridge)
     ovs.appctl("revalidator/purge")
-    done = ovs.run_in(pair[0].namespace, "ping", "-c1", f"-W{LIMIT:.0f}", str(ASKED))
+
+
+def pinged(ovs: PrivateOvs, asker: Host, asked: Host) -> float:
+    """Milliseconds."""
+    words = ("ping", "-c1", f"-W{LIMIT:.0f}", asked.ip.partition("/")[0])
+    done = ovs.run_in(asker.namespace, *words)
     time_of = re.search(r"time=([\d.]+) ms", done.stdout)
     assert time_of is not None, done.stdout
     return float(time_of[1])
