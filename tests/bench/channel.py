@@ -4,12 +4,14 @@ Simulated switches (tests/bench/switches.c) send packet-ins and check each answe
 by octet.  isat answers questions in the switch, so that none comes to it: for the first
 figures its switches are full, take none of the flows that would answer, and isat
 answers itself.  A flow set-up is a pair of hosts that needs no controller any more: one
-packet-in for each pair where flows are of pairs, one for each host where they are not.
+packet-in for each pair where flows are of pairs, one for each host where they are not,
+as with isat and with Faucet.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -45,9 +47,11 @@ COOKIE = f"{OWNER << 48 | 1:x}"
 class Peer:
     """A controller.
 
-    words   its command; {port} and {place} are filled in
+    words   its command; {port} and {place} are filled in, as in settings
     answer  what it does with a question for a known host, as switches.c has it
     extra   further arguments of switches.c
+    by_host whether its flows are of hosts, not of pairs of hosts
+    settings  of its environment
     """
 
     name: str
@@ -55,6 +59,8 @@ class Peer:
     answer: str = "reply"
     cookie: str = "0"
     extra: tuple[str, ...] = ()
+    by_host: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 def ryu(*words: str) -> tuple[str, ...]:
@@ -71,13 +77,14 @@ ISAT = Peer(
     ),
     cookie=COOKIE,
     extra=("full",),
+    by_host=True,
 )
 CLASSIC = Peer("a classic Ryu proxy-ARP application", ryu(str(PEERS / "proxy_arp.py")))
 SIMPLE = Peer("ryu.app.simple_switch_13", ryu("ryu.app.simple_switch_13"))
 OS_KEN = Peer(
     "the same application on os-ken",
     (
-        *(str(ROOT / ".venv/peers/bin/python"), str(PEERS / "on_os_ken.py")),
+        *(str(ROOT / ".venv/os-ken/bin/python"), str(PEERS / "on_os_ken.py")),
         *("{port}", str(PEERS / "proxy_arp.py"), "{place}"),
     ),
 )
@@ -88,6 +95,24 @@ TESTCONTROLLER = Peer(
         *("--unixctl={place}/unixctl", "ptcp:{port}:127.0.0.1"),
     ),
     answer="flood",
+)
+FAUCET_COOKIE, FAUCET_VLAN = 0x5ADC15C0, 100
+FAUCET = Peer(
+    "Faucet",
+    (
+        *(str(ROOT / ".venv/faucet/bin/osken-manager"), "--ofp-listen-host"),
+        *("127.0.0.1", "--ofp-tcp-listen-port", "{port}", "faucet.faucet"),
+    ),
+    cookie=f"{FAUCET_COOKIE:x}",
+    extra=(str(FAUCET_VLAN),),
+    by_host=True,
+    settings=(
+        ("FAUCET_CONFIG", "{place}/faucet.yaml"),
+        ("FAUCET_LOG", "{place}/faucet.log"),
+        ("FAUCET_EXCEPTION_LOG", "{place}/faucet-exception.log"),
+        ("FAUCET_PROMETHEUS_ADDR", "127.0.0.1"),
+        ("FAUCET_PROMETHEUS_PORT", "{another}"),
+    ),
 )
 
 
@@ -111,7 +136,9 @@ MANY = Load(
 )
 ONE = Load("one question at a time", sized("arp", 1, 16, 1), (CLASSIC, TESTCONTROLLER))
 PAIRS = Load(
-    "pairs set up", sized("pairs", SWITCHES, PAIRED, PAIRED), (SIMPLE, TESTCONTROLLER)
+    "pairs set up",
+    sized("pairs", SWITCHES, PAIRED, PAIRED),
+    (SIMPLE, TESTCONTROLLER, FAUCET),
 )
 
 
@@ -120,7 +147,9 @@ def measure(run: Run) -> Iterator[Figure]:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         program = built(place)
         ports = {}
-        for peer in (ISAT, CLASSIC, OS_KEN, SIMPLE, TESTCONTROLLER):
+        (place / "isat.yaml").write_text(QUIET)
+        (place / "faucet.yaml").write_text(for_faucet())
+        for peer in (ISAT, CLASSIC, OS_KEN, SIMPLE, TESTCONTROLLER, FAUCET):
             if is_there(peer):
                 ports[peer.name] = stack.enter_context(running(peer, place))
             else:
@@ -144,6 +173,18 @@ def built(place: Path) -> Path:
     return program
 
 
+def for_faucet() -> str:
+    """It learns as fast as it can, and forgets nobody meanwhile."""
+    vlan = f"vlans: {{all: {{vid: {FAUCET_VLAN}, max_hosts: {HOSTS}}}}}\n"
+    return f"{vlan}dps:\n" + "".join(
+        f"  s{number}: {{dp_id: {number}, hardware: Open vSwitch, timeout: 3600,"
+        f" cookie: {FAUCET_COOKIE}, ignore_learn_ins: 0, learn_jitter: 0,"
+        f" interface_ranges: {{1-{PAIRED}: {{native_vlan: all,"
+        f" max_hosts: {HOSTS}}}}}}}\n"
+        for number in range(1, SWITCHES + 1)
+    )
+
+
 # --- controllers --------------------------------------------------------------------
 
 
@@ -154,13 +195,15 @@ def is_there(peer: Peer) -> bool:
 @contextmanager
 def running(peer: Peer, place: Path) -> Iterator[int]:
     """Its port."""
-    [port] = free_ports(1)
-    (place / "isat.yaml").write_text(QUIET)
-    words = [word.format(port=port, place=place) for word in peer.words]
+    port, another = free_ports(2)
+    filled = {"port": port, "another": another, "place": place}
+    words = [word.format(**filled) for word in peer.words]
+    settings = {name: value.format(**filled) for name, value in peer.settings}
     with (place / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(
             ("setpriv", "--pdeathsig", "KILL", *words),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
+            env=os.environ | settings,
         )  # fmt: skip
     try:
         wait_until(lambda: is_open(port), within=STARTED, why=peer.name)
@@ -203,8 +246,8 @@ class Stage:
     def _turn(self, load: Load, peer: Peer) -> Any:
         kind, *sizes = load.words
         extra = peer.extra
-        if kind == "pairs" and peer is ISAT:
-            kind, extra = "hosts", ()
+        if kind == "pairs" and peer.by_host:
+            kind, extra = "hosts", () if peer is ISAT else extra
         seconds = SECONDS if self.run.share else 0.2
         done = subprocess.run(
             (str(self.program), str(self.ports[peer.name]), kind, peer.answer, *sizes,
@@ -276,8 +319,13 @@ def latencies(turns: Turns) -> Iterator[Figure]:
 
 def set_ups(turns: Turns) -> Iterator[Figure]:
     each = {name: [pairs(one) for one in told] for name, told in turns.items()}
-    hosts = [rate(one) for one in turns[ISAT.name]]
-    yield middle("new hosts learned: isat", hosts, "/s", "each with its flows")
+    hosts = {peer.name: [rate(one) for one in turns[peer.name]]
+             for peer in (ISAT, FAUCET) if peer.name in turns}  # fmt: skip
+    for name, rates in hosts.items():
+        yield middle(f"new hosts learned: {name}", rates, "/s", "each with its flows")
+    if FAUCET.name in hosts:
+        what = f"new hosts learned: isat beside {FAUCET.name}"
+        yield ratio(what, hosts[ISAT.name], hosts[FAUCET.name])
     for name, values in each.items():
         yield middle(f"pairs of {PAIRED} hosts set up: {name}", values, "/s")
     for peer, least in ((SIMPLE, 50.0), (TESTCONTROLLER, None)):

@@ -1,7 +1,7 @@
 /* Switches that speak OpenFlow 1.3, send packet-ins and check every answer, octet by
  * octet; print what was reached as one line of JSON.
  *
- *     switches PLACE LOAD ANSWER SWITCHES HOSTS WINDOW SECONDS COOKIE [full]
+ *     switches PLACE LOAD ANSWER SWITCHES HOSTS WINDOW SECONDS COOKIE [full] [VLAN]
  *
  * PLACE    a TCP port of 127.0.0.1, or the path of a unix socket
  * LOAD     arp: who has a host that is known?  A closed loop of WINDOW questions each;
@@ -15,6 +15,7 @@
  * COOKIE   hexadecimal, of the flow that tells the controller
  * full     the switch has no room: it refuses each bundle of flows, and then is too busy
  *          to say what it has, so that it is not asked to take them again
+ * VLAN     that first packets of hosts are tagged with, by a flow of the controller's
  *
  * Messages by OpenFlow 1.3.5; bundles by its extension 230.
  */
@@ -69,7 +70,7 @@ struct at_switch {
 
 static struct at_switch switches[SWITCHES_MAX];
 static int switch_count, hosts, window, is_full, is_pairs, is_hosts, is_flood,
-    has_buffers;
+    has_buffers, vlan;
 static uint64_t cookie;
 static uint64_t answered, wrong, unmatched, lost, flow_mods;
 static uint32_t samples[SAMPLES_MAX];
@@ -246,9 +247,14 @@ static void ask(struct at_switch *s, int host, int target)
 
 static void first_packet(struct at_switch *s, int host, int target)
 {
-    uint8_t *at = packet_in(s, host, UDP_LENGTH);
+    uint8_t *at = packet_in(s, host, UDP_LENGTH + (vlan ? 4 : 0));
     lladdr(at, s, target);
     lladdr(at + 6, s, host);
+    if (vlan) {
+        at[12] = 0x81;
+        put16(at + 14, vlan);
+        at += 4; /* of the rest */
+    }
     at[12] = 8;
     at[14] = 0x45;
     at[17] = 46;
@@ -421,8 +427,12 @@ static void flow_mod(struct at_switch *s, const uint8_t *m, size_t length)
             from = host_of(s, m + at + 4);
     }
     size_t at = 48 + (get16(m + 50) + 7) / 8 * 8;
-    if (at + 24 <= length && get16(m + at) == 4 && get16(m + at + 8) == 0)
-        out = get32(m + at + 12);
+    int is_applied = at + 8 <= length && get16(m + at) == 4;
+    size_t last = is_applied ? at + get16(m + at + 2) : 0;
+    for (at += 8; at + 16 <= last && last <= length && get16(m + at + 2) >= 8;
+         at += get16(m + at + 2))
+        if (get16(m + at) == 0) /* OFPAT_OUTPUT */
+            out = get32(m + at + 4);
     if (to < 0 || (is_pairs && from < 0) || out == 0 || out > (uint32_t)hosts)
         return;
     if (out != port_of(to)) {
@@ -772,7 +782,10 @@ int main(int argc, char **argv)
     hosts = atoi(argv[5]);
     window = atoi(argv[6]);
     cookie = strtoull(argv[8], NULL, 16);
-    is_full = argc > 9;
+    for (int i = 9; i < argc; i++) {
+        is_full |= !strcmp(argv[i], "full");
+        vlan = atoi(argv[i]) ? atoi(argv[i]) : vlan;
+    }
     if (switch_count < 1 || switch_count > SWITCHES_MAX || hosts < 2 ||
         hosts > HOSTS_MAX || window < 1 || hosts % window)
         fail("as many are not possible");
