@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from tests.bench import report
 from tests.bench.benches import BENCHES, Bench, named
 from tests.bench.figures import Figure, Run
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PY_SPY = ROOT / ".venv/py-spy/bin/py-spy"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,6 +45,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write docs/benchmarks.md and its pictures; with names, their parts",
     )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="instead, watch all its Python processes, and write where their time goes"
+        " to docs/pictures/profile-NAME.svg (needs ./run setup --bench)",
+    )
     return parser
 
 
@@ -61,8 +71,19 @@ def write(found: report.Found) -> None:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     page = DOCS / report.PAGE
     before = page.read_text() if page.exists() else ""
-    for name, content in report.files(found, titles, today, before):
+    profiled = [name for name in titles if (DOCS / report.profile_of(name)).exists()]
+    for name, content in report.files(found, titles, today, before, profiled):
         (DOCS / name).write_text(content)
+
+
+def profile(bench: Bench, share: float) -> int:
+    """What is measured while it is watched is slower, and is not written down."""
+    if not PY_SPY.exists():
+        parser().error("--profile needs py-spy: ./run setup --bench installs it")
+    watching = ("record", "--subprocesses", "--nonblocking", "--function", "--output")
+    file = DOCS / report.profile_of(bench.name)
+    measuring = (sys.executable, "-m", "tests.bench", bench.name, f"--share={share}")
+    return subprocess.run((PY_SPY, *watching, file, "--", *measuring)).returncode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error(
             f"no bench {error}: there are {', '.join(b.name for b in BENCHES)}"
         )
+    if arguments.profile:
+        return max(profile(bench, arguments.share) for bench in chosen)
     run = Run(arguments.share)
     if not arguments.json:
         print(report.machine())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,16 @@ def object_of(figure: Figure) -> Json:
 # --- the page -------------------------------------------------------------------------
 
 
-def page(found: Found, titles: Mapping[str, str], day: str, before: str = "") -> str:
+def page(
+    found: Found,
+    titles: Mapping[str, str],
+    day: str,
+    before: str = "",
+    profiled: Collection[str] = (),
+) -> str:
     """titles  the sentence that each bench is about, by name, in the page's order
-    before  the page as it is: what was not measured again stays
+    before    the page as it is: what was not measured again stays
+    profiled  benches of which there is a flame graph
     """
     parts = sections(before)
     for name, figures in found.items():
@@ -101,6 +108,8 @@ def page(found: Found, titles: Mapping[str, str], day: str, before: str = "") ->
             parts[name] += f"\n![Distributions]({picture_of(name)})\n"
         if growing(figures):
             parts[name] += f"\n![What grows with the network]({curves_of(name)})\n"
+        if name in profiled:
+            parts[name] += f"\n[Where the time goes]({profile_of(name)})\n"
     told = (f"\n## {name}\n\n{parts[name]}" for name in titles if name in parts)
     return HEAD + "".join(told).lstrip("\n")
 
@@ -130,6 +139,11 @@ def curves_of(name: str) -> str:
     return f"pictures/bench-{name}-growth.svg"
 
 
+def profile_of(name: str) -> str:
+    """A flame graph, made by `./run bench NAME --profile`."""
+    return f"pictures/profile-{name}.svg"
+
+
 def growing(figures: Sequence[Figure]) -> dict[str, list[tuple[float, float]]]:
     """Hosts and microseconds, by what was measured at several sizes of a network."""
     found: dict[str, list[tuple[float, float]]] = {}
@@ -150,10 +164,14 @@ def plotted(figures: Sequence[Figure]) -> dict[str, tuple[float, ...]]:
 
 
 def files(
-    found: Found, titles: Mapping[str, str], day: str, before: str
+    found: Found,
+    titles: Mapping[str, str],
+    day: str,
+    before: str,
+    profiled: Collection[str] = (),
 ) -> Iterator[tuple[str, str]]:
     """Path below docs/, and content."""
-    yield PAGE, page(found, titles, day, before)
+    yield PAGE, page(found, titles, day, before, profiled)
     for name, figures in found.items():
         if series := plotted(figures):
             yield picture_of(name), distributions(series)

@@ -108,6 +108,13 @@ def test_what_is_not_measured_again_stays_on_the_page() -> None:
     assert report.page({}, titles, "2032-01-01", after) == after
 
 
+def test_a_bench_that_was_watched_leads_to_its_flame_graph() -> None:
+    titles = {"view": "V.", "events": "E."}
+    files = dict(report.files(FOUND, titles, "2030-01-01", "", ["view"]))
+    assert files["benchmarks.md"].count("(pictures/profile-view.svg)") == 1
+    assert "profile-events" not in files["benchmarks.md"]
+
+
 def test_a_bench_that_is_no_more_leaves_the_page() -> None:
     before = report.page(FOUND, {"view": "V.", "events": "E."}, "2030-01-01")
     assert "events" not in report.page({}, {"view": "V."}, "2031-01-01", before)
