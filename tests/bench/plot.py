@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 720, 300  # pixels of the plot; the legend is below it
 LEFT, TOP, LINE = 50, 20, 18
 COLORS = ("#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce", "#be123c", "#525252", "#a16207")
 DASHES = ("", "6 3", "2 3")  # for the next seven, and the seven after these
-
+STEPS, GREATEST = 250, 20  # of a line
 QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
 Series = Mapping[str, Sequence[float]]
@@ -19,7 +19,8 @@ Curves = Mapping[str, Sequence[tuple[float, float]]]  # hosts, and microseconds
 
 
 def distributions(series: Series) -> str:
-    """Milliseconds on a logarithmic axis; each value is one step of its line."""
+    """Milliseconds on a logarithmic axis; each value is one step of its line, of very
+    many some are, and the greatest."""
     low, high = decades(series)
     return picture(
         len(series),
@@ -116,8 +117,10 @@ def line(
     number: int, name: str, values: Sequence[float], low: int, high: int
 ) -> Iterator[str]:
     steps = "".join(
-        f"H{x(value, low, high)}V{y((rank + 1) / len(values))}"
-        for rank, value in enumerate(sorted(values))
+        f"H{x(value, low, high)}V{y(rank / len(values))}"
+        for rank, value in enumerate(sorted(values), 1)
+        if rank * STEPS // len(values) > (rank - 1) * STEPS // len(values)
+        or rank > len(values) - GREATEST
     )
     yield f'<path d="M{LEFT} {y(0)}{steps}" fill="none" {style(number)}/>'
     yield from legend(number, name)

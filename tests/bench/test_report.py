@@ -126,6 +126,15 @@ def test_a_plot_has_a_line_and_a_name_for_each_series() -> None:
     assert {"a < b", "c", "50 %", "0.001", "10"} <= {*texts}
 
 
+def test_a_line_of_very_many_values_stays_short_and_keeps_the_greatest() -> None:
+    one = distributions({"a": [0.5, 7.0]})
+    many = distributions({"a": [0.5] * 100_000 + [7.0]})
+    assert len(many) < 10_000
+    assert one.count("H714.2V20.0") == many.count("H714.2V20.0") == 1, (
+        "where 7.0 is drawn"
+    )
+
+
 def test_a_curve_has_a_point_for_each_size_of_the_network() -> None:
     found = [
         Figure("a, 1,000 hosts", 200.0, "us", point=("a", 1_000)),
