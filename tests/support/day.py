@@ -241,6 +241,11 @@ class World:
         self._deadline: float | None = None
         self._start(hosts, hosts // 20 if shown is None else shown)
 
+    @property
+    def came(self) -> int:
+        """Hosts that were born until now."""
+        return self._macs
+
     # --- time -----------------------------------------------------------------------
 
     def at(self, when: float, act: Callable[[], None]) -> None:
