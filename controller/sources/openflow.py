@@ -24,7 +24,7 @@ from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3 as ofp
 
-from controller import options
+from controller import garbage, options
 from controller.commands import (
     ChangeFlows,
     Command,
@@ -194,6 +194,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
 
     def start(self) -> Any:
         thread = super().start()
+        garbage.install()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupts(hub.getcurrent()))
         try:
