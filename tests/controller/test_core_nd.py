@@ -295,9 +295,10 @@ def test_a_restarted_controller_believes_its_own_flows_and_changes_none() -> Non
     after.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=0.0)
     listed = FlowsListed(S1, frozenset(flows), memory)
 
-    assert not changes(after.handle([listed], now=0.1))
+    commands = after.handle([listed], now=TICK)
+    assert not changes(commands)
     assert claims(after) == {"fd00::1": False, "fe80::1": True, "fd00::2": None}
-    assert any(isinstance(c, CountHits) for c in after.handle([], now=0.1 + TICK))
+    assert any(isinstance(command, CountHits) for command in commands)
 
 
 def test_a_station_that_a_neighbor_table_names_is_asked_once() -> None:
