@@ -11,8 +11,8 @@ from flows.view import IPAddress
 
 @dataclass(frozen=True, slots=True)
 class ListFlows:
-    """Ask the switch which meters it has, and which flows of ours (OFPMP_METER_CONFIG,
-    and OFPMP_FLOW with our cookie mask)."""
+    """Ask the switch which meters and groups it has, and which flows of ours
+    (OFPMP_METER_CONFIG, OFPMP_GROUP_DESC, and OFPMP_FLOW with our cookie mask)."""
 
     datapath_id: int
 

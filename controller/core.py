@@ -83,7 +83,7 @@ from controller.nics import settled_in_words
 from controller.overruns import Overruns
 from controller.packets import REQUEST, arp_request
 from controller.questions import Questions
-from controller.reconcile import Plan, plan_meters
+from controller.reconcile import Plan, plan_groups, plan_meters
 from controller.replies import reply
 from controller.rivals import Rivals
 from controller.waiting import Question, target_of
@@ -93,11 +93,12 @@ from flows.compile import Compiled
 from flows.dispute import Contradiction, Said, contradiction
 from flows.flood import opened
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
+from flows.groups import groups
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
 from flows.network import Network, network
-from flows.openflow import Flow, Meter, is_ours
+from flows.openflow import Flow, Group, Meter, is_ours
 from flows.parties import Holding, Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
@@ -171,6 +172,7 @@ class Channel:
     installed  cookies of ours that it holds, or will when it has done what it was told;
                None until it has listed them
     meters     those that it has, of ours or others, as they will be then
+    groups     likewise
     before     those when it last refused a change, until it has listed them again
     underway   cookies of the flows of each change that it has not confirmed yet
     refused    those of changes that it has refused, and not confirmed since
@@ -190,6 +192,7 @@ class Channel:
     compiled: Compiled
     installed: Set[int] | None = None
     meters: Mapping[int, Meter] = field(default_factory=dict)
+    groups: Mapping[int, Group] = field(default_factory=dict)
     before: Set[int] | None = None
     underway: deque[frozenset[int]] = field(
         default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
@@ -401,6 +404,7 @@ class Core:
             return
         channel.listed(cookie for cookie in event.cookies if is_ours(cookie))
         channel.meters = {meter.meter_id: meter for meter in event.meters}
+        channel.groups = {group.group_id: group for group in event.groups}
         self.view = able(self.view, event.datapath_id, event.greatest_meter)
         channel.is_settled = False
         channel.was_empty = not event.cookies
@@ -881,7 +885,9 @@ class Core:
         step = compiled.update(self.view, self.network, held)
         wanted = meters(self.view, datapath_id)
         metered = plan_meters(wanted, channel.meters)
-        change = Plan(step.added, step.removed, metered)
+        needed = groups(Switch(datapath_id, self.view, self.network))
+        grouped = plan_groups(needed, channel.groups)
+        change = Plan(step.added, step.removed, metered, grouped)
         if channel.refused and not channel.is_settled:
             channel.refused &= {entry.cookie for entry in change.add}
             channel.door = ()
@@ -891,7 +897,7 @@ class Core:
             channel.underway.append(frozenset(entry.cookie for entry in change.add))
             channel.floods.change(self._opened(datapath_id, channel))
             self._note_floods(datapath_id)
-            channel.meters = wanted
+            channel.meters, channel.groups = wanted, needed
             self.counters["flows added"] += len(change.add)
             self.counters["flows deleted"] += len(change.delete)
         return change

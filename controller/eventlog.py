@@ -138,9 +138,10 @@ def consequence(command: Command) -> str:
     match command:
         case ChangeFlows(datapath_id, plan):
             flows = f"+{len(plan.add)} -{len(plan.delete)} flows"
-            meters = f"+{len(plan.meters.add)} -{len(plan.meters.delete)} meters"
-            both = f"{flows}, {meters}" if plan.meters else flows
-            return f"{switch(datapath_id)} {both}"
+            meters = f", +{len(plan.meters.add)} -{len(plan.meters.delete)} meters"
+            groups = f", +{len(plan.groups.put)} -{len(plan.groups.delete)} groups"
+            also = (meters if plan.meters else "") + (groups if plan.groups else "")
+            return f"{switch(datapath_id)} {flows}{also}"
         case ListFlows(datapath_id):
             return f"list {switch(datapath_id)}"
         case SendPacket(datapath_id, port_no) if port_no == FLOOD:

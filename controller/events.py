@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from flows.openflow import Meter
+from flows.openflow import Group, Meter
 from flows.view import (
     Address,
     AddressKey,
@@ -70,6 +70,7 @@ class FlowsListed:
 
     greatest_meter  as in `flows.view.Ability`
     meters          those that there are, anybody's
+    groups          likewise
     """
 
     datapath_id: int
@@ -77,6 +78,7 @@ class FlowsListed:
     bindings: tuple[Binding, ...] = ()
     greatest_meter: int = 0
     meters: tuple[Meter, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

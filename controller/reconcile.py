@@ -1,12 +1,12 @@
-"""What to change in a switch, and the meters we want beside those that it has."""
+"""What to change in a switch, and which meters and groups it lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flows import budgets
-from flows.openflow import Flow, Meter
+from flows import budgets, groups
+from flows.openflow import Flow, Group, Meter
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,20 @@ NO_METERS = MeterPlan()
 
 
 @dataclass(frozen=True)
+class GroupPlan:
+    """Groups to make or to give other buckets, and (by group_id) to delete."""
+
+    put: tuple[Group, ...] = ()
+    delete: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.delete)
+
+
+NO_GROUPS = GroupPlan()
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to change, in the order that never leaves a gap: add, then delete.
 
@@ -32,14 +46,16 @@ class Plan:
     delete  cookies to send with OFPFC_DELETE under a full cookie_mask
     meters  what to do about meters: new ones before the flows that use them, others
             after those that used them
+    groups  what to do about groups, likewise
     """
 
     add: tuple[Flow, ...]
     delete: tuple[int, ...]
     meters: MeterPlan = NO_METERS
+    groups: GroupPlan = NO_GROUPS
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.delete or self.meters)
+        return bool(self.add or self.delete or self.meters or self.groups)
 
 
 def plan_meters(
@@ -51,5 +67,20 @@ def plan_meters(
     return MeterPlan(
         add=tuple(desired[number] for number in sorted(want)),
         modify=tuple(desired[n] for n in sorted(both) if desired[n] != installed[n]),
+        delete=tuple(sorted(ours - desired.keys())),
+    )
+
+
+def plan_groups(
+    desired: Mapping[int, Group], installed: Mapping[int, Group]
+) -> GroupPlan:
+    """By group_id; those of others are left alone."""
+    ours = {number for number in installed if groups.is_ours(number)}
+    return GroupPlan(
+        put=tuple(
+            desired[number]
+            for number in sorted(desired)
+            if desired[number] != installed.get(number)
+        ),
         delete=tuple(sorted(ours - desired.keys())),
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -113,23 +114,74 @@ TELL_TABLE = 250  # after all tables that a packet itself meets
 TELL = Resubmit(TELL_TABLE)  # a copy to the controller, within budgets (`flows.tell`)
 
 
+class GroupKind(IntEnum):
+    """ofp_group_type, of those that are used here: OFPGT_SELECT, OFPGT_FF."""
+
+    SELECT = 1
+    FAST_FAILOVER = 3
+
+    def __str__(self) -> str:
+        return "select" if self is GroupKind.SELECT else "ff"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What a group may do with a packet.
+
+    watch_port  the bucket is not taken while this port is down; 0 is none
+    """
+
+    action: Output | Resubmit
+    watch_port: int = 0
+
+    def __str__(self) -> str:
+        watched = f"watch_port:{self.watch_port}," if self.watch_port else ""
+        return f"bucket={watched}actions={self.action}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group, and OFPAT_GROUP: leave the packet to it (5.6).
+
+    A fast-failover group takes its first bucket whose port is up; a select group one of
+    these, by a hash of addresses and ports.  There may be none: then it drops.  The
+    switch looks at its ports itself, and needs nobody to tell it.
+    """
+
+    group_id: int
+    kind: GroupKind
+    buckets: tuple[Bucket, ...]
+
+    @property
+    def text(self) -> str:
+        """The input of `ovs-ofctl add-groups`."""
+        words = (f"group_id={self.group_id}", f"type={self.kind}", *self.buckets)
+        return ",".join(map(str, words))
+
+    def __str__(self) -> str:
+        return f"group:{self.group_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Anew:
     """OFPAT_GROUP: go on in `table`, as if the packet had just arrived there.
 
     The datapath forgets why it came so far, and what it caches of the way so far
-    depends on nothing that the rest looks at (`flows.ingress`).  The group is told to
-    the switch together with the flow.
+    depends on nothing that the rest looks at (`flows.ingress`).
+
+    Select groups choose by a hash that the datapath computes when it looks at the
+    packet anew; with one bucket there is nothing to choose: the look is what counts.
     """
 
     table: int
 
     @property
-    def group_id(self) -> int:
-        return OWNER << 16 | self.table
+    def group(self) -> Group:
+        bucket = Bucket(Resubmit(self.table))
+        return Group(OWNER << 16 | self.table, GroupKind.SELECT, (bucket,))
 
     def __str__(self) -> str:
-        return f"group:{self.group_id}"
+        return str(self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +207,7 @@ class GotoTable:
         return f"goto_table:{self.table}"
 
 
-Action = SetField | Move | Output | Tell | Resubmit | Anew | Metered | GotoTable
+Action = SetField | Move | Output | Tell | Resubmit | Group | Anew | Metered | GotoTable
 Match = tuple[tuple[str, str], ...]
 Subject = IPAddress | str | int | None
 

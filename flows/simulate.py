@@ -9,7 +9,7 @@ it has no tag, and OFPVID_PRESENT (0x1000) above the VLAN identifier if it has o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import assert_never
@@ -20,6 +20,8 @@ from flows.openflow import (
     Anew,
     Flow,
     GotoTable,
+    Group,
+    GroupKind,
     Match,
     Metered,
     Move,
@@ -47,9 +49,16 @@ def simulate(flows: Iterable[Flow], packet: Packet) -> Sent:
 
 
 class Datapath:
-    """Flows, ready for many packets."""
+    """Flows, ready for many packets.
 
-    def __init__(self, flows: Iterable[Flow]) -> None:
+    down    port_no of ports that are down: buckets that watch them are not taken
+    hashed  what select groups choose by, in place of a hash of the packet
+    """
+
+    def __init__(
+        self, flows: Iterable[Flow], down: Container[int] = (), hashed: int = 0
+    ) -> None:
+        self.down, self.hashed = down, hashed
         self.tables: dict[int, list[Entry]] = {}
         for flow in sorted(flows, key=lambda f: -f.priority):
             self.tables.setdefault(flow.table, []).append(entry(flow))
@@ -89,9 +98,7 @@ class Datapath:
         for action in flow.actions:
             match action:
                 case Output(port_no):
-                    # A packet leaves by its own port only if it is told so: IN_PORT.
-                    if port_no != header.get(FIELDS["in_port"]):
-                        sent.append((port_no, header.as_packet()))
+                    leave(port_no, header, sent)
                 case Tell():
                     sent.append((CONTROLLER, header.as_packet()))
                 case GotoTable(table) | Anew(table):
@@ -100,6 +107,8 @@ class Datapath:
                     onward = table
                 case Resubmit(table):
                     self.run(table, header, sent)
+                case Group():
+                    self.run_bucket(action, header, sent)
                 case SetField(name, text):
                     header.put(FIELDS[name], *FIELDS[name].read(text))
                 case Move():
@@ -109,6 +118,23 @@ class Datapath:
                 case _:
                     assert_never(action)
         return onward
+
+    def run_bucket(self, group: Group, header: Header, sent: Sent) -> None:
+        live = [one for one in group.buckets if one.watch_port not in self.down]
+        if not live:
+            return
+        is_first = group.kind is GroupKind.FAST_FAILOVER
+        match live[0 if is_first else self.hashed % len(live)].action:
+            case Output(port_no):
+                leave(port_no, header, sent)
+            case Resubmit(table):
+                self.run(table, header, sent)
+
+
+def leave(port_no: int, header: Header, sent: Sent) -> None:
+    """A packet leaves by its own port only if it is told so: IN_PORT (5.12)."""
+    if port_no != header.get(FIELDS["in_port"]):
+        sent.append((port_no, header.as_packet()))
 
 
 def move(action: Move, header: Header) -> None:

@@ -3,7 +3,8 @@
 Octets in, octets out: no socket, no framework.  Section numbers are those of the
 OpenFlow 1.3.5 specification; bundles are the ONF's extension 230 to it, and the actions
 that move fields, resubmit to a table and tell the controller by a meter are Open
-vSwitch's (nicira-ext.h).  Meters and groups are in `flows.wire_meters`.
+vSwitch's (nicira-ext.h).  Meters are in `flows.wire_meters`, groups in
+`flows.wire_groups`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from flows.openflow import (
     Anew,
     Flow,
     GotoTable,
+    Group,
     Match,
     Metered,
     Move,
@@ -271,8 +273,12 @@ def resubmit(step: Resubmit) -> bytes:
     return nicira(RESUBMIT_TABLE, pack("!HB3x", THE_IN_PORT, step.table))
 
 
-def group(step: Anew) -> bytes:
+def group(step: Group) -> bytes:
     return pack("!HHI", ACTION_GROUP, 8, step.group_id)
+
+
+def anew(step: Anew) -> bytes:
+    return group(step.group)
 
 
 def tell(step: Tell) -> bytes:
@@ -297,7 +303,8 @@ ENCODED: dict[type[Action], Callable[[Any], bytes]] = {
     SetField: set_field,
     Move: reg_move,
     Resubmit: resubmit,
-    Anew: group,
+    Group: group,
+    Anew: anew,
     Tell: tell,
 }
 

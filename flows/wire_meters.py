@@ -1,4 +1,4 @@
-"""Meters and groups as OpenFlow 1.3 messages, and a switch's answers as values.
+"""Meters as OpenFlow 1.3 messages, and a switch's answers as values.
 
 Octets in, octets out, as in `flows.wire`.
 """
@@ -9,25 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct, error, pack
 
-from flows.openflow import Anew, Meter, Resubmit
-from flows.wire import MULTIPART_REQUEST, Malformed, action, message
+from flows.openflow import Meter
+from flows.wire import MULTIPART_REQUEST, Malformed, message
 
-GROUP_MOD, METER_MOD = 15, 29
+METER_MOD = 29
 ADD, MODIFY, DELETE = 0, 1, 2  # ofp_meter_mod_command
 MULTIPART_METER, MULTIPART_CONFIG, MULTIPART_FEATURES = 9, 10, 11
 ALL_METERS = 0xFFFFFFFF  # OFPM_ALL
 PACKETS, BURST, STATS = 2, 4, 8  # OFPMF_PKTPS, OFPMF_BURST, OFPMF_STATS
 DROP = 1  # OFPMBT_DROP
-ADD_OR_MODIFY = 0x8000  # a command of Open vSwitch's for groups
-SELECT = 1  # OFPGT_SELECT
-ANY = 0xFFFFFFFF  # OFPP_ANY, OFPG_ANY
 
 METER_HEAD = Struct("!HHI")  # command or length, flags, meter_id
 BAND = Struct("!HHII4x")  # type, length, rate, burst_size
 FEATURES = Struct("!IIIBBxx")
 STATS_HEAD = Struct("!IH6xIQQII")
 BAND_STATS = Struct("!QQ")
-BUCKET = Struct("!HHII4x")
 
 
 # --- meters ---------------------------------------------------------------------------
@@ -71,21 +67,6 @@ def stats_request(xid: int) -> bytes:
 
 def all_meters(kind: int, xid: int) -> bytes:
     return message(MULTIPART_REQUEST, pack("!HH4xI4x", kind, 0, ALL_METERS), xid)
-
-
-# --- groups ---------------------------------------------------------------------------
-
-
-def group_mod(anew: Anew, *, xid: int = 0) -> bytes:
-    """Make the group of this action, whether it is there or not.
-
-    Select groups choose by a hash that the datapath computes when it looks at the
-    packet anew; with one bucket there is nothing to choose: the look is what counts.
-    """
-    actions = action(Resubmit(anew.table))
-    bucket = BUCKET.pack(BUCKET.size + len(actions), 1, ANY, ANY) + actions
-    head = pack("!HBxI", ADD_OR_MODIFY, SELECT, anew.group_id)
-    return message(GROUP_MOD, head + bucket, xid)
 
 
 # --- what a switch answers ------------------------------------------------------------

@@ -56,8 +56,8 @@ from controller.packets import parse
 from controller.reconcile import Plan
 from controller.runtime import Runtime
 from controller.sources import openflow_channel, openflow_check
-from flows import leases, nd_known, unknown, wire, wire_meters
-from flows.openflow import OWNER, OWNER_MASK, Anew, GotoTable, Meter, Output
+from flows import leases, nd_known, unknown, wire, wire_groups, wire_meters
+from flows.openflow import OWNER, OWNER_MASK, GotoTable, Group, Meter, Output
 from flows.pipeline import TABLE_IDS
 from flows.view import IPAddress, Port
 
@@ -93,6 +93,7 @@ class Switch:
     listing  flows read so far, of an answer that comes in several messages
     hits     xid -> cookies that were asked for
     meters   those listed so far, before the flows that use them
+    groups   likewise
     greatest meter_id that the switch can have; 0 if it has no meters for us
     dropped  by meters, of an answer that comes in several messages
     """
@@ -104,6 +105,7 @@ class Switch:
     listings: dict[int, Listing] = field(default_factory=dict)
     hits: dict[int, int] = field(default_factory=dict)
     meters: list[Meter] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
     greatest: int = 0
     dropped: list[tuple[int, int]] = field(default_factory=list)
 
@@ -186,6 +188,10 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                     (openflow_check.MULTIPART_REPLY, part): self.on_meters
                     for part in METERS
                 },
+                (
+                    openflow_check.MULTIPART_REPLY,
+                    openflow_check.GROUP_DESC,
+                ): self.on_groups,
             },
             self.runtime.answer_at_once,
         )
@@ -273,6 +279,16 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                     told, switch.dropped = tuple(switch.dropped), []
                     self.runtime.report(MetersCounted(switch.datapath.id, told))
 
+    def on_groups(self, datapath: Any, message: bytes) -> None:
+        switch = self.switches.get(datapath.id)
+        if switch is None:
+            return
+        try:
+            switch.groups += wire_groups.descs(message[MULTIPART_HEADER:])
+        except wire.Malformed as error:
+            why = f"a malformed list of groups: {error}"
+            self.runtime.report(ChangeFailed(datapath.id, why))
+
     def on_flow_stats(self, datapath: Any, message: bytes) -> None:
         xid, flags = wire.multipart_header(message)
         switch = self.switches.get(datapath.id)
@@ -301,8 +317,9 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         cookies = frozenset(told.cookies)
         bindings = tuple(binding(f) for f in told.some if is_memory(f))
         meters, switch.meters = tuple(switch.meters), []
+        groups, switch.groups = tuple(switch.groups), []
         self.runtime.report(
-            FlowsListed(datapath_id, cookies, bindings, switch.greatest, meters)
+            FlowsListed(datapath_id, cookies, bindings, switch.greatest, meters, groups)
         )
 
     @set_ev_cls(ofp_event.EventOFPAggregateStatsReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
@@ -359,13 +376,14 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
 
     def _list(self, switch: Switch) -> None:
         """In this order: it answers in the same, or refuses to speak of meters."""
-        switch.meters, switch.greatest = [], 0
+        switch.meters, switch.groups, switch.greatest = [], [], 0
         xid = self._next_xid()
         switch.expect(xid)
         switch.send(
             [
                 wire_meters.features_request(self._next_xid()),
                 wire_meters.config_request(self._next_xid()),
+                wire_groups.desc_request(self._next_xid()),
                 wire.flow_stats_request(OWNER << 48, OWNER_MASK, xid=xid),
             ]
         )
@@ -408,18 +426,18 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
 
 
 def messages_of(plan: Plan) -> tuple[list[bytes], Iterator[bytes], list[bytes]]:
-    """New before old, so that there is never a gap: what flows need, which Open vSwitch
-    takes in no bundle; the flows; and the meters that none of them uses any more."""
-    meters = plan.meters
-    groups = {step for f in plan.add for step in f.actions if isinstance(step, Anew)}
+    """New before old, so that there is never a gap: what flows need, the flows, and
+    what none of them uses any more.  Meters stand apart: no bundle takes them."""
+    meters, groups = plan.meters, plan.groups
     before = [
         *map(wire_meters.add_meter, meters.add),
         *map(wire_meters.modify_meter, meters.modify),
     ]
     flows = chain(
-        map(wire_meters.group_mod, sorted(groups, key=lambda step: step.table)),
+        map(wire_groups.put_group, groups.put),
         map(wire.flow_mod, plan.add),
         map(wire.delete_by_cookie, plan.delete),
+        map(wire_groups.delete_group, groups.delete),
     )
     return before, flows, [*map(wire_meters.delete_meter, meters.delete)]
 

@@ -10,15 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows import arp, forward, guard, source, wire
+from flows import arp, forward, guard, source, wire, wire_groups
 from flows.openflow import (
     CONTROLLER,
     ETH_ARP,
     GROUP_BIT,
     OWNER,
     OWNER_MASK,
+    Anew,
+    Bucket,
     Flow,
     GotoTable,
+    Group,
+    GroupKind,
     Move,
     Output,
     SetField,
@@ -130,6 +134,74 @@ def test_our_flows_are_counted_and_deleted_by_their_cookies(switch: Channel) -> 
     assert before.flow_count == len(SHAPES) - 1
     assert after.flow_count == len(SHAPES) - 2
     assert [flow.cookie for flow in installed(switch)] == [0x99]
+
+
+WAYS = tuple(Bucket(Output(port), watch_port=port) for port in (1, 2))
+DETOUR = Group(0x15A74711, GroupKind.FAST_FAILOVER, WAYS)
+SHARED = Group(0x15A74712, GroupKind.SELECT, WAYS)
+BY_GROUP = Flow(6, 9, oxm(eth_dst=H1), (DETOUR,))
+
+
+def groups(switch: Channel) -> list[Group]:
+    answers = switch.ask(wire_groups.desc_request(1))
+    return sorted(wire_groups.descs(multipart(answers)), key=lambda one: one.group_id)
+
+
+def in_words(ovs: PrivateOvs) -> list[str]:
+    """As `ovs-ofctl dump-groups` has them, without the heading and empty weights."""
+    dumped = ovs.ofctl("-OOpenFlow13", "dump-groups", "br0").splitlines()[1:]
+    return sorted(line.strip().replace("weight:0,", "") for line in dumped)
+
+
+def test_groups_arrive_as_they_are_written_and_are_read_back_so(
+    ovs: PrivateOvs, switch: Channel
+) -> None:
+    wanted = [Anew(1).group, DETOUR, SHARED]
+
+    assert switch.ask(*map(wire_groups.put_group, wanted)) == []
+
+    assert groups(switch) == wanted
+    told = ovs.directory / "groups.txt"
+    told.write_text("".join(f"{group.text}\n" for group in wanted))
+    before = in_words(ovs)
+    ovs.ofctl("-OOpenFlow13", "del-groups", "br0")
+    ovs.ofctl("-OOpenFlow13", "add-groups", "br0", str(told))
+    assert in_words(ovs) == before
+    assert groups(switch) == wanted
+
+
+def test_a_group_is_put_again_without_its_flows_being_touched(
+    ovs: PrivateOvs, switch: Channel
+) -> None:
+    switch.ask(wire_groups.put_group(DETOUR), wire.flow_mod(BY_GROUP))
+    other = Group(DETOUR.group_id, DETOUR.kind, WAYS[:1])
+
+    assert switch.ask(wire_groups.put_group(other)) == []
+
+    assert groups(switch) == [other]
+    assert is_equal(ovs, [BY_GROUP])
+
+
+def test_a_bundle_makes_groups_before_their_flows_and_deletes_them_after(
+    ovs: PrivateOvs, switch: Channel
+) -> None:
+    put = [wire_groups.put_group(DETOUR), wire.flow_mod(BY_GROUP)]
+    delete = [
+        wire.delete_by_cookie(BY_GROUP.cookie),
+        wire_groups.delete_group(DETOUR.group_id),
+    ]
+    without_group = [wire.flow_mod(BY_GROUP)]
+
+    refused = switch.ask(*wire.bundle(1, without_group, xid=41))
+    first = switch.ask(*wire.bundle(2, put, xid=42))
+    held = groups(switch)
+    second = switch.ask(*wire.bundle(3, delete, xid=43))
+
+    assert errors(refused)[0] == (41, 2, 9)  # OFPET_BAD_ACTION, OFPBAC_BAD_OUT_GROUP
+    assert errors(first + second) == []
+    assert held == [DETOUR]
+    assert groups(switch) == []
+    assert is_equal(ovs, [])
 
 
 def steps(answers: list[Message]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Meters and groups as OpenFlow 1.3 messages: golden octets, and Ryu's reading."""
+"""Meters as OpenFlow 1.3 messages: golden octets, and Ryu's reading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import wire, wire_meters
-from flows.openflow import Anew, Meter, Metered, Resubmit, Tell
+from flows.openflow import Meter, Metered, Resubmit, Tell
 from tests.flows.test_wire import octets
 from tests.support.ryu13 import ProtocolDesc, ofproto_parser, ofproto_v1_3
 
@@ -51,23 +51,11 @@ def test_a_copy_to_the_controller_has_a_meter() -> None:
     )
 
 
-def test_resubmit_and_group_are_actions_and_a_meter_an_instruction() -> None:
+def test_resubmit_is_an_action_and_a_meter_an_instruction() -> None:
     assert wire.action(Resubmit(250)) == octets(
         "ffff 0010 00002320 000e fff8 fa 000000"
     )
-    assert wire.action(Anew(1)) == octets("0016 0008 15a70001")
     assert wire.action(Metered(5)) == b""
-
-
-def test_a_group_with_one_bucket_goes_on_in_a_table() -> None:
-    assert wire_meters.group_mod(Anew(1), xid=7) == octets(
-        """
-        04 0f 0030 00000007                # OFPT_GROUP_MOD
-        8000 01 00 15a70001                # add or modify, OFPGT_SELECT
-        0020 0001 ffffffff ffffffff 00000000
-        ffff 0010 00002320 000e fff8 01 000000
-        """
-    )
 
 
 @given(NUMBERS, NUMBERS, NUMBERS)

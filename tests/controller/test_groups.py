@@ -1,0 +1,66 @@
+"""A switch has the groups that its flows use: before they do, and no longer."""
+
+from __future__ import annotations
+
+from controller.core import Core
+from controller.events import ChangeDone, FlowsListed, SwitchReady
+from controller.reconcile import GroupPlan, Plan
+from controller.sources.openflow import messages_of
+from flows import wire, wire_groups
+from flows.groups import groups
+from flows.openflow import OWNER, Anew, Group, GroupKind
+from flows.pipeline import TABLE_IDS
+from flows.switch import Switch
+from tests.controller.test_core import changes
+from tests.facts import S1, ports
+
+ANEW = Anew(TABLE_IDS["admit"]).group
+FOREIGN = Group(7, GroupKind.SELECT, ())
+STALE = Group(OWNER << 16 | 0xABC, GroupKind.SELECT, ())
+
+
+def connected(*there: Group) -> tuple[Core, Plan]:
+    """A switch that can have meters, so that `ingress` uses a group."""
+    core = Core()
+    core.handle([SwitchReady(S1, tuple(ports(S1, 1, 2)))], now=0.0)
+    listed = FlowsListed(S1, frozenset(), (), 262_144, groups=there)
+    [change] = changes(core.handle([listed], now=0.1))
+    return core, change.plan
+
+
+def test_a_switch_gets_the_groups_that_it_lacks_and_loses_superfluous_ones() -> None:
+    _, plan = connected(FOREIGN, STALE)
+    assert plan.groups == GroupPlan(put=(ANEW,), delete=(STALE.group_id,))
+
+
+def test_a_group_whose_buckets_somebody_has_changed_is_put_right() -> None:
+    _, plan = connected(Group(ANEW.group_id, ANEW.kind, ()))
+    assert plan.groups == GroupPlan(put=(ANEW,))
+
+
+def test_a_restart_over_right_flows_and_groups_changes_nothing() -> None:
+    core, _ = connected()
+    core.handle([ChangeDone(S1)], now=0.2)
+    view, channel = core.view, core.channels[S1]
+    held = frozenset(channel.compiled.cookies)
+    meters = tuple(channel.meters.values())
+    needed = groups(Switch(S1, view, core.network))
+
+    again = Core()
+    again.handle([SwitchReady(S1, tuple(ports(S1, 1, 2)))], now=0.0)
+    there = (*needed.values(), FOREIGN)
+    listed = FlowsListed(S1, held, (), 262_144, meters, there)
+
+    assert not changes(again.handle([listed], now=0.1))
+
+
+def test_groups_are_made_before_their_flows_and_deleted_after_them() -> None:
+    _, plan = connected(STALE)
+    _, messages, _ = messages_of(plan)
+
+    kinds = [(octets[1], octets[8:10]) for octets in messages]
+
+    put, delete = (wire_groups.GROUP_MOD, b"\x80\0"), (wire_groups.GROUP_MOD, b"\0\2")
+    assert kinds[0] == put
+    assert kinds[-1] == delete
+    assert {kind for kind, _ in kinds[1:-1]} == {wire.FLOW_MOD}
