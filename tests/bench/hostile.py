@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from controller.sources.openflow_check import HEADER, Unacceptable, check
 from tests.bench.figures import Figure, Run
 from tests.bench.fuzz import AGAIN, FAULTS, HOW_MANY, LONGEST
-from tests.sources.test_openflow_check import GOOD
+from tests.sources.test_openflow_check import GOOD, Hung, alarm
 from tests.support.ryu13 import ProtocolDesc, ofproto_parser, ofproto_v1_3
 
 MESSAGES = 1_000_000
@@ -81,7 +81,10 @@ def end_of(message: bytes) -> str:
     version, kind, length, xid = HEADER.unpack_from(message)
     switch = ProtocolDesc(ofproto_v1_3.OFP_VERSION)
     try:
-        parsed = ofproto_parser.msg(switch, version, kind, length, xid, message)
+        with alarm():
+            parsed = ofproto_parser.msg(switch, version, kind, length, xid, message)
+    except Hung:
+        return "other"
     except Exception:  # of Ryu's: the channel closes who caused it
         return "unread"
     return "read" if parsed else "unread"

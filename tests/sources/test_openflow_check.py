@@ -57,6 +57,17 @@ def queue(properties: bytes = bytes.fromhex("0001001000000000") + bytes(8)) -> b
     return struct.pack("!IIH6x", 1, 2, 16 + len(properties)) + properties
 
 
+def table(properties: bytes = b"") -> bytes:
+    return struct.pack("!H62x", 64 + len(properties)) + properties
+
+
+NAMES = bytes.fromhex("0001000400040004")  # two instructions, or two actions
+INSTRUCTIONS = bytes.fromhex("0000000c") + NAMES + bytes(4)  # OFPTFPT_INSTRUCTIONS
+APPLIED = bytes.fromhex("0006000c") + NAMES + bytes(4)  # OFPTFPT_APPLY_ACTIONS
+NEXT = bytes.fromhex("0002000601020000")  # OFPTFPT_NEXT_TABLES
+FIELDS = bytes.fromhex("0008000880000004")  # OFPTFPT_MATCH
+
+
 GOOD = {
     "hello": message(of.HELLO, bytes.fromhex("0001000800000010")),
     "hello of an old switch": message(of.HELLO, version=1),
@@ -82,7 +93,9 @@ GOOD = {
     "groups": multipart(of.GROUP_DESC, group(bucket() + bucket(b"")) + group(b"")),
     "meter statistics": multipart(of.METER, struct.pack("!4xH34x", 40)),
     "meters": multipart(of.METER_CONFIG, struct.pack("!HHIHH12x", 24, 0, 1, 1, 16)),
-    "table features": multipart(of.TABLE_FEATURES, struct.pack("!H62x", 64)),
+    "table features": multipart(
+        of.TABLE_FEATURES, table() + table(INSTRUCTIONS + NEXT + APPLIED + FIELDS)
+    ),
     "ports": multipart(13, PORT * 3),
     "barrier": message(of.BARRIER_REPLY),
     "queues": message(of.QUEUE_GET_CONFIG_REPLY, bytes(8) + queue()),
@@ -136,14 +149,31 @@ BAD = {
     "table features, property length 0": multipart(
         of.TABLE_FEATURES, struct.pack("!H70x", 72)
     ),
+    "table features, instruction of length 0": multipart(
+        of.TABLE_FEATURES, table(bytes.fromhex("0000000800010000"))
+    ),
+    "table features, action of length 0": multipart(
+        of.TABLE_FEATURES, table(bytes.fromhex("0006000800000000"))
+    ),
+    "table features, action too long": multipart(
+        of.TABLE_FEATURES, table(bytes.fromhex("0006000800000010"))
+    ),
     "queue of length 0": message(of.QUEUE_GET_CONFIG_REPLY, bytes(24)),
     "queue, property length 0": message(
         of.QUEUE_GET_CONFIG_REPLY, bytes(8) + queue(bytes(16))
     ),
     "flow-mod, instruction length 0": message(14, bytes(40) + NO_MATCH + bytes(8)),
+    "flow-mod, action length 0": message(
+        14, bytes(40) + NO_MATCH + bytes.fromhex("0004001000000000") + bytes(8)
+    ),
     "packet-out": message(13, bytes(16)),
     "bundle control of OpenFlow 1.4": message(33, bytes(20), version=5),
     "port description of OpenFlow 1.4": message(19, bytes(24), version=5),
+    "queue description of OpenFlow 1.4": message(
+        19, bytes.fromhex("000f000000000000") + bytes(16), version=5
+    ),
+    "shorter than its header": struct.pack("!BBHI", 4, of.ECHO_REQUEST, 4, 7),
+    "of length 0": struct.pack("!BBHI", 4, of.ECHO_REQUEST, 0, 7),
     "another version than was agreed on": message(of.BARRIER_REPLY, version=1),
     "a type that there is not": message(77),
     "features that are too short": message(of.FEATURES_REPLY, bytes(16)),
@@ -153,6 +183,11 @@ BAD = {
     "packet-in, match too long": packet_in(bytes.fromhex("0001fff0") + bytes(4)),
     "packet-in, field too long": packet_in(
         bytes.fromhex("0001000c800000ff") + bytes(8)
+    ),
+    "packet-in, match of four octets less": packet_in(bytes.fromhex("00010002") * 2),
+    "flow removed without a match": message(of.FLOW_REMOVED, bytes(40)),
+    "flow removed, match field too long": message(
+        of.FLOW_REMOVED, bytes(40) + bytes.fromhex("0001000c800000ff") + bytes(8)
     ),
     "port status without its port": message(of.PORT_STATUS, bytes(8)),
     "error without a type": message(of.ERROR),
