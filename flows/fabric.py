@@ -7,7 +7,7 @@ link: known as soon as the kernel or OVSDB knows it, without any discovery packe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flows.chains import Interfaces, Links, ifindexes
@@ -21,9 +21,9 @@ from flows.view import (
     Port,
     PortKey,
 )
+from flows.ways import Exits, Ways, ways
 
 Ports = Tracked[PortKey, Port]
-Ways = Mapping[int, Mapping[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Fabric:
     uplinks  port -> the port at the other end of the cable; both of ours, up or down
     islands  datapath_id -> smallest datapath_id of the switches that reach each other
     tree     uplinks that broadcasts may use: a spanning tree of each island
-    ways     datapath_id -> datapath_id of the goal -> port_no to leave by
+    ways     datapath_id -> datapath_id of the goal -> the cables to leave by
     """
 
     uplinks: Mapping[PortKey, PortKey]
@@ -65,8 +65,7 @@ def every_cable(ports: Ports, interfaces: Interfaces, links: Links) -> Fabric:
             for reached, via in breadth_first(root, exits):
                 islands[reached] = root
                 tree.update(via)
-    ways = {start: dict(first_hops(start, exits)) for start in exits}
-    return Fabric(uplinks, islands, frozenset(tree), ways)
+    return Fabric(uplinks, islands, frozenset(tree), ways(exits))
 
 
 def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
@@ -118,9 +117,6 @@ def veth_peer(row: Interface, links: Links) -> int:
     return link.peer
 
 
-Exits = Mapping[int, Iterable[tuple[PortKey, PortKey]]]
-
-
 def breadth_first(root: int, exits: Exits) -> Iterator[tuple[int, tuple[PortKey, ...]]]:
     """Every switch that `root` reaches, with the two ports of the cable to it."""
     seen = {root}
@@ -132,13 +128,3 @@ def breadth_first(root: int, exits: Exits) -> Iterator[tuple[int, tuple[PortKey,
                 seen.add(far.datapath_id)
                 queue.append(far.datapath_id)
                 yield far.datapath_id, (port, far)
-
-
-def first_hops(start: int, exits: Exits) -> Iterator[tuple[int, int]]:
-    """Every other switch with the port of `start` that a shortest path leaves by."""
-    leave_by: dict[int, int] = {}
-    for reached, via in breadth_first(start, exits):
-        if via:
-            port, _ = via
-            leave_by[reached] = leave_by.get(port.datapath_id, port.port_no)
-            yield reached, leave_by[reached]

@@ -7,10 +7,11 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from flows import private
-from flows.openflow import GROUP_BIT, Flow, Output, flow, oxm
+from flows.openflow import GROUP_BIT, Flow, flow, oxm
 from flows.parties import Located
 from flows.proxy import Vlan
 from flows.switch import DOMAIN, Here, Switch, vlan_match
+from flows.ways import Exit, in_words
 
 # "isat" in a locally administered address (IEEE 802, 8.2): what the controller sends
 # probes from.  Replies to it have been counted by the guard; nobody needs to see them.
@@ -57,18 +58,18 @@ def gateways(switch: Switch) -> list[tuple[str, Vlan]]:
 
 def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
     yield from private.forward_of(switch, here.table_id, where)
-    port_no = switch.port_towards(where.port)
-    if port_no is not None:
-        yield unicast(here.table_id, where.domain.vlan, where.lladdr, port_no)
+    by = switch.towards(where.port)
+    if by is not None:
+        yield unicast(here.table_id, where.domain.vlan, where.lladdr, by)
 
 
 @lru_cache(maxsize=1 << 10)
-def unicast(table: int, vlan: int, lladdr: str, port_no: int) -> Flow:
+def unicast(table: int, vlan: int, lladdr: str, by: Exit) -> Flow:
     return flow(
         table,
         100,
         oxm(eth_dst=lladdr, **{DOMAIN: vlan}),
-        Output(port_no),
-        note=f"{lladdr} is reached by port {port_no}",
+        by,
+        note=f"{lladdr} is reached by {in_words(by)}",
         subject=lladdr,
     )

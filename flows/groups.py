@@ -25,3 +25,6 @@ def groups(switch: Switch) -> dict[int, Group]:
 def needed(switch: Switch) -> Iterator[Group]:
     if switch.has_meters:
         yield Anew(TABLE_IDS["admit"]).group  # flows.ingress
+    for way in switch.exits.values():
+        if isinstance(way, Group):
+            yield way

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from flows import budgets
+from flows import budgets, ways
 from flows.memo import remember_last
 from flows.network import Network
-from flows.openflow import GotoTable
+from flows.openflow import GotoTable, Output
 from flows.parties import Candidate, Domain, Holder, Located, Place
 from flows.proxy import Rules
 from flows.trust import Mode
@@ -103,12 +103,16 @@ class Switch:
     def here(self, port: PortKey) -> bool:
         return port.datapath_id == self.datapath_id
 
-    def port_towards(self, port: PortKey) -> int | None:
-        """The port_no by which a frame leaves for `port`; None if there is no way."""
+    def towards(self, port: PortKey) -> ways.Exit | None:
+        """How a frame leaves for `port`; None if there is no way."""
         if self.here(port):
-            return port.port_no
-        ways = self.network.fabric.ways.get(self.datapath_id, {})
-        return ways.get(port.datapath_id)
+            return Output(port.port_no)
+        return self.exits.get(port.datapath_id)
+
+    @cached_property
+    def exits(self) -> Mapping[int, ways.Exit]:
+        """How a frame leaves for each other switch."""
+        return ways.actions(self.network.fabric.ways).get(self.datapath_id, {})
 
     def candidates_here(self, holder: Holder) -> Iterator[Candidate]:
         """Everyone at a port of this switch who holds, or says it holds, an address."""

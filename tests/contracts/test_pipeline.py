@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from flows import wire
+from flows import wire, wire_groups
 from flows.compile import compile_flows
-from flows.openflow import texts
+from flows.groups import groups
+from flows.network import network
+from flows.openflow import Flow, texts
 from flows.simulate import simulate
+from flows.switch import Switch
 from flows.view import Address, Bridge, Fixed, Guard, Limits, Proxy, View
 from tests.facts import (
     H1,
@@ -45,10 +48,12 @@ from tests.packets import (
 from tests.support.openflow import Channel
 from tests.support.ovs import PrivateOvs
 from tests.support.trace import looked_at, plainly, trace
+from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ovs]
 
 BRIDGE = "br0"
+SOON = 20.0  # seconds: beyond, something is broken, not slow
 NUMBERS = (1, 2, 3, 8, 9)
 STRANGER = "02:00:00:00:00:77"
 
@@ -201,12 +206,29 @@ def switch(ovs: PrivateOvs) -> Iterator[Channel]:
         yield channel
 
 
+def installed(ovs: PrivateOvs, switch: Channel, view: View) -> list[Flow]:
+    """The flows of a view, and their groups, whose ports are up."""
+    flows = [*compile_flows(view, S1).values()]
+    needed = groups(Switch(S1, view, network(view))).values()
+    messages = map(wire.flow_mod, flows)
+    assert switch.ask(*map(wire_groups.put_group, needed), *messages) == []
+    for port_no in {one.watch_port for group in needed for one in group.buckets}:
+        up = f"p{port_no}"
+        ovs.run("ip", "link", "set", up, "up")
+        wait_until(lambda up=up: is_up(ovs, up), within=SOON, why=f"{up} to be up")  # type: ignore[misc]
+    return flows
+
+
+def is_up(ovs: PrivateOvs, name: str) -> bool:
+    shown = ovs.ofctl("-OOpenFlow13", "show", BRIDGE).partition(f"({name})")[2]
+    return "LIVE" in shown.partition("state:")[2].partition("\n")[0]
+
+
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_every_packet_is_treated_alike_by_simulation_and_switch(
     ovs: PrivateOvs, switch: Channel, view: View
 ) -> None:
-    flows = compile_flows(view, S1).values()
-    assert switch.ask(*map(wire.flow_mod, flows)) == []
+    flows = installed(ovs, switch, view)
 
     for packet in corpus():
         computed = plainly(int(packet["in_port"]), simulate(flows, packet))
@@ -224,8 +246,7 @@ def test_between_switches_the_datapath_keeps_an_entry_for_a_station_not_for_a_pa
         heard_host(S2, 1, H2, "10.0.0.2"),
         heard_host(S3, 1, H3, "10.0.0.3"),
     )
-    flows = compile_flows(view, S1).values()
-    assert switch.ask(*map(wire.flow_mod, flows)) == []
+    installed(ovs, switch, view)
 
     through, out = (
         ipv4(in_port=8, eth_src=H2, eth_dst=dst, dst=ip)
@@ -241,8 +262,7 @@ def test_between_switches_the_datapath_keeps_an_entry_for_a_station_not_for_a_pa
 def test_ovs_ofctl_sees_no_difference_between_octets_and_text(
     ovs: PrivateOvs, switch: Channel, view: View, tmp_path: Path
 ) -> None:
-    flows = compile_flows(view, S1).values()
-    assert switch.ask(*map(wire.flow_mod, flows)) == []
+    flows = installed(ovs, switch, view)
     printed = tmp_path / "flows"
     printed.write_text(texts(flows))
 

@@ -40,7 +40,7 @@ class Ring:
     def __init__(self, ovs: PrivateOvs, controller: Controller) -> None:
         self.ovs, self.controller = ovs, controller
         for bridge in BRIDGES:
-            ovs.add_bridge(bridge)
+            ovs.add_bridge(bridge, "fail_mode=secure")  # no storm before isat
         for n, (one, other) in enumerate(CABLES):
             ends = (f"c{n}a", f"c{n}b")
             self.ip("add", ends[0], "type", "veth", "peer", "name", ends[1])

@@ -44,7 +44,7 @@ SHAPES = (
     arp.announcement(3, 0, IP, GotoTable(5)),
     guard.known(2, 1, 5, H1, IP, GotoTable(3)),
     source.known(1, 1, 0, H1, GotoTable(2)),
-    forward.unicast(5, 0, H1, 1),
+    forward.unicast(5, 0, H1, Output(1)),
     Flow(
         0,
         100,

@@ -22,7 +22,7 @@ from controller.events import (
     PortChanged,
     SwitchReady,
 )
-from flows.openflow import Flow, Output
+from flows.openflow import Flow, Group, Output
 from flows.pipeline import TABLE_IDS
 from flows.view import Bridge, Interface, Link, Port, PortKey
 from tests.facts import cable
@@ -37,10 +37,17 @@ class Switch:
 
     def __init__(self) -> None:
         self.flows: dict[object, Flow] = {}
+        self.groups: dict[int, Group] = {}
         self.told: deque[ChangeFlows | ListFlows] = deque()
 
     def is_asked(self) -> bool:
         return bool(self.told) and isinstance(self.told[0], ListFlows)
+
+    def is_told_flows(self) -> bool:
+        return any(
+            isinstance(order, ChangeFlows) and (order.plan.add or order.plan.delete)
+            for order in self.told
+        )
 
     def obey(self) -> None:
         order = self.told.popleft()
@@ -50,6 +57,9 @@ class Switch:
         for key in gone:
             del self.flows[key]
         self.flows |= {row.key: row for row in change.add}
+        self.groups |= {group.group_id: group for group in change.groups.put}
+        for number in change.groups.delete:
+            del self.groups[number]
 
     def sends_to(self, port_no: int) -> bool:
         """Broadcasts that came in by another port, or from a host."""
@@ -126,7 +136,8 @@ class Plant:
         while self.switches[n].is_asked():
             self.switches[n].told.popleft()
             cookies = frozenset(row.cookie for row in self.switches[n].flows.values())
-            self.tell(FlowsListed(n, cookies, ()))
+            groups = tuple(self.switches[n].groups.values())
+            self.tell(FlowsListed(n, cookies, groups=groups))
 
     def lose(self, n: int) -> None:
         """Somebody deletes a flow, and the next audit finds it missing."""
@@ -263,7 +274,7 @@ def test_a_ring_that_is_cut_is_closed_where_it_was_open_only_then() -> None:
     used = next(ends for ends in plant.ends if ends != unused)
 
     plant.cut_or_mend(used)
-    waiting = {n for n, switch in plant.switches.items() if switch.told}
+    waiting = {n for n, switch in plant.switches.items() if switch.is_told_flows()}
     assert waiting == {n for n, _ in used}  # first they close what is cut
     plant.settle()
 

@@ -2,6 +2,7 @@
 
 from flows.fabric import Fabric, fabric
 from flows.view import PortKey, View
+from flows.ways import Way
 from tests.facts import S1, S2, S3, Fact, cable, interface, port, ports, view_of
 
 
@@ -49,8 +50,8 @@ def test_a_port_towards_a_bridge_that_is_not_ours_is_no_uplink() -> None:
 def test_a_way_leaves_by_the_port_of_the_shortest_path() -> None:
     line = view_of(cable((S1, 9), (S2, 8)), cable((S2, 9), (S3, 8)))
     found = shape(line)
-    assert found.ways[S1] == {S2: 9, S3: 9}
-    assert found.ways[S2] == {S1: 8, S3: 9}
+    assert found.ways[S1] == {S2: Way((9,)), S3: Way((9,))}
+    assert found.ways[S2] == {S1: Way((8,)), S3: Way((9,))}
 
 
 def test_a_ring_is_broken_into_a_tree_and_paths_stay_short() -> None:
@@ -60,7 +61,7 @@ def test_a_ring_is_broken_into_a_tree_and_paths_stay_short() -> None:
     found = shape(ring)
     assert len(found.uplinks) == 6
     assert len(found.tree) == 4  # both ends of two cables
-    assert found.ways[S2] == {S1: 8, S3: 9}
+    assert found.ways[S2] == {S1: Way((8,), detour=9), S3: Way((9,), detour=8)}
 
 
 def test_two_cables_between_two_switches_carry_one_copy_of_a_broadcast() -> None:

@@ -1,0 +1,256 @@
+"""Frames take shortest paths, share them, go round what fails, never in a circle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from flows.compile import compile_flows
+from flows.fabric import Fabric
+from flows.groups import groups, is_ours
+from flows.network import network
+from flows.openflow import CONTROLLER, Bucket, Group, GroupKind, Output
+from flows.simulate import Datapath
+from flows.switch import Switch
+from flows.view import PortKey
+from flows.ways import TABLES, Way, distances, exits_of, in_words
+from tests.facts import Fact, cable, heard_host, view_of
+
+HOST = 1  # the port of each switch where its host is
+SWITCHES_MAX = 6
+
+Joined = list[tuple[int, int]]  # switches with a cable between them, by number
+Hop = tuple[int, int]  # switch, and the port where a frame came in
+
+
+def lladdr(n: int) -> str:
+    return f"02:00:00:00:00:{n:02x}"
+
+
+@dataclass
+class Walk:
+    """hops     switches, and the ports where the frame came in
+    arrived  at the host that it was sent to
+    """
+
+    hops: list[Hop]
+    arrived: bool = False
+
+
+class Plant:
+    """Switches with a host each, and cables that may fail when all has been computed.
+
+    down  ends of cables that have failed since
+    """
+
+    def __init__(self, number: int, joined: Joined) -> None:
+        self.numbers = range(1, number + 1)
+        self.cables = [
+            (PortKey(a, 10 + n), PortKey(b, 40 + n)) for n, (a, b) in enumerate(joined)
+        ]
+        facts: list[Fact] = []
+        for n in self.numbers:
+            facts += heard_host(n, HOST, lladdr(n), f"10.0.0.{n}")
+        for ends in self.cables:
+            facts += cable(*ends)
+        self.view = view_of(facts)
+        self.known = network(self.view)
+        self.flows = {
+            n: [*compile_flows(self.view, n, self.known).values()] for n in self.numbers
+        }
+        self.down: set[PortKey] = set()
+
+    @property
+    def fabric(self) -> Fabric:
+        return self.known.fabric
+
+    def fail(self, *failed: int) -> None:
+        self.down = {end for n in failed for end in self.cables[n]}
+
+    def datapath(self, n: int, hashed: int) -> Datapath:
+        down = {port.port_no for port in self.down if port.datapath_id == n}
+        return Datapath(self.flows[n], down, hashed)
+
+    def send(self, start: int, goal: int, hashed: int = 0) -> Walk:
+        """What becomes of a frame; a copy, or a second visit, is a mistake."""
+        walk = Walk([(start, HOST)])
+        while True:
+            here, in_port = walk.hops[-1]
+            frame = {
+                "in_port": str(in_port),
+                "eth_src": lladdr(start),
+                "eth_dst": lladdr(goal),
+                "eth_type": "0x800",
+            }
+            sent = self.datapath(here, hashed).receive(frame)
+            left = [PortKey(here, port) for port, _ in sent if port != CONTROLLER]
+            assert len(left) <= 1, f"copies: {left}"
+            if not left or left[0] in self.down:
+                return walk
+            far = self.fabric.uplinks.get(left[0])
+            if far is None:
+                assert left[0] == PortKey(goal, HOST), f"at somebody else: {left[0]}"
+                walk.arrived = True
+                return walk
+            hop = far.datapath_id, far.port_no
+            assert hop not in walk.hops, f"in a circle: {walk.hops}, {hop}"
+            walk.hops.append(hop)
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> tuple[int, Joined]:
+    """All switches are joined somehow, some more than once."""
+    number = draw(st.integers(2, SWITCHES_MAX))
+    numbers = st.integers(1, number)
+    tree = [(draw(st.integers(1, n - 1)), n) for n in range(2, number + 1)]
+    more = st.tuples(numbers, numbers).filter(lambda ends: ends[0] != ends[1])
+    return number, tree + draw(st.lists(more, max_size=8))
+
+
+RING = 3, [(1, 2), (2, 3), (3, 1)]
+MESH = 4, [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
+HASHES = st.integers(0, 11)
+
+
+@given(shapes(), HASHES)
+@settings(max_examples=40, deadline=None)
+def test_without_a_failure_every_frame_takes_a_shortest_path(
+    shape: tuple[int, Joined], hashed: int
+) -> None:
+    plant = Plant(*shape)
+    for start, goal in permutations(plant.numbers, 2):
+        walk = plant.send(start, goal, hashed)
+        assert walk.arrived
+        assert len(walk.hops) - 1 == shortest(plant, start, goal)
+
+
+def shortest(plant: Plant, start: int, goal: int) -> int:
+    exits: dict[int, list[tuple[PortKey, PortKey]]] = {n: [] for n in plant.numbers}
+    for port, far in plant.fabric.uplinks.items():
+        exits[port.datapath_id].append((port, far))
+    return distances(goal, exits)[start]
+
+
+@given(shapes(), HASHES, st.sets(st.integers(0, 12), max_size=8))
+@example(
+    MESH, 0, {0, 1, 2}
+)  # a whole switch is gone: its neighbors must not take turns
+@example(MESH, 0, {2, 4, 5})
+@example((4, [*MESH[1], *MESH[1]]), 0, {0, 1, 2, 6, 7, 8})
+@settings(max_examples=60, deadline=None)
+def test_whatever_fails_no_frame_goes_in_a_circle_or_is_copied(
+    shape: tuple[int, Joined], hashed: int, failed: set[int]
+) -> None:
+    plant = Plant(*shape)
+    plant.fail(*(n for n in failed if n < len(plant.cables)))
+    for start, goal in permutations(plant.numbers, 2):
+        plant.send(start, goal, hashed)  # which looks for both
+
+
+@given(shapes(), HASHES, st.integers(0, 12))
+@example(RING, 0, 0)
+@settings(max_examples=40, deadline=None)
+def test_one_cable_that_fails_is_gone_round_where_there_is_another_way(
+    shape: tuple[int, Joined], hashed: int, failed: int
+) -> None:
+    plant = Plant(*shape)
+    assume(failed < len(plant.cables))
+    plant.fail(failed)
+    for start, goal in permutations(plant.numbers, 2):
+        way = plant.fabric.ways[start][goal]
+        lost = {port.port_no for port in plant.down if port.datapath_id == start}
+        if {*way.ports, way.detour} - lost - {None}:
+            assert reaches(plant, start, goal, hashed)
+
+
+def reaches(plant: Plant, start: int, goal: int, hashed: int) -> bool:
+    """Unless it comes to where the only way ends."""
+    walk = plant.send(start, goal, hashed)
+    last, _ = walk.hops[-1]
+    way = plant.fabric.ways[last].get(goal, Way(()))
+    ends = {PortKey(last, port_no) for port_no in (*way.ports, way.detour) if port_no}
+    return walk.arrived or (last != start and ends <= plant.down)
+
+
+def test_in_a_ring_of_three_every_cable_may_fail() -> None:
+    for failed in range(3):
+        plant = Plant(*RING)
+        plant.fail(failed)
+        for start, goal in permutations(plant.numbers, 2):
+            assert plant.send(start, goal).arrived
+
+
+def test_two_ways_of_one_length_share_what_is_sent() -> None:
+    """s1 - s2 - s4, s1 - s3 - s4"""
+    plant = Plant(4, [(1, 2), (1, 3), (2, 4), (3, 4)])
+    through = {plant.send(1, 4, hashed).hops[1][0] for hashed in range(4)}
+    assert through == {2, 3}
+    plant.fail(0)
+    assert {plant.send(1, 4, hashed).hops[1][0] for hashed in range(4)} == {3}
+
+
+def test_a_frame_is_not_sent_to_who_would_send_it_back() -> None:
+    """In a ring of four the neighbor on the other side is farther from the next."""
+    plant = Plant(4, [(1, 2), (2, 3), (3, 4), (4, 1)])
+    assert plant.fabric.ways[1][2] == Way((10,))
+
+
+def test_of_two_cables_both_ends_choose_the_same_for_a_detour() -> None:
+    plant = Plant(3, [(1, 3), (2, 3), (1, 2), (2, 1)])
+    one, other = plant.fabric.ways[1][3], plant.fabric.ways[2][3]
+    assert one.detour and other.detour
+    assert plant.fabric.uplinks[PortKey(1, one.detour)] == PortKey(2, other.detour)
+
+
+# --- as groups ------------------------------------------------------------------------
+
+
+def test_groups_are_as_many_as_choices_of_a_cable_whatever_the_number_of_hosts() -> (
+    None
+):
+    plant = Plant(*MESH)
+    found = groups(Switch(1, plant.view, plant.known))
+    more: list[Fact] = []
+    for n in range(5, 25):
+        more += heard_host(2, n, lladdr(n), f"10.0.0.{n}")
+    view = view_of(more, *(row for row in plant.view.ports.values()), *facts_of(plant))
+
+    assert groups(Switch(1, view, network(view))) == found
+    assert len(found) == 3
+
+
+def facts_of(plant: Plant) -> list[Fact]:
+    return [fact for ends in plant.cables for fact in cable(*ends)]
+
+
+def test_a_detour_is_a_fast_failover_group_and_equal_ways_are_a_select_group() -> None:
+    found = exits_of([Way((3,)), Way((3,), detour=7), Way((3, 4, 5))])
+
+    assert found[Way((3,))] == Output(3)
+    detour, shared = found[Way((3,), detour=7)], found[Way((3, 4, 5))]
+    assert isinstance(detour, Group)
+    assert isinstance(shared, Group)
+    assert detour.kind is GroupKind.FAST_FAILOVER
+    assert shared.kind is GroupKind.SELECT
+    assert detour.buckets == (Bucket(Output(3), 3), Bucket(Output(7), 7))
+    assert in_words(Output(3)) == "port 3"
+    assert in_words(detour) == "port 3, while that is down by port 7"
+    assert in_words(shared) == "ports 3, 4 and 5, by a hash of addresses and ports"
+
+
+def test_no_two_groups_have_one_number_and_no_number_is_of_others() -> None:
+    some = [Way((a,), detour=b) for a, b in permutations(range(1, 30), 2)]
+
+    found = [one for one in exits_of(some).values() if isinstance(one, Group)]
+
+    numbers = {one.group_id for one in found}
+    assert len(numbers) == len(some)
+    assert all(is_ours(n) and n & 0xFFFF >= TABLES for n in numbers)
+
+
+def test_a_group_keeps_its_number_when_others_come_and_go() -> None:
+    one, other = Way((3,), detour=7), Way((3, 4))
+    assert exits_of([one, other])[one] == exits_of([one])[one]
