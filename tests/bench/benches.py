@@ -20,6 +20,7 @@ from tests.bench import (
     responder,
     scale,
     shapes,
+    siege,
     signals,
     turns,
     view,
@@ -54,6 +55,7 @@ BENCHES = (
     Bench("flood", "One port floods: what others notice.", flood.measure),
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
     Bench("hostile", "A million damaged messages of a switch.", hostile.measure),
+    Bench("siege", "A controller that runs, under a million of these.", siege.measure),
 )
 
 

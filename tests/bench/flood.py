@@ -211,6 +211,12 @@ def take_turn(here: Scene, times: Times, seconds: float) -> None:
 
 def learn(here: Scene, monitor: FlowMonitor) -> float:
     """Milliseconds from the first word of a new host to the answer in the switch."""
+    ip, began = announce(here)
+    return (monitor.wait("ADDED", ip, began).at - began) * 1e3
+
+
+def announce(here: Scene) -> tuple[str, float]:
+    """A new host, and when."""
     n = next(here.new)
     ip = IPv4Address(f"10.1.{n >> 8}.{n & 0xFF}")
     me = Me(ip, bytes((2, 0, 0, 1, n >> 8, n & 0xFF)))
@@ -220,7 +226,7 @@ def learn(here: Scene, monitor: FlowMonitor) -> float:
     ):
         began = time.monotonic()
         line.send(announcement(me))
-    return (monitor.wait("ADDED", str(ip), began).at - began) * 1e3
+    return str(ip), began
 
 
 def memory(ovs: PrivateOvs) -> float:

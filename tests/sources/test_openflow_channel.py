@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import ssl
 import subprocess
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 
 from flows import wire
+from tests.bench.intruder import Intruder
+from tests.bench.siege import MISTAKE
 from tests.sources.test_openflow_check import BAD, message
 from tests.support.fake_switch import FakeSwitch
 from tests.support.full_switch import FullSwitch, question
@@ -219,6 +222,24 @@ def test_a_switch_that_does_not_read_delays_no_other(
             assert sent  # the controller reads no more than it can answer
         assert healthy.echo() < ALIVE
         assert healthy.echo() < ALIVE
+
+
+def test_damaged_messages_and_frames_stop_nobody(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    """A small part of `./run bench siege`, which does the same to a million."""
+    intruder = Intruder(controller.port, random.Random(2))
+    intruder.every_bad_message()
+    before = controller.memory()
+    for _ in range(4):
+        intruder.messages(200)
+        intruder.frames(200)
+        assert healthy.echo() < ALIVE
+    intruder.close()
+    assert intruder.count["closed"] and intruder.count["taken"]
+    assert intruder.count["frames"] == 800
+    assert controller.memory() - before < GROWTH
+    assert not MISTAKE.search(controller.log())
 
 
 # --- answers at once ------------------------------------------------------------------
