@@ -444,12 +444,12 @@ class Core:
         """A server's word counts if it comes from where servers are, to who has asked
         for it; a client's about itself if it comes from where it is."""
         self._hear(event.frame, now)
-        if self._is_outdated:
-            self.network, self._is_outdated = network(self.view), False
-        at = PortKey(event.frame.datapath_id, event.frame.in_port)
         key = home(self.view, event)
         if key is None or not event.client:
             return
+        if self._is_outdated:
+            self.network, self._is_outdated = network(self.view), False
+        at = PortKey(event.frame.datapath_id, event.frame.in_port)
         if not event.frame.sends:
             if event.client != event.frame.eth_src or at != self._place_of(key):
                 return

@@ -32,6 +32,8 @@ from controller.sources.netlink import Netlink
 from controller.sources.ovsdb import Ovsdb
 
 BATCH = 256  # events taken together: as many share one compilation
+PACKETS_LEAST = 8  # of these packets, however long a turn takes
+TURN = 0.002  # seconds that a turn should take: switches wait for its end
 LONGEST_WAIT = 60.0  # seconds
 
 log = logging.getLogger("isat")
@@ -57,6 +59,7 @@ class Runtime:
         self.core = Core(policy_of(config, listening), self.started_at)
         self._perform = perform
         self._inbox = Inbox()
+        self._packets = PACKETS_LEAST  # that a turn takes
         self._prompt = Prompt(self.core)
         self.unsent: Mapping[str, int] = {}
         self.ovsdb = (
@@ -142,7 +145,10 @@ class Runtime:
             time.sleep(0)  # however much waits, those who bring facts have their turn
 
     def _turn(self, events: list[Event]) -> None:
-        commands = self.core.handle(events, time.monotonic())
+        began = time.monotonic()
+        commands = self.core.handle(events, began)
+        took = time.monotonic() - began
+        self._packets = paced(self._packets, len(events), took)
         if text := eventlog.line(events, commands):
             log.info("%s", text)
         for command in commands:
@@ -151,7 +157,8 @@ class Runtime:
     def _next_events(self) -> list[Event]:
         deadline = self.core.deadline()
         wait = LONGEST_WAIT if deadline is None else deadline - time.monotonic()
-        return self._inbox.take(BATCH, max(0.001, min(wait, LONGEST_WAIT)))
+        wait = max(0.001, min(wait, LONGEST_WAIT))
+        return self._inbox.take(BATCH, wait, self._packets)
 
     def perform(self, command: Command) -> None:
         match command:
@@ -180,6 +187,16 @@ class Runtime:
             tell(answer, without_ovsdb(name))
         else:
             self.ovsdb.release(name, answer)
+
+
+def paced(packets: int, taken: int, took: float) -> int:
+    """How many packets the next turn takes.  New hosts are dear, and known ones cheap;
+    facts are not held back, as they come in numbers only when much begins at once."""
+    if took > TURN:
+        return max(PACKETS_LEAST, packets // 2)
+    if took < TURN / 2 and taken >= packets:
+        return min(BATCH, 2 * packets)
+    return packets
 
 
 def policy_of(config: Config, listening: int) -> Policy:

@@ -11,7 +11,6 @@ from flows.parties import Candidate, Domain, Holder, Holding, Located, Origin, P
 from flows.shown import FarEnd, FarEnds
 from flows.tracked import Tracked, changed, updated
 from flows.view import (
-    Claim,
     Fixed,
     IPAddress,
     Station,
@@ -122,6 +121,7 @@ def heard_claims(
     """A station's own word.  Where the kernel has its address table, that decides: an
     address that is not in it (any more) is not vouched for."""
     in_kernel = {address.ip for address in end.addresses} if end else set()
+    is_leased = bool(where.leases)  # DHCP has leased an address to the same station
     for claim in station.claims:
         if claim.ip not in in_kernel:
             yield (
@@ -134,14 +134,11 @@ def heard_claims(
                     confirmed_at=claim.confirmed_at,
                     router=claim.router,
                     leased_until=claim.leased_until,
-                    is_beside=claim.ip.version == 4 and is_beside(where, claim),
+                    is_beside=is_leased
+                    and claim.leased_until is None
+                    and claim.ip.version == 4,
                 ),
             )
-
-
-def is_beside(where: Located, claim: Claim) -> bool:
-    """DHCP has leased another address to the same station."""
-    return claim.leased_until is None and bool(where.leases)
 
 
 def router_of(where: Located, end: FarEnd | None, ip: IPAddress) -> bool | None:

@@ -62,7 +62,7 @@ from flows.pipeline import TABLE_IDS
 from flows.view import IPAddress, Port
 
 OWED = 4096  # answers about flows that one switch may owe us
-PIECE = 60_000  # octets handed to the channel at once, before others get their turn
+PIECE = 16_000  # octets handed to the channel at once, before others get their turn
 MULTIPART_HEADER = 16  # octets before the body of a multipart reply (7.3.5)
 METERS = (
     openflow_check.METER,

@@ -42,11 +42,13 @@ from controller.sources.openflow_check import (
 
 READ_SIZE = 64 * 1024  # octets
 TURN = 16 * 1024  # octets that are dealt with before others have their turn
+TURN_MESSAGES = 16  # or messages that were not answered at once
 WAITING_MAX = 256 * 1024 * 1024  # octets that a switch may leave unread
 ECHO_MAX = 4 * 1024 * 1024  # of these, until it gets no more answers to echo requests
 PIECE = 64 * 1024  # octets in one write
 HANDSHAKE = 10.0  # seconds from the connection to the list of ports
 HANDSHAKES_MAX = 128  # connections that are not that far yet
+AGAIN = 0.1  # seconds until a connection is accepted, after one that could not be
 QUIET = 10.0  # seconds between two lines in the log for one reason
 
 log = logging.getLogger("isat.openflow")
@@ -78,7 +80,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
     send_q: Any  # Ryu's word for "still open": anything but None
     takers: ClassVar[dict[tuple[int, int], Taker]] = {}
     answerers: ClassVar[tuple[Answerer, ...]] = ()
-    _greeting: ClassVar[set[int]] = set()
+    greeting: ClassVar[set[int]] = set()  # who has not shaken hands yet
 
     def __init__(self, sock: Any, address: Any) -> None:
         self._waiting: deque[bytes] = deque()
@@ -92,11 +94,9 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
 
     def serve(self) -> None:
         """Until the connection ends.  What a peer does wrong is said here, once."""
-        if len(self._greeting) >= HANDSHAKES_MAX:
-            self._refuse("too many connections without a handshake")
-            self.socket.close()
+        if is_crowded(self.socket, self.address):
             return
-        self._greeting.add(id(self))
+        self.greeting.add(id(self))
         try:
             super().serve()
         except Unacceptable as error:
@@ -105,7 +105,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
             self._refuse("a message that a parser could not read")
             log.debug("from %s", self.address, exc_info=True)
         finally:
-            self._greeting.discard(id(self))
+            self.greeting.discard(id(self))
 
     def _refuse(self, reason: str) -> None:
         refuse(self.address, reason)
@@ -143,7 +143,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
 
     def _take(self, data: bytes) -> bytes:
         """Deal with all whole messages; what is left of the last one."""
-        at, answers = 0, list[bytes]()
+        at, answers, slow = 0, list[bytes](), 0
         while len(data) - at >= HEADER.size and self.state != DEAD_DISPATCHER:
             if (then := self._answer(data, at, answers)) > at:
                 at = then
@@ -154,8 +154,11 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
                 break
             self._message(data[at : at + length])
             at += length
-        if answers:
-            self._send_at_once(b"".join(answers))
+            slow += 1
+            if slow % TURN_MESSAGES == 0:
+                self._send_at_once(answers)
+                hub.sleep(0)
+        self._send_at_once(answers)
         return data[at:]
 
     def _answer(self, data: bytes, at: int, answers: list[bytes]) -> int:
@@ -189,7 +192,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
 
     def _settle(self) -> None:
         if self.state == MAIN_DISPATCHER:
-            self._greeting.discard(id(self))
+            self.greeting.discard(id(self))
 
     def _is_listened_for(self, kind: int, part: int) -> bool:
         event = event_of(kind, part)
@@ -225,8 +228,12 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
         self._bell.set()
         return True
 
-    def _send_at_once(self, buf: bytes) -> None:
-        """Answers to what was just read.  Who reads none of them gets no more."""
+    def _send_at_once(self, answers: list[bytes]) -> None:
+        """Those to what was just read.  Who reads none of them gets no more."""
+        buf = b"".join(answers)
+        answers.clear()
+        if not buf:
+            return
         if self._size > ECHO_MAX:
             unsent["reads not answered, as the switch does not read"] += 1
             return
@@ -296,17 +303,39 @@ def serve(sock: Any, address: Any) -> None:
         channel.serve()
 
 
-# --- TLS ------------------------------------------------------------------------------
+# --- listening ------------------------------------------------------------------------
 
 
 class Listener(hub.StreamServer):  # type: ignore[misc]
-    """Ryu's gives the keys to its first connection only, and none to a second."""
+    """Takes in one connection at a time, so that no crowd of them delays a switch; and
+    TLS: Ryu's gives the keys to its first connection only, and none to a second."""
 
     def __init__(self, address: Any, handle: Callable[..., None], **tls: Any) -> None:
         super().__init__(address, handle)
         if tls:
             context = context_of(tls["certfile"], tls["keyfile"], tls.get("ca_certs"))
             self.handle = partial(shake_hands, context)
+
+    def serve_forever(self) -> None:
+        while True:
+            try:
+                sock, address = self.server.accept()
+            except OSError as error:  # no file descriptor is left: ask again later
+                refuse("nobody", "a connection that could not be taken in")
+                log.debug("accept: %s", error)
+                hub.sleep(AGAIN)
+                continue
+            hub.spawn(self.handle, sock, address)
+            hub.sleep(0)
+
+
+def is_crowded(sock: Any, address: Any) -> bool:
+    """Then it is closed."""
+    if len(Channel.greeting) < HANDSHAKES_MAX:
+        return False
+    refuse(address, "too many connections without a handshake")
+    sock.close()
+    return True
 
 
 def context_of(certificate: str, key: str, authority: str | None) -> ssl.SSLContext:
@@ -321,13 +350,19 @@ def context_of(certificate: str, key: str, authority: str | None) -> ssl.SSLCont
 
 
 def shake_hands(context: ssl.SSLContext, sock: Any, address: Any) -> None:
-    """In the connection's own thread: who stalls, stalls alone, and not for long."""
-    sock.settimeout(HANDSHAKE)
+    """In the connection's own thread: who stalls, stalls alone, and not for long; one
+    octet now and then makes it no longer."""
+    if is_crowded(sock, address):
+        return
+    Channel.greeting.add(id(sock))
     try:
-        wrapped = context.wrap_socket(sock, server_side=True)
-    except OSError as error:  # of ssl, too
+        with hub.Timeout(HANDSHAKE):
+            wrapped = context.wrap_socket(sock, server_side=True)
+    except (OSError, hub.Timeout) as error:  # of ssl, too
         refuse(address, "a TLS handshake that failed")
         log.debug("from %s: %s", address, error)
         sock.close()
         return
+    finally:
+        Channel.greeting.discard(id(sock))
     serve(wrapped, address)

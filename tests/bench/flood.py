@@ -229,13 +229,18 @@ def announce(here: Scene) -> tuple[str, float]:
     return str(ip), began
 
 
-def memory(ovs: PrivateOvs) -> float:
-    """MiB that the controller holds: of who listens at its socket (SO_PEERCRED)."""
+def controller_of(ovs: PrivateOvs) -> int:
+    """Its pid: of who listens at its socket (SO_PEERCRED)."""
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(str(ovs.directory / "isat.sock"))
         credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid, _, _ = struct.unpack("3i", credentials)
-    status = Path("/proc", str(pid), "status").read_text()
+    pid: int = struct.unpack("3i", credentials)[0]
+    return pid
+
+
+def memory(ovs: PrivateOvs) -> float:
+    """MiB that the controller holds."""
+    status = Path("/proc", str(controller_of(ovs)), "status").read_text()
     resident = next(x for x in status.splitlines() if x.startswith("VmRSS:"))
     return int(resident.split()[1]) / 1024
 

@@ -5,11 +5,15 @@ hang a parser, then a million with faults, half of them OpenFlow, half of them f
 packet-ins of a switch that has shaken hands.  All the while a healthy switch sends echo
 requests, and hosts announce themselves at a real one, whose ovs-vswitchd must get the
 flow for each.  The same is measured before, when nobody else is there.
+
+Of those who mean no good it is taken that they are other machines: they get what the
+controller, the switches and who measures them leave of the processors.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +26,7 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, Run, number, percentile, spread
 from tests.bench.fixture import inside, named
-from tests.bench.flood import Scene, announce, hosts, learn, memory
+from tests.bench.flood import Scene, announce, controller_of, hosts, learn, memory
 from tests.bench.responder import under_control
 from tests.bench.stage import PATIENCE, PORT, ROOT
 from tests.bench.witness import FlowMonitor
@@ -37,6 +41,7 @@ BETWEEN = 1.0  # seconds between two new hosts
 NEW_HOSTS = 200  # all of them less than a port may have
 WARM = 0.05  # the part of all that comes first, before memory is compared
 HEALTHY_ID = 7
+STATUS = 6.0  # seconds: Open vSwitch writes it down every five
 ECHO, HANG, GROWTH = 5.0, 100.0, 5.0  # ms, ms and MiB
 MISTAKE = re.compile(r"Traceback|a mistake in")
 
@@ -63,6 +68,18 @@ def measure(run: Run) -> Iterator[Figure]:
 
 
 @contextmanager
+def ahead(*processes: int) -> Iterator[None]:
+    """Of all who want a processor, whatever else the machine does: sched(7)."""
+    for pid in processes:
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+
+
+@contextmanager
 def beside(ovs: PrivateOvs) -> Iterator[FakeSwitch]:
     with inside(named(ovs.namespace)):
         healthy = FakeSwitch(PORT, datapath_id=HEALTHY_ID)
@@ -79,6 +96,13 @@ def is_heard(here: Scene) -> bool:
 
 def besieged(here: Scene, healthy: FakeSwitch, run: Run) -> Iterator[Figure]:
     quiet, under = Seen(), Seen()
+    with ahead(controller_of(here.ovs), os.getpid()):
+        yield from measured(here, healthy, quiet, under, run)
+
+
+def measured(
+    here: Scene, healthy: FakeSwitch, quiet: Seen, under: Seen, run: Run
+) -> Iterator[Figure]:
     end = time.monotonic() + max(QUIET * run.share, LEAST)
     watch(here, healthy, quiet, lambda: time.monotonic() < end)
     began, held, dealt_with = time.monotonic(), list[float](), list[dict[str, int]]()
@@ -99,7 +123,7 @@ def besieged(here: Scene, healthy: FakeSwitch, run: Run) -> Iterator[Figure]:
     lasted = connected_for(here.ovs)
     yield Figure(
         "Open vSwitch stayed connected for", lasted, "s",
-        at_least=int(time.monotonic() - began),
+        at_least=max(0, int(time.monotonic() - began - STATUS)),
     )  # fmt: skip
 
 
@@ -108,7 +132,15 @@ def besieged(here: Scene, healthy: FakeSwitch, run: Run) -> Iterator[Figure]:
 
 def intruder(ovs: PrivateOvs, seed: int, half: int) -> subprocess.Popen[bytes]:
     words = (PORT, seed, half, half)
-    program = ("nice", sys.executable, "-m", "tests.bench.intruder", *map(str, words))
+    program = (
+        "nice",
+        "-n",
+        "39",
+        sys.executable,
+        "-m",
+        "tests.bench.intruder",
+        *map(str, words),
+    )
     return ovs.start(*program, log=f"intruder{seed}.log", environment=PLACE)
 
 

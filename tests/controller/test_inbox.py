@@ -6,10 +6,10 @@ import threading
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from controller.events import FrameSeen, NdSeen, PortGone, TargetUnknown
+from controller.events import DhcpSeen, FrameSeen, NdSeen, PortGone, TargetUnknown
 from controller.inbox import Inbox
 from flows.view import PortKey
-from tests.facts import H1, S1
+from tests.facts import H1, S1, S2
 from tests.support.wait import wait_until
 
 AT_ONCE = 0.001  # seconds
@@ -86,6 +86,52 @@ def test_where_there_is_room_for_no_more_who_has_most_makes_room() -> None:
     inbox.put(packet(2))
     assert inbox.dropped_of == {PortKey(S1, 1): 1}
     assert packet(2) in inbox.take(10, AT_ONCE)
+
+
+def test_switches_are_heard_in_turns_however_many_ports_they_say_they_have() -> None:
+    inbox = Inbox()
+    flood = [packet(n) for n in range(1, 6)]
+    other = [replace(packet(n), datapath_id=S2) for n in (1, 1, 2)]
+    for event in (*flood, *other):
+        inbox.put(event)
+    heard = inbox.take(6, AT_ONCE)
+    assert heard[:2] == [flood[0], other[0]]
+    assert [event for event in heard if event in other] == [
+        other[0],
+        other[2],
+        other[1],
+    ]
+
+
+def test_a_switch_that_floods_from_all_its_ports_makes_room_for_others() -> None:
+    inbox = Inbox(packets=10)
+    for n in range(20):
+        inbox.put(packet(n))
+    heard = [replace(packet(n), datapath_id=S2) for n in range(5)]
+    for event in heard:
+        inbox.put(event)
+    taken = inbox.take(99, AT_ONCE)
+    assert [event for event in taken if event in heard] == heard
+    assert len(taken) == 10
+    assert inbox.dropped == 15
+
+
+def test_a_turn_may_take_fewer_packets_and_no_fewer_facts() -> None:
+    inbox = Inbox()
+    for event in (packet(1), packet(2), fact(3), fact(4), packet(5)):
+        inbox.put(event)
+    assert inbox.take(9, AT_ONCE, packets=1) == [fact(3), fact(4), packet(1)]
+    assert inbox.take(9, AT_ONCE, packets=5) == [packet(2), packet(5)]
+
+
+def test_what_servers_and_clients_of_dhcp_say_is_a_packet_too() -> None:
+    """A flood of it must not hold back what else is heard, nor who brings it."""
+    said = DhcpSeen(packet(1), "ack", H1, (), 7)
+    inbox = Inbox(packets=1, facts=1)
+    for event in (said, said, fact(2)):
+        inbox.put(event)
+    assert inbox.dropped_of == {PortKey(S1, 1): 1}
+    assert inbox.take(9, AT_ONCE) == [fact(2), said]
 
 
 def test_neighbor_discovery_is_a_packet_and_so_is_a_question_that_went_out() -> None:

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from controller.runtime import BATCH, PACKETS_LEAST, TURN, paced
+
 ROOT = Path(__file__).parents[2]
 
 # Another green thread notes how much of a backlog has been dealt with at each turn.
@@ -41,3 +45,20 @@ def test_however_much_waits_other_threads_have_their_turn() -> None:
         check=False,
     )
     assert done.stdout == "[1, 2, 3, 4]\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("packets", "taken", "took", "then"),
+    [
+        (64, 64, 2 * TURN, 32),  # they wait too long
+        (PACKETS_LEAST, PACKETS_LEAST, 9 * TURN, PACKETS_LEAST),
+        (64, 64, TURN / 4, 128),
+        (64, 3, TURN / 4, 64),  # no more were there
+        (64, 64, TURN * 0.8, 64),
+        (BATCH, BATCH, 0.0, BATCH),
+    ],
+)
+def test_a_turn_takes_as_many_packets_as_the_others_can_wait_for(
+    packets: int, taken: int, took: float, then: int
+) -> None:
+    assert paced(packets, taken, took) == then
