@@ -22,6 +22,7 @@ from tests.bench import (
     shapes,
     siege,
     signals,
+    tls,
     turns,
     view,
 )
@@ -56,6 +57,7 @@ BENCHES = (
     Bench("fuzz", "A million damaged messages for the decoder.", fuzz.measure),
     Bench("hostile", "A million damaged messages of a switch.", hostile.measure),
     Bench("siege", "A controller that runs, under a million of these.", siege.measure),
+    Bench("tls", "A switch that reconnects a hundred times.", tls.measure),
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests.bench.siege import MISTAKE
 from tests.sources.test_openflow_check import BAD, message
 from tests.support.fake_switch import FakeSwitch
 from tests.support.full_switch import FullSwitch, question
+from tests.support.keys import Keys, new_keys
 from tests.support.wait import wait_until
 
 ISAT = (sys.executable, "-m", "controller.cli")
@@ -182,14 +182,16 @@ def test_connections_that_say_nothing_are_bounded(
         for peer in peers:
             peer.close()
 
-    def is_served() -> bool:
-        try:
-            with FakeSwitch(controller.port, datapath_id=11) as switch:
-                return switch.echo() < ALIVE
-        except OSError:
-            return False
+    wait_until(lambda: is_served(controller), within=20, why="a place is free again")
 
-    wait_until(is_served, within=20, why="a place is free again")
+
+def is_served(controller: Controller, keys: Keys | None = None) -> bool:
+    context = keys.context() if keys else None
+    try:
+        with FakeSwitch(controller.port, 11, context) as switch:
+            return switch.echo() < ALIVE
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("greeting", [b"", message(0)], ids=["stranger", "greeted"])
@@ -301,40 +303,9 @@ def wait_for(switch: FullSwitch, answers: int) -> None:
 # --- TLS ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """An authority, and what it has signed for the controller and for a switch."""
-
-    directory: Path
-
-    def context(self, name: str = "switch") -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.load_verify_locations(self.directory / "ca.pem")
-        if name:
-            cert = self.directory / f"{name}.pem"
-            context.load_cert_chain(cert, cert.with_suffix(".key"))
-        return context
-
-
-def openssl(*words: str | Path) -> None:
-    subprocess.run(("openssl", *words), check=True, capture_output=True, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    place = tmp_path_factory.mktemp("keys")
-    new = ("req", "-newkey", "rsa:2048", "-nodes", "-subj")
-    days = ("-days", "2")
-    for name in ("ca", "stranger"):
-        out = ("-keyout", place / f"{name}.key", "-out", place / f"{name}.pem")
-        openssl(*new, f"/CN={name}", "-x509", *days, *out)
-    by_ca = ("-CA", place / "ca.pem", "-CAkey", place / "ca.key", "-CAcreateserial")
-    for name in ("controller", "switch"):
-        request, signed = place / f"{name}.csr", place / f"{name}.pem"
-        openssl(*new, f"/CN={name}", "-keyout", place / f"{name}.key", "-out", request)
-        openssl("x509", "-req", *days, *by_ca, "-in", request, "-out", signed)
-    return Keys(place)
+    return new_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")
@@ -342,11 +313,8 @@ def guarded(
     tmp_path_factory: pytest.TempPathFactory, keys: Keys
 ) -> Iterator[Controller]:
     """A controller that speaks TLS, and only with whom the authority knows."""
-    at = keys.directory
-    flags = ("--ctl-privkey", str(at / "controller.key"),
-             "--ctl-cert", str(at / "controller.pem"),
-             "--ca-certs", str(at / "ca.pem"))  # fmt: skip
-    with started(tmp_path_factory.mktemp("tls"), "--ofp-ssl-listen-port", *flags) as it:
+    place = tmp_path_factory.mktemp("tls")
+    with started(place, "--ofp-ssl-listen-port", *keys.of_controller) as it:
         yield it
 
 
@@ -360,6 +328,19 @@ def test_a_hundred_reconnects_over_tls(guarded: Controller, keys: Keys) -> None:
             assert switch.echo() < ALIVE
     for peer in stalled:
         peer.close()
+
+
+def test_tls_handshakes_that_do_not_go_on_are_bounded(
+    guarded: Controller, keys: Keys
+) -> None:
+    with FakeSwitch(guarded.port, 1, keys.context()) as healthy:
+        stalled = [guarded.connect() for _ in range(HANDSHAKES_MAX)]
+        with guarded.connect() as one_more:
+            assert is_closed(one_more)
+        assert healthy.echo() < ALIVE
+        for peer in stalled:
+            peer.close()
+    wait_until(lambda: is_served(guarded, keys), within=20, why="a place is free again")
 
 
 @pytest.mark.parametrize("name", ["", "stranger"])
