@@ -13,6 +13,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from tests.bench.fixture import Kernel, named
 from tests.contracts.test_end_to_end import SOON, Controller
 from tests.support.frames import arp
 from tests.support.ovs import PrivateOvs
@@ -56,6 +57,7 @@ class Cables:
         ovs.add_namespace(far)
         self.wires: dict[int, Wire] = {}
         self.streams = 0
+        self.kernel = Kernel(named(ovs.namespace))
         for n in self.numbers:
             ovs.add_bridge(bridge(n), "fail_mode=secure")  # no storm before isat
             name = f"w{n}"
@@ -87,6 +89,7 @@ class Cables:
     ) -> None:
         for wire in self.wires.values():
             wire.close()
+        self.kernel.close()
 
     def is_heard(self, n: int) -> bool:
         self.wires[n].send(arp(sha=lladdr(n), spa=ip(n), tpa=ip(n)))
@@ -95,15 +98,22 @@ class Cables:
     def ip(self, *words: str) -> None:
         self.ovs.run("ip", "link", *words)
 
-    def cut(self, number: int) -> None:
-        self.ip("set", f"c{number}-a", "down")
+    def cut(self, number: int) -> float:
+        """When, on the monotonic clock."""
+        began = time.monotonic()
+        self.kernel.set_up(f"c{number}-a", False)
+        return began
 
     def mend(self, number: int) -> None:
-        self.ip("set", f"c{number}-a", "up")
+        self.kernel.set_up(f"c{number}-a", True)
 
     def groups(self, n: int) -> list[str]:
         dumped = self.ovs.ofctl("-OOpenFlow13", "dump-groups", bridge(n))
         return [line.strip() for line in dumped.splitlines()[1:]]
+
+    def put_group(self, n: int, group: str) -> None:
+        """By hand, as `groups` tells it; the controller does not hear of it."""
+        self.ovs.ofctl("-OOpenFlow13", "mod-group", bridge(n), group)
 
     def way(self, start: int, goal: int) -> str:
         """What the switch does with a frame for the station of another."""
