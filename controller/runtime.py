@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 
 from controller import eventlog
 from controller.commands import (
@@ -23,7 +24,8 @@ from controller.commands import (
 from controller.config import Config
 from controller.conflicts import port_in_words
 from controller.core import Core, Policy
-from controller.events import ArpSeen, BridgeRefused, Event
+from controller.events import ArpSeen, BridgeRefused, Event, FlowsListed
+from controller.garbage import collector
 from controller.inbox import Inbox
 from controller.northbound.answers import answer
 from controller.northbound.server import Server
@@ -35,6 +37,7 @@ BATCH = 256  # events taken together: as many share one compilation
 PACKETS_LEAST = 8  # of these packets, however long a turn takes
 TURN = 0.002  # seconds that a turn should take: switches wait for its end
 LONGEST_WAIT = 60.0  # seconds
+LONG_LIST = 4096  # flows that a switch holds
 
 log = logging.getLogger("isat")
 
@@ -146,7 +149,8 @@ class Runtime:
 
     def _turn(self, events: list[Event]) -> None:
         began = time.monotonic()
-        commands = self.core.handle(events, began)
+        with collector.aside_at_once() if has_long_list(events) else nullcontext():
+            commands = self.core.handle(events, began)
         took = time.monotonic() - began
         self._packets = paced(self._packets, len(events), took)
         if text := eventlog.line(events, commands):
@@ -197,6 +201,11 @@ def paced(packets: int, taken: int, took: float) -> int:
     if took < TURN / 2 and taken >= packets:
         return min(BATCH, 2 * packets)
     return packets
+
+
+def has_long_list(events: Iterable[Event]) -> bool:
+    lists = (event for event in events if isinstance(event, FlowsListed))
+    return any(len(told.cookies) >= LONG_LIST for told in lists)
 
 
 def policy_of(config: Config, listening: int) -> Policy:

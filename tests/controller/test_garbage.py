@@ -88,3 +88,19 @@ def test_garbage_of_what_was_set_aside_is_found_when_as_much_has_come_again(
     assert is_there() is None
     assert collector.aside == 0
     assert collector.left > len(kept)
+
+
+def test_what_comes_of_a_long_list_is_set_aside_without_a_look(
+    collector: Collector,
+) -> None:
+    gc.collect()
+    before = collector.aside
+    looks = gc.get_stats()
+
+    with collector.aside_at_once():
+        kept = [Thing() for _ in range(20 * FEW)]
+
+    assert gc.get_stats() == looks
+    assert gc.isenabled()
+    assert all(one is not kept[0] for one in gc.get_objects())
+    assert collector.aside - before >= len(kept)
