@@ -414,13 +414,18 @@ class Core:
         channel.retry_at = None
         if event.datapath_id not in self._familiar:
             self._familiar.add(event.datapath_id)
-            at = now - self.policy.silent_after
-            genuine = [one for one in event.bindings if is_genuine(one)]
-            self.view = recover(self.view, event.datapath_id, genuine, at)
-            for one in genuine:
-                key = StationKey(event.datapath_id, one.vlan, one.lladdr)
-                self.liveness.watch(self.view, key, is_news=False)
-                self.leases.watch(self.view, key)
+            self._recover(event, now - self.policy.silent_after)
+
+    def _recover(self, event: FlowsListed, at: float) -> None:
+        told: dict[StationKey, list[Binding]] = {}
+        for one in filter(is_genuine, event.bindings):
+            key = StationKey(event.datapath_id, one.vlan, one.lladdr)
+            told.setdefault(key, []).append(one)
+        for key, ones in told.items():
+            self.view = recover(self.view, key, ones, at)
+        for key, ones in told.items():
+            self.liveness.remember(self.view, key, ones)
+            self.leases.watch(self.view, key)
 
     def _refused(self, event: ChangeFailed, now: float) -> None:
         channel = self.channels.get(event.datapath_id)

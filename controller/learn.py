@@ -31,7 +31,7 @@ from flows.chains import Chain, Way, chains, is_live
 from flows.fabric import fabric
 from flows.locations import heard_at
 from flows.memo import remember_last
-from flows.parties import Domain, is_unicast
+from flows.parties import Domain, is_unicast, members
 from flows.shown import FarEnds, kernel_hosts
 from flows.tracked import Tracked, changed, updated
 from flows.twins import siblings_of
@@ -204,22 +204,36 @@ def domain_of(view: View, key: StationKey) -> Domain:
 
 
 def place(view: View, key: StationKey, port_no: int, now: float) -> View:
-    """A station was heard at a port.  The latest place is believed, unless the kernel
-    shows the station elsewhere; nothing is learned on a port to another switch."""
+    """A station was heard at a port."""
+    station = placed(view, key, port_no, now)
+    return view if station is None else moved(view, station)
+
+
+def placed(view: View, key: StationKey, port_no: int, now: float) -> Station | None:
+    """What is known of a station that was heard at a port.  The latest place is
+    believed, unless the kernel shows the station elsewhere; nothing is learned on a
+    port to another switch: None."""
     at = PortKey(key.datapath_id, port_no)
     if not may_teach(view, key, at):
-        return view
+        return None
     known = known_as(view, key)
     if is_crowded(view, at) and at not in {station.port for station in known}:
-        return view
+        return None
     claims = {claim.ip: claim for station in known for claim in station.claims}
     silent = {one.ip: one for station in known for one in station.silent}
     for fixed in given(view.bindings).get((key.vlan, key.lladdr), ()):
         if fixed.ip not in silent:  # the operator's word counts while its holder lives
             claims.setdefault(fixed.ip, Claim(fixed.ip, now, router=False))
-    view = forget(view, (station for station in known if station.key != key))
     known_silent = tuple(one for one in silent.values() if one.ip not in claims)
-    return put(view, Station(*key, port_no, now, tuple(claims.values()), known_silent))
+    return Station(*key, port_no, now, tuple(claims.values()), known_silent)
+
+
+def moved(view: View, station: Station) -> View:
+    """It is known there, and nowhere else."""
+    at = station.datapath_id
+    known = known_as(view, station.key) if len(neighbors(view, at)) > 1 else ()
+    view = forget(view, (one for one in known if one.datapath_id != at))
+    return put(view, station)
 
 
 @remember_last
@@ -258,25 +272,29 @@ def has_carrier(view: View, port: Port) -> bool:
 
 def known_as(view: View, key: StationKey) -> list[Station]:
     """What is known of this station at any switch that `key`'s switch can reach."""
-    islands = fabric(view.ports, view.interfaces, view.links).islands
-    island = islands[key.datapath_id]
     found = (
-        view.stations.get(key._replace(datapath_id=datapath_id))
-        for datapath_id, other in islands.items()
-        if other == island
+        view.stations.get(StationKey(datapath_id, key.vlan, key.lladdr))
+        for datapath_id in neighbors(view, key.datapath_id)
     )
     return [station for station in found if station is not None]
+
+
+def neighbors(view: View, datapath_id: int) -> tuple[int, ...]:
+    """The switches that this one can reach, and itself."""
+    shape = fabric(view.ports, view.interfaces, view.links)
+    return members(shape)[shape.islands[datapath_id]]
 
 
 def is_crowded(view: View, at: PortKey) -> bool:
     return view.crowds.get(at, 0) >= view.limits.stations_per_port
 
 
-def is_bound(view: View, station: Station, ip: IPAddress) -> bool:
+def is_bound(view: View, station: Station) -> bool:
     """One more address is more than is kept of the stations at its port."""
-    if any(row.ip == ip for row in rows_of(station)):
-        return False
-    return view.bound.get(station.port, 0) >= view.limits.bindings_per_port
+    before = view.stations.get(station.key)
+    is_counted = before is not None and before.port_no == station.port_no
+    more = station.bound - (before.bound if before and is_counted else 0)
+    return view.bound.get(station.port, 0) + more >= view.limits.bindings_per_port
 
 
 def claim(
@@ -286,16 +304,26 @@ def claim(
     station = view.stations.get(key)
     if station is None:
         return view
-    if router is None:
-        router = router_of(view, key, ip)
-    others = tuple(c for c in station.claims if c.ip != ip)
+    after = claimed(view, station, Claim(ip, now, router))
+    return view if after is station else put(view, after)
+
+
+def claimed(view: View, station: Station, said: Claim) -> Station:
+    """A station with one more claim; the same one, if no more are kept.  Who does not
+    say whether it is a router, and until when, has said it before."""
+    ip, router, until = said.ip, said.router, said.leased_until
+    before = next((row for row in rows_of(station) if row.ip == ip), None)
+    others = tuple([claim for claim in station.claims if claim.ip != ip])
     room = view.limits.addresses_per_station - len(others) - 1
-    if room < 0 or is_bound(view, station, ip):
-        return view
-    silent = latest((one for one in station.silent if one.ip != ip), room)
-    until = leased_until(station, ip)
-    claims = (*others, Claim(ip, now, router, until))
-    return put(view, replace(station, claims=claims, silent=silent))
+    if room < 0 or (before is None and is_bound(view, station)):
+        return station
+    if router is None and isinstance(before, Claim):
+        router = before.router
+    if until is None and before is not None:
+        until = before.leased_until
+    silent = latest([one for one in station.silent if one.ip != ip], room)
+    claims = (*others, Claim(ip, said.confirmed_at, router, until))
+    return replace(station, claims=claims, silent=silent)
 
 
 def leased_until(station: Station, ip: IPAddress) -> float | None:
@@ -435,24 +463,22 @@ def without_old_silences(view: View, key: StationKey, before: float) -> View:
 
 
 def recover(
-    view: View, datapath_id: int, bindings: Iterable[Binding], at: float
+    view: View, key: StationKey, bindings: Iterable[Binding], at: float
 ) -> View:
-    """Believe again what the flows of an earlier life of this controller say.
+    """Believe again what flows of an earlier life of this controller say of a station.
 
     at  when they count as confirmed: long enough ago to be checked at once
     """
-    for binding in bindings:
-        key = StationKey(datapath_id, binding.vlan, binding.lladdr)
-        if key not in view.stations:
-            view = place(view, key, binding.in_port, at)
-        known = view.stations.get(key)
-        if known is not None and known.port_no == binding.in_port and binding.ip:
-            if binding.leased_until is None:
-                view = claim(view, key, binding.ip, at, binding.router)
-            else:
-                view = claim(view, key, binding.ip, at)
-                view = with_lease(view, key, binding.ip, binding.leased_until)
-    return without_echoes(view, view.stations)
+    before = station = view.stations.get(key)
+    for one in bindings:
+        if station is None:
+            station = placed(view, key, one.in_port, at)
+        if station is not None and one.ip and station.port_no == one.in_port:
+            said = Claim(one.ip, at, one.router, one.leased_until)
+            station = claimed(view, station, said)
+    if station is None or station is before:
+        return view
+    return without_echoes(moved(view, station), [key])
 
 
 def without_echoes(view: View, keys: Iterable[StationKey]) -> View:
@@ -482,17 +508,18 @@ def without_claims(view: View, station: Station, stated: set[IPAddress]) -> View
 
 
 def put(view: View, station: Station) -> View:
-    before = view.stations.get(station.key)
+    key, at, count = station.key, station.port, station.bound
+    before = view.stations.get(key)
     crowds, bound = view.crowds, view.bound
-    if before is None or before.port != station.port:
+    if before is None or before.port_no != station.port_no:
         if before is not None:
             crowds = counted(crowds, before.port, -1)
             bound = counted(bound, before.port, -before.bound)
-        crowds = counted(crowds, station.port, +1)
-        bound = counted(bound, station.port, station.bound)
+        crowds = counted(crowds, at, +1)
+        bound = counted(bound, at, count)
     else:
-        bound = counted(bound, station.port, station.bound - before.bound)
-    known = view.stations.set(station.key, station)
+        bound = counted(bound, at, count - before.bound)
+    known = view.stations.set(key, station)
     return replace(view, stations=known, crowds=crowds, bound=bound)
 
 

@@ -37,6 +37,7 @@ from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from controller.events import Binding
 from controller.learn import fall_silent, forget, without_old_silences
 from flows import guard, nd_known, source
 from flows.openflow import Flow, GotoTable
@@ -159,25 +160,50 @@ class Liveness:
         if station is None:
             return
         for subject, since in subjects(station):
-            self._watch(station, subject, since, 0 if is_news else None)
+            if subject not in self.watches:
+                cookie = witness(station, subject.ip).cookie
+                self._watch(station, subject, cookie, since, 0 if is_news else None)
         if len(self.watches) > self._trim_at:
             self._trim(view)
 
-    def _watch(
-        self, station: Station, subject: Subject, since: float, count: int | None
+    def remember(
+        self, view: View, key: StationKey, bindings: Iterable[Binding]
     ) -> None:
-        if subject not in self.watches:
-            cookie = witness(station, subject.ip).cookie
-            router = router_of(station, subject.ip)
-            self._begin(
-                Watch(subject, cookie, station.port_no, router, since, count, since)
-            )
+        """The same of a station that has flows already, which tell their cookies."""
+        station = view.stations.get(key)
+        if station is None:
+            return
+        since = dict(subjects(station))
+        for one in bindings:
+            subject = Subject(key, one.ip)
+            is_its = one.in_port == station.port_no and one.leased_until is None
+            is_its = is_its and one.router == router_of(station, one.ip)
+            if is_its and subject in since and subject not in self.watches:
+                at = since[subject]
+                self._watch(station, subject, one.cookie, at, None)
+        self.watch(view, key, is_news=False)  # what they do not tell of
+
+    def _watch(
+        self,
+        station: Station,
+        subject: Subject,
+        cookie: int,
+        since: float,
+        count: int | None,
+    ) -> None:
+        router = router_of(station, subject.ip)
+        self._begin(
+            Watch(subject, cookie, station.port_no, router, since, count, since)
+        )
 
     def _watch_if_bare(self, view: View, key: StationKey, since: float) -> None:
         """A station whose last claim is gone, which lived until then."""
         station = view.stations.get(key)
         if station is not None and not station.claims:
-            self._watch(station, Subject(key, None), since, None)
+            subject = Subject(key, None)
+            if subject not in self.watches:
+                cookie = witness(station, None).cookie
+                self._watch(station, subject, cookie, since, None)
 
     def _begin(self, one: Watch) -> None:
         self.watches[one.subject] = one

@@ -37,7 +37,6 @@ from flows.openflow import (
 from flows.parties import Holder, Origin
 from flows.proxy import OFF
 from flows.switch import DOMAIN, Here, Switch
-from flows.view import IPAddress
 
 TO_SENDER, IS_REPLY = Move("eth_src", "eth_dst"), SetField("arp_op", str(REPLY))
 SHA_TO_TARGET, SPA_TO_TARGET = Move("arp_sha", "arp_tha"), Move("arp_spa", "arp_tpa")
@@ -93,17 +92,18 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
 
 @lru_cache(maxsize=1 << 10)
 def left_to_itself(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> Flow:
+    text = str(ip)
     return flow(
         table,
         100,
-        asks_for(vlan, ip),
+        asks_for(vlan, text),
         onward,
-        note=f"a rule leaves it to {ip} to answer",
+        note=f"a rule leaves it to {text} to answer",
         subject=ip,
     )
 
 
-def asks_for(vlan: int, ip: IPv4Address) -> Match:
+def asks_for(vlan: int, ip: str) -> Match:
     return oxm(
         eth_dst=BROADCAST,
         eth_type=ETH_ARP,
@@ -115,12 +115,13 @@ def asks_for(vlan: int, ip: IPv4Address) -> Match:
 
 @lru_cache(maxsize=1 << 10)
 def announcement(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> Flow:
+    text = str(ip)
     return flow(
         table,
         300,
-        oxm(eth_type=ETH_ARP, arp_spa=ip, arp_tpa=ip, **{DOMAIN: vlan}),
+        oxm(eth_type=ETH_ARP, arp_spa=text, arp_tpa=text, **{DOMAIN: vlan}),
         onward,
-        note=f"an announcement of {ip} asks nothing: let everybody hear it",
+        note=f"an announcement of {text} asks nothing: let everybody hear it",
         subject=ip,
     )
 
@@ -129,6 +130,7 @@ def announcement(table: int, vlan: int, ip: IPv4Address, onward: GotoTable) -> F
 def owner(
     table: int, port_no: int, vlan: int, ip: IPv4Address, onward: GotoTable
 ) -> Flow:
+    text = str(ip)
     return flow(
         table,
         200,
@@ -136,11 +138,11 @@ def owner(
             in_port=port_no,
             eth_type=ETH_ARP,
             arp_op=REQUEST,
-            arp_tpa=ip,
+            arp_tpa=text,
             **{DOMAIN: vlan},
         ),
         onward,
-        note=f"who asks for {ip} from its own port {port_no} is never answered",
+        note=f"who asks for {text} from its own port {port_no} is never answered",
         subject=ip,
     )
 
@@ -149,35 +151,38 @@ def owner(
 def itself(
     table: int, vlan: int, ip: IPv4Address, lladdr: str, onward: GotoTable
 ) -> Flow:
+    text = str(ip)
     return flow(
         table,
         200,
         oxm(
             eth_type=ETH_ARP,
             arp_op=REQUEST,
-            arp_tpa=ip,
+            arp_tpa=text,
             arp_sha=lladdr,
             **{DOMAIN: vlan},
         ),
         onward,
-        note=f"{lladdr} asks for its own {ip}: it may have moved, and is not answered",
+        note=f"{lladdr} asks for its own {text}:"
+        " it may have moved, and is not answered",
         subject=ip,
     )
 
 
 @lru_cache(maxsize=1 << 10)
 def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
+    text = str(ip)
     return flow(
         table,
         100,
-        asks_for(vlan, ip),
-        *reply(ip, lladdr),
-        note=f"answer who has {ip}: it is at {lladdr}",
+        asks_for(vlan, text),
+        *reply(text, lladdr),
+        note=f"answer who has {text}: it is at {lladdr}",
         subject=ip,
     )
 
 
-def reply(ip: IPAddress, lladdr: str) -> tuple[Action, ...]:
+def reply(ip: str, lladdr: str) -> tuple[Action, ...]:
     """What makes a request its own reply, and sends it back."""
     return (
         TO_SENDER,
@@ -186,6 +191,6 @@ def reply(ip: IPAddress, lladdr: str) -> tuple[Action, ...]:
         SHA_TO_TARGET,
         SetField("arp_sha", lladdr),
         SPA_TO_TARGET,
-        SetField("arp_spa", str(ip)),
+        SetField("arp_spa", ip),
         BACK,
     )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from flows.memo import Step, remember_last
+from flows.memo import Step, remember_arguments, remember_last
 from flows.tracked import Tracked, changed, updated
 from flows.view import LOCAL_PORT, OWN_NAMESPACE, Interface, Link, LinkKey, PortKey
 
@@ -132,6 +132,7 @@ class Behind(NamedTuple):
     watchers: Tracked[LinkKey, frozenset[PortKey]]
 
 
+@remember_arguments
 def chains(interfaces: Interfaces, links: Links) -> Tracked[PortKey, Chain]:
     """What is behind each port of this host that leads anywhere."""
     groups = enslaved(links), above(links)

@@ -246,20 +246,24 @@ def written(
 
 def by_table(
     switch: Switch, part: Part, pipeline: tuple[Table, ...]
-) -> Iterator[tuple[Placed, Iterator[Flow]]]:
+) -> Iterable[tuple[Placed, Iterator[Flow]]]:
     if part is None:
-        for one in placed_tables(pipeline):
-            yield one, one[0].always(switch, one[1])
-    elif isinstance(part[1], str):
+        return [(one, one[0].always(switch, one[1])) for one in placed_tables(pipeline)]
+    if isinstance(part[1], str):
         where = switch.network.located.get((part[0], part[1]))
-        if where is not None:
-            for one in tables_of_stations(pipeline):
-                yield one, one[0].of_station(switch, one[1], where)
-    else:
-        holder = switch.network.holders.get((part[0], part[1]))
-        if holder is not None:
-            for one in tables_of_holders(pipeline):
-                yield one, one[0].of_holder(switch, one[1], holder)
+        if where is None:
+            return ()
+        return [
+            (one, one[0].of_station(switch, one[1], where))
+            for one in tables_of_stations(pipeline)
+        ]
+    holder = switch.network.holders.get((part[0], part[1]))
+    if holder is None:
+        return ()
+    return [
+        (one, one[0].of_holder(switch, one[1], holder))
+        for one in tables_of_holders(pipeline)
+    ]
 
 
 def context(view: View, known: Network) -> tuple[object, ...]:

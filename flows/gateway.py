@@ -131,7 +131,7 @@ def answers4(
         table,
         CLAIMS + more,
         oxm(eth_type=ETH_ARP, arp_op=REQUEST, arp_spa=ip, **at),
-        *reply(ip, lladdr),
+        *reply(str(ip), lladdr),
         note=f"defend {ip} against who claims it: it is at {lladdr}, the gateway's",
         subject=ip,
     )
@@ -151,7 +151,7 @@ def answer4(table: int, rule: Proxy) -> Flow:
         table,
         ANSWERED + more,
         oxm(eth_type=ETH_ARP, arp_op=REQUEST, arp_tpa=ip, **at),
-        *reply(ip, rule.lladdr),
+        *reply(str(ip), rule.lladdr),
         note=f"answer who has {ip}: the gateway is at {rule.lladdr}",
         subject=ip,
     )

@@ -129,6 +129,7 @@ def known(
     table: int, port_no: int, vlan: int, lladdr: str, ip: IPv4Address, onward: GotoTable
 ) -> Flow:
     """Its packet_count tells whether the binding is alive (controller.liveness)."""
+    text = str(ip)
     return flow(
         table,
         200,
@@ -136,12 +137,12 @@ def known(
             in_port=port_no,
             eth_src=lladdr,
             eth_type=ETH_ARP,
-            arp_spa=ip,
+            arp_spa=text,
             arp_sha=lladdr,
             **{DOMAIN: vlan},
         ),
         onward,
-        note=f"{lladdr} on port {port_no} says that it has {ip}, as is known",
+        note=f"{lladdr} on port {port_no} says that it has {text}, as is known",
         subject=ip,
     )
 

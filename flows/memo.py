@@ -18,7 +18,6 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 class Step(Generic[R]):
@@ -73,15 +72,16 @@ def remember_last(function: Callable[P, R]) -> Callable[P, R]:
     return remembered
 
 
-def remember_argument(function: Callable[[T], R]) -> Callable[[T], R]:
-    """The same object gives the same result; two results are never compared, which
+def remember_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """The same objects give the same result; two results are never compared, which
     may cost as much as they are large."""
-    last: list[tuple[T, R]] = []
+    last: list[tuple[tuple[object, ...], R]] = []
 
     @wraps(function)
-    def remembered(given: T) -> R:
-        if not last or last[0][0] is not given:
-            last[:] = [(given, function(given))]
+    def remembered(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = (*args, *kwargs.values())
+        if not last or not same(last[0][0], given):
+            last[:] = [(given, function(*args, **kwargs))]
         return last[0][1]
 
     return remembered

@@ -25,6 +25,7 @@ LLADDR_WORDS = ("reg10", "reg11")  # nd_guard.CLAIMED_LLADDR
 
 # What would be news of a holder that is known to be a router, a host, or neither yet.
 NEWS = {True: SAYS_HOST, False: SAYS_ROUTER, None: SAYS_HOST | SAYS_ROUTER}
+BY_MASK = {hex(news): router for router, news in NEWS.items()}
 
 
 def ip_in(match: Mapping[str, str]) -> IPv6Address | None:
@@ -36,7 +37,7 @@ def ip_in(match: Mapping[str, str]) -> IPv6Address | None:
 
 def router_in(match: Mapping[str, str]) -> bool | None:
     _, _, mask = match.get(ROLE, "").partition("/")
-    return {hex(news): router for router, news in NEWS.items()}.get(mask)
+    return BY_MASK.get(mask)
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:

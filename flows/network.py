@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from flows.fabric import Fabric, Ports, fabric
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
-from flows.memo import Step, remember_argument, remember_last
+from flows.memo import Step, remember_arguments, remember_last
 from flows.middles import Named, meant, middle_ports, middles, promiscuous
 from flows.parties import (
     Domain,
@@ -97,7 +97,7 @@ class Network:
         return Domain(self.fabric.islands.get(datapath_id, datapath_id), vlan)
 
 
-@remember_argument
+@remember_arguments
 def network(view: View) -> Network:
     shape = fabric(view.ports, view.interfaces, view.links)
     far_ends = kernel_hosts(view)

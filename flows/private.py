@@ -181,7 +181,7 @@ def answers(
     note = f"answer isolated ports who has {ip}: it is reached through {lladdr}"
     if isinstance(ip, IPv4Address):
         match = asks(ip, vlan, **held_back)
-        yield flow(t, 100, match, *reply(ip, lladdr), note=note, subject=ip)
+        yield flow(t, 100, match, *reply(str(ip), lladdr), note=note, subject=ip)
         return
     yield flow(
         t,

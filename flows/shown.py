@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flows.chains import Chain, Links, Speaker, chains
+from flows.chains import Chain, Interfaces, Links, Speaker, chains
 from flows.fabric import Fabric, Ports, fabric
-from flows.memo import Step
+from flows.memo import Step, remember_arguments
 from flows.parties import Domain, Located, Origin, Place, is_unicast, may_be_at, members
 from flows.tracked import Tracked, changed, updated
 from flows.trust import routers_of
@@ -16,6 +16,8 @@ from flows.view import (
     AddressKey,
     LinkKey,
     PortKey,
+    Router,
+    RouterKey,
     View,
 )
 
@@ -179,12 +181,24 @@ def by_ip(rows: list[Address]) -> tuple[Address, ...]:
 
 
 def kernel_hosts(view: View) -> FarEnds:
-    shape = fabric(view.ports, view.interfaces, view.links)
-    behind = chains(view.interfaces, view.links)
+    return hosts_of(
+        view.ports, view.interfaces, view.links, view.addresses, view.routers
+    )
+
+
+@remember_arguments
+def hosts_of(
+    ports: Ports,
+    interfaces: Interfaces,
+    links: Links,
+    addresses: Tracked[AddressKey, Address],
+    routers: Tracked[RouterKey, Router],
+) -> FarEnds:
+    shape, behind = fabric(ports, interfaces, links), chains(interfaces, links)
     return kernel_stations(
         shape,
-        speakers(shape, view.ports, behind),
-        view.links,
-        by_interface(view.addresses),
-        routers_of(view.routers),
+        speakers(shape, ports, behind),
+        links,
+        by_interface(addresses),
+        routers_of(routers),
     )

@@ -68,7 +68,7 @@ PADDING = tuple(bytes(n) for n in range(8))
 GOTO_TABLES = tuple(pack("!HHB3x", GOTO_TABLE, 8, table) for table in range(256))
 FLOW_REQUEST = Struct("!HH4xB3xII4xQQ")  # the header of the multipart message included
 FLOW_ENTRY = Struct("!2xBxIIH6x4xQQ8xHH")  # the header of its match included
-COOKIE = 24  # octets of a flow entry before it
+read_cookie = Struct("!2xB21xQ").unpack_from  # of a flow entry: table, and cookie
 AGGREGATE = Struct("!QQI4x")
 BUNDLE_REPLY = Struct("!IIIHxx")
 TLV = Struct("!HBB")  # oxm_class, oxm_field and hasmask, length
@@ -360,19 +360,20 @@ def listed(body: bytes, tables: Container[int]) -> tuple[list[int], list[Install
     cookies: list[int] = []
     some: list[Installed] = []
     for start, end in entries(body):
-        cookies.append(int.from_bytes(body[start + COOKIE : start + COOKIE + 8], "big"))
-        if body[start + 2] in tables:
+        table, cookie = read_cookie(body, start)
+        cookies.append(cookie)
+        if table in tables:
             some.append(installed(body[start:end]))
     return cookies, some
 
 
 def entries(body: bytes) -> Iterator[tuple[int, int]]:
     """Where each entry begins and ends: its first 16 bits are its length."""
-    start = 0
-    while start < len(body):
+    start, size, least = 0, len(body), FLOW_ENTRY.size
+    while start < size:
         end = start + int.from_bytes(body[start : start + 2], "big")
-        if end < start + FLOW_ENTRY.size or end > len(body):
-            raise Malformed(f"flow entry at octet {start} of {len(body)}: bad length")
+        if end < start + least or end > size:
+            raise Malformed(f"flow entry at octet {start} of {size}: bad length")
         yield start, end
         start = end
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from flows.compile import Compiled, compile_flows
-from flows.memo import remember_argument, remember_last
+from flows.memo import remember_arguments, remember_last
 from flows.network import network
 from flows.view import Address, Limits, View
 from tests.facts import H1, H2, S1, S2, cable, heard_host, kernel_host, ports, view_of
@@ -46,7 +46,7 @@ def test_two_results_are_not_compared_where_that_may_take_long() -> None:
         def __eq__(self, other: object) -> bool:
             raise AssertionError("compared")
 
-    @remember_argument
+    @remember_arguments
     def made(number: list[int]) -> Large:
         return Large()
 
