@@ -12,6 +12,7 @@ view must never be taken for an empty network.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -194,7 +195,7 @@ class Channel:
     meters: Mapping[int, Meter] = field(default_factory=dict)
     groups: Mapping[int, Group] = field(default_factory=dict)
     before: Set[int] | None = None
-    underway: deque[frozenset[int]] = field(
+    underway: deque[array[int]] = field(
         default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
     )
     refused: frozenset[int] = frozenset()
@@ -245,7 +246,7 @@ class Channel:
 
     def _eldest(self) -> frozenset[int]:
         """A switch answers changes in their order."""
-        return self.underway.popleft() if self.underway else frozenset()
+        return frozenset(self.underway.popleft() if self.underway else ())
 
 
 class Core:
@@ -899,7 +900,7 @@ class Core:
         change = behind_the_door(channel, change, is_shut)
         channel.installed, channel.is_settled = compiled.cookies, True
         if change:
-            channel.underway.append(frozenset(entry.cookie for entry in change.add))
+            channel.underway.append(array("Q", [entry.cookie for entry in change.add]))
             channel.floods.change(self._opened(datapath_id, channel))
             self._note_floods(datapath_id)
             channel.meters, channel.groups = wanted, needed

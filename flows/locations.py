@@ -9,7 +9,7 @@ from immutables import Map
 
 from flows.fabric import Fabric, Ports
 from flows.memo import Step, remember_last
-from flows.parties import Domain, Located, Origin, Place, may_be_at, members
+from flows.parties import Located, Origin, Place, domain, may_be_at, members
 from flows.shown import FarEnd, FarEnds
 from flows.tracked import Tracked, changed, updated
 from flows.view import (
@@ -62,7 +62,7 @@ def next_locations(
 
 def place_of(shape: Fabric, key: StationKey) -> Place | None:
     island = shape.islands.get(key.datapath_id)
-    return None if island is None else (Domain(island, key.vlan), key.lladdr)
+    return None if island is None else (domain(island, key.vlan), key.lladdr)
 
 
 def heard_at(shape: Fabric, stations: Stations, place: Place) -> Iterator[Station]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from flows.chains import Speaker
@@ -44,6 +45,9 @@ class Domain(NamedTuple):
 
     island: int
     vlan: int
+
+
+domain = lru_cache(maxsize=1 << 12)(Domain)  # one object, for all who are in it
 
 
 @dataclass(frozen=True, slots=True)

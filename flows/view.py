@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
@@ -103,6 +104,12 @@ class StationKey(NamedTuple):
     datapath_id: int
     vlan: int
     lladdr: str
+
+
+# A hundred thousand stations are at a thousand ports: one object for each port, and one
+# for a station in all that is kept of it.
+port_key = lru_cache(maxsize=1 << 12)(PortKey)
+station_key = lru_cache(maxsize=1 << 10)(StationKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,11 +400,11 @@ class Station:
 
     @property
     def key(self) -> StationKey:
-        return StationKey(self.datapath_id, self.vlan, self.lladdr)
+        return station_key(self.datapath_id, self.vlan, self.lladdr)
 
     @property
     def port(self) -> PortKey:
-        return PortKey(self.datapath_id, self.port_no)
+        return port_key(self.datapath_id, self.port_no)
 
     @property
     def bound(self) -> int:

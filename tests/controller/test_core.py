@@ -35,7 +35,7 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
-from controller.liveness import TICK
+from controller.liveness import TICK, witness
 from controller.packets import parse
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, Flow
@@ -207,6 +207,40 @@ def test_what_was_read_back_is_looked_at_at_once() -> None:
     after.handle([listed], now=LATER)
     commands = after.handle([], now=LATER + TICK)
     assert any(isinstance(command, CountHits) for command in commands)
+
+
+def test_what_was_read_back_is_counted_by_the_flows_that_are_there() -> None:
+    before = connected(
+        arp("10.0.0.1"),
+        arp("10.0.0.3"),
+        arp("10.0.0.2", in_port=2, sha=H2),
+        FrameSeen(S1, 3, 0, H3),
+    )
+    after = Core()
+    after.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=LATER)
+    listed = FlowsListed(S1, held(before), bindings(before))
+    after.handle([listed], now=LATER + TICK)
+
+    watched = {one.cookie for one in after.liveness.watches.values()}
+    counted = {one.cookie for one in bindings(before) if one.ip or one.lladdr == H3}
+    assert len(counted) == 4
+    assert watched == counted
+    assert all(
+        one.cookie
+        == witness(after.view.stations[one.subject.station], one.subject.ip).cookie
+        for one in after.liveness.watches.values()
+    )
+
+
+def test_limits_hold_for_what_was_read_back() -> None:
+    before = connected(*(arp(f"10.0.0.{n}") for n in range(1, 6)))
+    after = Core(Policy(limits=Limits(bindings_per_port=3)))
+    after.handle([SwitchReady(S1, tuple(ports(S1, 1)))], now=0.0)
+    after.handle([FlowsListed(S1, held(before), bindings(before))], now=0.1)
+
+    [station] = after.view.stations.values()
+    assert len(station.claims) == 3
+    assert sum(after.view.bound.values()) == 3
 
 
 def test_a_switch_that_only_reconnects_does_not_bring_back_what_was_forgotten() -> None:
