@@ -62,6 +62,15 @@ class SendPacket:
 
 
 @dataclass(frozen=True, slots=True)
+class TryPort:
+    """OFPT_PACKET_OUT of a frame that shows whether a port leads back to us."""
+
+    datapath_id: int
+    port_no: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HoldQuestion:
     """For a second, let no further question for this address go out of one switch."""
 
@@ -113,6 +122,7 @@ Command = (
     | CountHits
     | ChangeFlows
     | SendPacket
+    | TryPort
     | HoldQuestion
     | AdoptBridge
     | HealPort

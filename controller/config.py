@@ -126,6 +126,7 @@ class Config:
     confine   who has a lease has no other IPv4 address
     proxies   how questions are answered; without any for all hosts that are known
     defend    announce an address on behalf of its owner when others claim it
+    loops     try ports that may lead anywhere whether they lead back to us
     """
 
     bridges: tuple[str, ...] = ()
@@ -135,6 +136,7 @@ class Config:
     proxies: tuple[Proxy, ...] = ()
     confine: bool = True
     defend: bool = False
+    loops: bool = True
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
     liveness: Liveness = field(default_factory=Liveness)
@@ -600,6 +602,12 @@ SCHEMA = Section(
             flag(),
             "announce an address for its owner when it is claimed by others",
             "false",
+        ),
+        Key(
+            "loops",
+            flag(),
+            "try ports that may lead anywhere, and close those that lead back to us",
+            "true",
         ),
         Key(
             "proxy",

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
-from controller import attacks, cables
+from controller import attacks, cables, loops
 from controller.adoption import same_target
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
@@ -71,12 +71,22 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
     TargetUnknown,
+    TrialSeen,
 )
 from controller.heal import newly_deaf
-from controller.learn import able, arp_is_no_news_until, from_dhcp, home, learn, recover
+from controller.learn import (
+    able,
+    arp_is_no_news_until,
+    forget,
+    from_dhcp,
+    home,
+    learn,
+    recover,
+)
 from controller.leases import Leases
 from controller.liveness import Liveness, Look, Probe, Subject, witness
 from controller.liveness import in_words as silences_in_words
+from controller.loops import Loops
 from controller.moves import Moves
 from controller.ndp import is_probe, solicitation
 from controller.nics import in_words as twins_in_words
@@ -144,6 +154,7 @@ class Policy:
     proxies    how questions are answered
     defend     announce addresses for their owners when others claim them
     nics       how hosts with several interfaces in one segment are settled
+    loop_secret  of the frames that ports are tried with; without one they are not
     silent_after  seconds without a sign of life until who was heard is not answered for
     forget_after  seconds until who is silent is forgotten
     awaited    sources that are switched on: "netlink", "ovsdb"
@@ -159,6 +170,7 @@ class Policy:
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
+    loop_secret: bytes = field(default=b"", repr=False)
     silent_after: float = 30.0
     forget_after: float = 300.0
     awaited: frozenset[str] = frozenset()
@@ -277,6 +289,7 @@ class Core:
         self.defence = Defence()
         self.questions = Questions()
         self.overruns = Overruns()
+        self.loops = Loops(self.policy.loop_secret)
         self._seen_holders = self.network.holders  # at the end of the last turn
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
@@ -284,6 +297,7 @@ class Core:
         self._adopted: set[str] = set()
         self._twins = self.network.twins
         self._told_of = self.network.fabric  # what the log knows of cables
+        self._closed = self.network.loops  # what it knows of loops
         self._claimed: dict[Holding, set[str]] = {}  # by whom, in this turn
         self._silent: list[Probe] = []  # in this turn
         self._awake: list[Probe] = []
@@ -301,8 +315,10 @@ class Core:
             commands += self._take(event, now)
         self.view = self.questions.due(self.view, now)
         self.view = self.leases.due(self.view, now)
+        self.view = self.loops.expire(self.view, now)
         self.network = network(self.view)
         commands += self._cables()
+        commands += self._trials(now)
         self._rivalries(events, now)
         held = self._newly_held()
         self.view = self.questions.alive(self.view, held)
@@ -327,6 +343,7 @@ class Core:
             self.attempts.deadline(),
             self.leases.deadline(),
             self.defence.deadline(),
+            self.loops.deadline(),
             self.questions.deadline(self.view),
         ]
         if any(self._must_wait(channel) for channel in self.channels.values()):
@@ -379,6 +396,10 @@ class Core:
             case BridgesSeen():
                 self.sources["ovsdb"] = "ok"
                 yield from self._adoptions(event)
+            case TrialSeen():
+                if self.policy.loop_secret:
+                    self.view = self.loops.heard(self.view, event, now)
+                return
             case FrameIgnored(why=why, heard=heard):
                 self.counters[f"ignored: {why}"] += 1
                 if heard is not None and self.policy.guards:
@@ -620,6 +641,17 @@ class Core:
         before, self._told_of = self._told_of, self.network.fabric
         for text in cables.news(before, self._told_of, self.view):
             yield TellNews(text)
+
+    def _trials(self, now: float) -> Iterator[Command]:
+        before, self._closed = self._closed, self.network.loops
+        if closed := self._closed.keys() - before.keys():
+            there = (s for s in self.view.stations.values() if s.port in closed)
+            self.view = forget(self.view, [*there])  # they were heard of in a circle
+            self.network = network(self.view)
+        for text in loops.news(before, self._closed, self.view):
+            yield TellNews(text)
+        if self.policy.loop_secret and "starting" not in self.sources.values():
+            yield from self.loops.due(self.view, self.network, now, self._is_ready)
 
     def _several(self) -> Iterator[Command]:
         """Hosts that have come to have several interfaces in one segment."""

@@ -20,6 +20,7 @@ from controller.commands import (
     TellConflict,
     TellLimit,
     TellNews,
+    TryPort,
 )
 from controller.events import (
     ArpSeen,
@@ -45,6 +46,7 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
     TargetUnknown,
+    TrialSeen,
 )
 from controller.text import safe
 from flows.openflow import FLOOD
@@ -55,6 +57,7 @@ QUIET = (
     CountHits,
     CountMeters,
     HoldQuestion,
+    TryPort,
 )  # routine that nobody needs to read
 ROUTINE = (ChangeDone, FlowsCounted, HitsCounted, MetersCounted)
 ALWAYS = (  # told even if nothing follows from them
@@ -105,6 +108,9 @@ def cause(event: Event) -> str:
         case FrameSeen():
             at = f"{switch(event.datapath_id)}:{event.in_port}"
             return f"new station {event.eth_src} ({at})"
+        case TrialSeen():
+            at = f"{switch(event.datapath_id)}:{event.in_port}"
+            return f"a trial of a port has come in ({at})"
         case SwitchReady():
             return f"switch {switch(event.datapath_id)} is connected"
         case SwitchGone():

@@ -247,6 +247,18 @@ class FrameIgnored:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialSeen:
+    """A frame that shows where a port leads has come in by another, or by the same.
+
+    unit  the LLDP data unit, which says by which port it was sent
+    """
+
+    datapath_id: int
+    in_port: int
+    unit: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TargetUnknown:
     """A question went out to everybody, as nobody is known to hold what it asks for."""
 
@@ -369,6 +381,7 @@ Event = (
     | NdSeen
     | DhcpSeen
     | FrameIgnored
+    | TrialSeen
     | TargetUnknown
     | KernelSynced
     | KernelChanged

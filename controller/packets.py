@@ -13,16 +13,25 @@ from struct import Struct
 
 from controller import dhcp, ipv6, ndp
 from controller.ethernet import behind_tag, framed, lladdr, octets
-from controller.events import ArpSeen, DhcpSeen, FrameIgnored, FrameSeen, NdSeen
+from controller.events import (
+    ArpSeen,
+    DhcpSeen,
+    FrameIgnored,
+    FrameSeen,
+    NdSeen,
+    TrialSeen,
+)
+from flows.admit import TRIAL
 from flows.dispute import Kind
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION
-from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6
+from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_LLDP
 
 REQUEST, REPLY = 1, 2  # ares_op, RFC 826
 ETHERNET_AND_IPV4 = (1, 0x0800, 6, 4)  # ar$hrd, ar$pro, ar$hln, ar$pln
 SHORTEST_IPV4 = 20  # octets, a header without options
 UNKNOWN_LLADDR = "00:00:00:00:00:00"  # ar$tha of a request
 NOWHERE = IPv4Address("0.0.0.0")
+TRIAL_OCTETS, TRIAL_MAX = octets(TRIAL), 256
 EVERYWHERE = IPv4Address("255.255.255.255")
 
 ARP = Struct("!HHBBH6s4s6s4s")
@@ -41,7 +50,7 @@ class Ignored(StrEnum):
     SAYS_NOTHING = "ARP reply without a sender address"
 
 
-Packet = ArpSeen | NdSeen | DhcpSeen | FrameSeen | FrameIgnored
+Packet = ArpSeen | NdSeen | DhcpSeen | FrameSeen | FrameIgnored | TrialSeen
 
 
 def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
@@ -58,6 +67,8 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
             return parse_dhcp(datapath_id, in_port, vlan, data, payload, found)
     if eth_type == ETH_IPV6:
         return parse_ipv6(datapath_id, in_port, vlan, data, payload)
+    if eth_type == ETH_LLDP and data[:6] == TRIAL_OCTETS:
+        return TrialSeen(datapath_id, in_port, data[payload : payload + TRIAL_MAX])
     if eth_type != ETH_ARP:
         ip = ipv4_source(eth_type, data[payload : payload + SHORTEST_IPV4])
         return FrameSeen(datapath_id, in_port, vlan, eth_src, ip)

@@ -52,10 +52,11 @@ EVERYBODYS = {
     "bound",
     "floods",
     "sponges",
+    "echoes",
     "neighbors",
     "abilities",
 }
-CONCLUDED = {"located", "holders", "tree", "unknown"}
+CONCLUDED = {"located", "holders", "tree", "unknown", "outward"}
 VIEW = tuple(f.name for f in fields(View) if f.name not in EVERYBODYS)
 NETWORK = tuple(f.name for f in fields(Network) if f.name not in CONCLUDED)
 

@@ -8,6 +8,7 @@ green one there.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
@@ -218,6 +219,7 @@ def policy_of(config: Config, listening: int) -> Policy:
         proxies=config.proxies,
         confine=config.confine,
         defend=config.defend,
+        loop_secret=os.urandom(32) if config.loops else b"",
         limits=config.limits,
         nics=config.nics,
         silent_after=float(config.liveness.silent_after),

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from flows import enforce
-from flows.openflow import ETH_LLDP, GROUP_BIT, Flow, GotoTable, Move, flow, oxm
+from flows.openflow import ETH_LLDP, GROUP_BIT, TELL, Flow, GotoTable, Move, flow, oxm
 from flows.switch import DOMAIN, Here, Switch
+from flows.view import PortKey
 
 NOWHERE = "00:00:00:00:00:00"
+TRIAL = "03:69:73:61:74:00"  # a group of our own, which bridges of others pass on
 RESERVED = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"  # IEEE 802.1Q, table 8-1
 TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
 UNICAST = f"{NOWHERE}/{GROUP_BIT}"
@@ -20,6 +22,16 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
     group = f"{GROUP_BIT}/{GROUP_BIT}"
     yield flow(t, 400, oxm(eth_src=group), note="drop: a group address sends nothing")
     yield flow(t, 400, oxm(eth_src=NOWHERE), note="drop: the source address is zero")
+    yield flow(
+        t,
+        399,
+        oxm(eth_type=ETH_LLDP, eth_dst=TRIAL),
+        TELL,
+        note="what tries whether a port leads back to us is for the controller",
+    )
+    for port_no in switch.loops:
+        key = PortKey(switch.datapath_id, port_no)
+        yield closed(t, port_no, switch.network.loops[key])
     for port_no in switch.uplinks:
         yield from on_its_way(t, port_no, onward)
     yield from switch_side(switch, here)
@@ -42,6 +54,13 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         note="a tagged frame belongs to the domain of its VLAN",
     )
     yield flow(t, 0, oxm(), onward, note="everything else is untagged")
+
+
+@lru_cache(maxsize=1 << 10)
+def closed(table: int, port_no: int, back_to: PortKey) -> Flow:
+    far = f"port {back_to.port_no} of switch {back_to.datapath_id:x}"
+    note = f"drop: port {port_no} leads back to {far}"
+    return flow(table, 398, oxm(in_port=port_no), note=note, subject=port_no)
 
 
 def to_domain() -> Move:

@@ -43,5 +43,6 @@ def is_closed(switch: Switch, port: Port) -> bool:
 
 
 def is_open(switch: Switch, port: Port) -> bool:
-    is_unknown = port.key in switch.network.unknown
-    return port.up and not is_unknown and not is_closed(switch, port)
+    known = switch.network
+    is_shut = port.key in known.unknown or port.key in known.loops
+    return port.up and not is_shut and not is_closed(switch, port)

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flows.chains import chains
 from flows.fabric import Fabric, Ports, fabric
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
+from flows.loops import Loops, doors, loops, outward
 from flows.memo import Step, remember_arguments, remember_last
 from flows.middles import Named, meant, middle_ports, middles, promiscuous
 from flows.parties import (
@@ -53,6 +55,8 @@ class Network:
     """Every conclusion from one view.
 
     unknown      ports of which nobody can tell yet where they lead
+    loops        ports that lead back to others of ours, and to which
+    outward      ports behind which there may be anything
     tree         ports to other switches that broadcasts are sent to
     placed       configured holders of addresses that are located
     unheld       addresses that the kernel lists behind a closed port and nobody holds
@@ -67,6 +71,8 @@ class Network:
 
     fabric: Fabric
     unknown: frozenset[PortKey]
+    loops: Loops
+    outward: frozenset[PortKey]
     tree: frozenset[PortKey]
     located: Tracked[Place, Located]
     holders: Tracked[Holding, Holder]
@@ -100,6 +106,8 @@ class Network:
 @remember_arguments
 def network(view: View) -> Network:
     shape = fabric(view.ports, view.interfaces, view.links)
+    behind = chains(view.interfaces, view.links)
+    closed = loops(shape, view.ports, doors(behind, view.interfaces), view.echoes)
     far_ends = kernel_hosts(view)
     where = located_stations(shape, far_ends, view.ports, view.stations)
     held = located_holders(shape, far_ends, where, view.bindings)
@@ -108,6 +116,8 @@ def network(view: View) -> Network:
     return Network(
         shape,
         unknown_ports(view.ports, view.interfaces, view.bridges),
+        closed,
+        outward(view.ports, view.interfaces, behind, shape),
         open_tree(shape, view.floods),
         where,
         held,
@@ -139,8 +149,11 @@ def unknown_ports(
 
 
 def role(view: View, key: PortKey) -> Role:
-    if key in fabric(view.ports, view.interfaces, view.links).uplinks:
+    shape = fabric(view.ports, view.interfaces, view.links)
+    if key in shape.uplinks:
         return Role.FABRIC
+    if key in network(view).loops:
+        return Role.LOOP
     row = view.interfaces.get(key)
     if key in unknown_ports(view.ports, view.interfaces, view.bridges):
         return Role.UNKNOWN
@@ -212,7 +225,7 @@ unheld = Step(every_unheld, next_unheld)
 
 
 def every_contest(held: Holders) -> frozenset[Holding]:
-    return frozenset(key for key, row in held.items() if len(row.candidates) > 1)
+    return frozenset(key for key, row in held.items() if is_contested(row))
 
 
 def next_contest(
@@ -220,8 +233,13 @@ def next_contest(
 ) -> frozenset[Holding]:
     moved = changed(before[0], now[0])
     rows = ((key, now[0].get(key)) for key in moved)
-    found = frozenset(key for key, row in rows if row and len(row.candidates) > 1)
+    found = frozenset(key for key, row in rows if row and is_contested(row))
     return (known - moved) | found if moved & known or found else known
+
+
+def is_contested(holder: Holder) -> bool:
+    """By somebody else: who is configured, and was heard, contradicts nobody."""
+    return len({one.lladdr for one in holder.candidates}) > 1
 
 
 contested = Step(every_contest, next_contest)

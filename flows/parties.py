@@ -28,6 +28,7 @@ class Role(Enum):
     FABRIC = "fabric"
     TUNNEL = "tunnel"
     UNKNOWN = "unknown"
+    LOOP = "loop"
 
 
 class Origin(IntEnum):

@@ -43,9 +43,20 @@ class Switch:
 
     @cached_property
     def admitted(self) -> tuple[int, ...]:
-        """port_no of the ports of which it is known what they lead to."""
-        unknown = self.network.unknown
-        return tuple(port.port_no for port in self.ports if port.key not in unknown)
+        """port_no of the ports of which it is known what they lead to, and that this
+        is not back to us."""
+        unknown, loops = self.network.unknown, self.network.loops
+        return tuple(
+            port.port_no
+            for port in self.ports
+            if port.key not in unknown and port.key not in loops
+        )
+
+    @cached_property
+    def loops(self) -> tuple[int, ...]:
+        """port_no of the ports that lead back to others of ours."""
+        loops = self.network.loops
+        return tuple(port.port_no for port in self.ports if port.key in loops)
 
     @cached_property
     def uplinks(self) -> tuple[int, ...]:

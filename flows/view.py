@@ -87,6 +87,15 @@ class SpongeKey(NamedTuple):
     ip: IPAddress
 
 
+class EchoKey(NamedTuple):
+    """The port that heard it, and the one that sent it, which may be the same."""
+
+    datapath_id: int
+    port_no: int
+    sender_datapath_id: int
+    sender_port_no: int
+
+
 class NamespaceKey(NamedTuple):
     nsid: int
 
@@ -450,6 +459,29 @@ class Sponge:
 
 
 @dataclass(frozen=True, slots=True)
+class Echo:
+    """A frame of our own has gone out by one port, and has come in by another.
+
+    since  seconds on the caller's monotonic clock: the first one
+    """
+
+    datapath_id: int
+    port_no: int
+    sender_datapath_id: int
+    sender_port_no: int
+    since: float
+
+    @property
+    def key(self) -> EchoKey:
+        return EchoKey(
+            self.datapath_id,
+            self.port_no,
+            self.sender_datapath_id,
+            self.sender_port_no,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Fixed:
     """A binding that the configuration vouches for: the strongest of all origins."""
 
@@ -607,6 +639,7 @@ class View:
     crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
     bound: Map[PortKey, int] = field(default_factory=Map, compare=False)
     sponges: Map[SpongeKey, Sponge] = field(default_factory=Map)
+    echoes: Map[EchoKey, Echo] = field(default_factory=Map)
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()

@@ -15,6 +15,7 @@ from flows.view import (
     Address,
     Bridge,
     Claim,
+    Echo,
     Fixed,
     Flooding,
     Guard,
@@ -50,6 +51,7 @@ Fact = (
     | Flooding
     | Station
     | Sponge
+    | Echo
     | Fixed
     | Guard
     | Service
@@ -67,6 +69,7 @@ TABLE_OF = {
     Router: "routers",
     Station: "stations",
     Sponge: "sponges",
+    Echo: "echoes",
 }
 
 

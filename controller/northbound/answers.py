@@ -100,6 +100,8 @@ def status(runtime: Running, _: Json) -> Json:
             **core.counters,
             **core.conflicts.counters,
             **core.questions.counters,
+            **core.loops.counters,
+            "ports that lead back to us": len(core.network.loops),
             **core.overruns.counters,
             "targets that are sponged": len(core.view.sponges),
             "ports with as many stations as are kept": len(core.network.full),

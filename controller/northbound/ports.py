@@ -46,6 +46,9 @@ def leads_to(core: Core, port: Port, near: Link | None) -> str:
         far = core.network.fabric.uplinks[port.key]
         end = attachment(view, far)
         return f"{end['switch'] or end['datapath_id']} {end['port']}"
+    if port.key in core.network.loops:
+        back = attachment(view, core.network.loops[port.key])
+        return f"back to {back['switch'] or back['datapath_id']} {back['port']}: closed"
     row = view.interfaces.get(port.key)
     if port.port_no == LOCAL_PORT or (row and row.type in OWN_INTERFACES):
         return "this host"

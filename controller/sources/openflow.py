@@ -34,6 +34,7 @@ from controller.commands import (
     HoldQuestion,
     ListFlows,
     SendPacket,
+    TryPort,
 )
 from controller.config import Config, ConfigError, load
 from controller.events import (
@@ -370,6 +371,8 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                 switch.send(hold(vlan, ip))
             case CountHits(_, cookies):
                 switch.send(self._count(switch, cookie) for cookie in cookies)
+            case TryPort(_, port_no, data):
+                switch.send([wire.packet_out(data, Output(port_no))])
             case SendPacket(_, port_no, data, besides):
                 out = wire.packet_out(data, Output(port_no), in_port=besides)
                 switch.send([out])

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from controller.events import ArpSeen, DhcpSeen, FrameIgnored, FrameSeen
+from controller.events import (
+    ArpSeen,
+    DhcpSeen,
+    FrameIgnored,
+    FrameSeen,
+    TrialSeen,
+)
 from controller.ndp import Invalid
 from controller.packets import Ignored, Packet, arp_reply, arp_request, parse
 from tests.packets import BROADCAST, H1, H2, ZERO
@@ -193,6 +199,7 @@ def test_a_damaged_request_is_heard_or_has_a_reason(at: int, damage: bytes) -> N
         assert heard.why in set(Ignored) | set(Invalid)
     else:
         seen = heard.frame if isinstance(heard, DhcpSeen) else heard
+        assert not isinstance(seen, TrialSeen)
         lladdr = seen.sha if isinstance(seen, ArpSeen) else seen.eth_src
         assert lladdr != ZERO
         assert not int(lladdr[:2], 16) & 1
