@@ -321,7 +321,7 @@ class Core:
         commands += self._trials(now)
         self._rivalries(events, now)
         held = self._newly_held()
-        self.view = self.questions.alive(self.view, held)
+        self.view = self.questions.alive(self.view, [*held, *self._claims(events)])
         for asked in dict.fromkeys(questions(events)):  # two tables may tell of one
             commands += self._answer(asked, now)
         commands += self._late_answers(held)
@@ -757,6 +757,19 @@ class Core:
             if (domain, ip) in self._seen_holders
             for datapath_id in switches.get(domain.island, ())
         ]
+
+    def _claims(self, events: Sequence[Event]) -> Iterator[SpongeKey]:
+        """What somebody says to hold, whether that is believed or not: who answers
+        is alive."""
+        switches = members(self.network.fabric)
+        for event in events:
+            heard = event.heard if isinstance(event, FrameIgnored) else event
+            if not isinstance(heard, ArpSeen | NdSeen):
+                continue
+            island = self.network.domain(heard.datapath_id, heard.vlan).island
+            for ip in {one.ip for one in sayings(heard) if one.ip is not None}:
+                for datapath_id in switches.get(island, (heard.datapath_id,)):
+                    yield SpongeKey(datapath_id, heard.vlan, ip)
 
     def _late_answers(self, held: list[SpongeKey]) -> Iterator[Command]:
         """To those whose questions were held back, when somebody holds their target."""

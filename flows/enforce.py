@@ -181,10 +181,9 @@ def given(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:
             continue
         if is_known and not trust.is_shared(vlan, lladdr):
             continue
-        news: tuple[Action, ...] = () if is_known else (TELL,)
         for level in switch.levels:
             where = {GUARDED: LEVEL[level], "eth_src": lladdr, DOMAIN: vlan}
-            yield from vouched(table, where, lladdr, ip, news, onward)
+            yield from vouched(table, where, lladdr, ip, (TELL,), onward)
 
 
 def packets_of_shared(switch: Switch, table: int, onward: GotoTable) -> Iterator[Flow]:

@@ -317,6 +317,14 @@ def test_a_binding_of_the_configuration_is_answered_while_its_holder_lives() -> 
     assert lab.is_answered()
 
 
+def test_who_says_what_is_configured_contradicts_nobody() -> None:
+    lab = Lab(Policy(bindings=(Fixed(0, IP1, H1),)))
+    lab.tell(arp("10.0.0.1"))
+    assert not lab.core.network.contested
+    lab.until(10.0)
+    assert not lab.times(SendPacket), "it is looked at when others are"
+
+
 def test_a_station_whose_address_is_given_up_is_watched_itself_from_then_on() -> None:
     lab = Lab(Policy(forget_after=300.0))
     lab.tell(arp("10.0.0.1"))

@@ -11,10 +11,12 @@ from controller.events import (
     ArpSeen,
     Event,
     FlowsListed,
+    FrameIgnored,
     PortChanged,
     SwitchReady,
     TargetUnknown,
 )
+from controller.packets import Ignored
 from controller.questions import PAUSES, TARGETS_OF_A_PORT, Questions
 from controller.waiting import WAIT, WAITING_MAX, WAITING_OF_A_PORT, Waiting, key_of
 from flows.openflow import BROADCAST
@@ -107,6 +109,26 @@ def test_an_announcement_is_no_question() -> None:
 
 
 # --- none for who does not answer -----------------------------------------------------
+
+
+def test_who_answers_is_never_sponged_though_it_cannot_be_learned() -> None:
+    """Its frames come from another address than its ARP says (a cluster's mask)."""
+    core = connected()
+    for n in range(12):
+        core.handle(out(asks()), 1.0 + 1.1 * n)
+        answer = FrameIgnored(S1, 3, Ignored.OTHER_SENDER, says(TARGET))
+        core.handle([answer], 1.1 + 1.1 * n)
+    assert not is_sponged(core)
+
+
+def test_who_answers_behind_a_port_that_is_full_is_never_sponged() -> None:
+    core = connected(*(says(f"10.0.1.{n}") for n in range(1, 4)))
+    limits = replace(core.view.limits, bindings_per_port=3)
+    core.view = replace(core.view, limits=limits)
+    for n in range(12):
+        core.handle(out(asks()), 1.0 + 1.1 * n)
+        core.handle([says(TARGET)], 1.1 + 1.1 * n)
+    assert not is_sponged(core)
 
 
 def test_who_does_not_answer_is_not_asked_for_any_more() -> None:

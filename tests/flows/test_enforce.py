@@ -193,6 +193,8 @@ def test_an_address_that_routers_share_may_come_from_everywhere() -> None:
     for port_no in (3, 4):
         said = announcement(in_port=port_no, sha=VRRP, ip="10.0.0.254")
         assert not is_refused(view, said)
+    moved = announcement(in_port=4, sha=VRRP, ip="10.0.0.254")
+    assert CONTROLLER in where(view, moved), "its master is at another port now"
     thief = announcement(in_port=4, sha=STRANGER, ip="10.0.0.254")
     assert is_refused(view, thief)
     unasked = view_of(*LAB, heard_host(S1, 3, VRRP, "10.0.0.254"), ENFORCE)
