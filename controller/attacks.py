@@ -3,6 +3,8 @@
 One packet that contradicts what is known is a conflict (`controller.conflicts`).  Here
 are patterns of packets of which each alone may be innocent: so many different stations
 at one port, so many questions for nobody, objections to every address that is tried.
+
+Of what one port sends a share is kept, so that nobody hides behind what others send.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from flows.parties import Domain, is_unicast
 from flows.view import IPAddress, PortKey, View
 
 ROWS_MAX = 1024  # suspects that are kept, and as many that are not yet
-TRIM = 64  # suspects of something that is over, which may pile up
+ROWS_OF_A_PORT = 32  # of each, of one kind of attack
 PROBES_MAX = 1024  # addresses that somebody tries to take
+PROBES_OF_A_PORT = 64  # of these
 PROBED = 10.0  # seconds that one is tried: RFC 5227 takes up to 7, RFC 4862 one or two
 
 
@@ -97,6 +100,7 @@ class Row:
 
 
 Probed = tuple[Domain, IPAddress]
+Crowd = tuple[Attack, PortKey]
 
 
 class Attacks:
@@ -106,8 +110,8 @@ class Attacks:
         self.rows: dict[Suspect, Row] = {}
         self.counters: Counter[str] = Counter()
         self._tallies: dict[Suspect, Tally] = {}
-        self._trim_at = TRIM
         self._probes: dict[Probed, tuple[PortKey, float]] = {}
+        self._probing: Counter[PortKey] = Counter()
 
     def watch(self, event: Event, known: Network, now: float) -> None:
         """A packet, before anything is learned from it."""
@@ -160,42 +164,59 @@ class Attacks:
             self._remember((domain, ip), at, now)
 
     def _remember(self, tried: Probed, at: PortKey, now: float) -> None:
-        if len(self._probes) >= PROBES_MAX:
-            self._probes = {
-                k: v for k, v in self._probes.items() if now < v[1] + PROBED
-            }
-        if len(self._probes) < PROBES_MAX:
-            self._probes[tried] = (at, now)
+        for old, (_, since) in [*self._probes.items()]:  # the first is the oldest
+            if now < since + PROBED:
+                break
+            self._forget(old)
+        self._forget(tried)
+        if len(self._probes) >= PROBES_MAX or self._probing[at] >= PROBES_OF_A_PORT:
+            self.counters["attempts to take an address not watched"] += 1
+            return
+        self._probes[tried] = (at, now)
+        self._probing[at] += 1
+
+    def _forget(self, tried: Probed) -> None:
+        if (found := self._probes.pop(tried, None)) is not None:
+            at, _ = found
+            self._probing[at] -= 1
+            if not self._probing[at]:
+                del self._probing[at]
 
     # --- patterns -------------------------------------------------------------------
 
     def _count(self, sign: Sign, now: float) -> None:
         suspect, pattern = sign.suspect, PATTERNS[sign.suspect.attack]
-        tally = self._tallies.get(suspect)
+        tally = self._tallies.pop(suspect, None)
         if tally is None or now >= tally.since + pattern.within:
-            if not self._has_room(suspect, now):
-                self.counters["suspects not kept"] += 1
-                return
-            tally = self._tallies[suspect] = Tally(now)
+            tally = Tally(now)
+            self._make_room(suspect, now)
         tally.things.add(sign.thing)
         if len(tally.things) >= pattern.least:
-            del self._tallies[suspect]
             self._complete(suspect, tally, now)
+        else:
+            self._tallies[suspect] = tally  # the last is the latest
 
-    def _has_room(self, suspect: Suspect, now: float) -> bool:
-        """What is over goes when there is twice as much as was left the last time."""
-        if len(self._tallies) >= self._trim_at and suspect not in self._tallies:
-            self._tallies = {
-                s: tally
-                for s, tally in self._tallies.items()
-                if now < tally.since + PATTERNS[s.attack].within
-            }
-            self._trim_at = min(ROWS_MAX, max(TRIM, 2 * len(self._tallies)))
-        return len(self._tallies) < ROWS_MAX or suspect in self._tallies
+    def _make_room(self, new: Suspect, now: float) -> None:
+        """Who gives many suspects loses the one that was quiet for longest."""
+        for suspect, tally in [*self._tallies.items()]:
+            if now < tally.since + PATTERNS[suspect.attack].within:
+                break
+            del self._tallies[suspect]
+        crowds = Counter(map(crowd, self._tallies))
+        if crowds[crowd(new)] >= ROWS_OF_A_PORT:
+            self._drop(crowd(new))
+        elif len(self._tallies) >= ROWS_MAX:
+            self._drop(crowds.most_common(1)[0][0])
+
+    def _drop(self, of: Crowd) -> None:
+        del self._tallies[next(one for one in self._tallies if crowd(one) == of)]
+        self.counters["suspects not kept"] += 1
 
     def _complete(self, suspect: Suspect, tally: Tally, now: float) -> None:
         row = self.rows.get(suspect)
-        if row is None and len(self.rows) >= ROWS_MAX:
+        mine = sum(crowd(one) == crowd(suspect) for one in self.rows)
+        is_full = len(self.rows) >= ROWS_MAX or mine >= ROWS_OF_A_PORT
+        if row is None and is_full:
             self.counters["suspects not kept"] += 1
             return
         row = row or Row(suspect, 0, tally.since, now)
@@ -223,6 +244,11 @@ class Attacks:
         """The latest first."""
         rows = (row for row in self.rows.values() if row.told_at is not None)
         return sorted(rows, key=lambda row: -row.last)
+
+
+def crowd(suspect: Suspect) -> Crowd:
+    """Those who share what is kept of one port."""
+    return suspect.attack, suspect.at
 
 
 def next_at(row: Row) -> float:

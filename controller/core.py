@@ -480,7 +480,7 @@ class Core:
         if not event.frame.sends:
             if event.client != event.frame.eth_src or at != self._place_of(key):
                 return
-            self.leases.asks(key, event.xid, now)
+            self.leases.asks(key, event.xid, at, now)
         elif at not in self.network.trust.servers or event.message == "offer":
             return
         elif not self.leases.is_answer(key, event.xid, now):

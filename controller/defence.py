@@ -10,6 +10,7 @@ does not hear it: if it just probes its address anew, it would take that for a c
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import IPv4Address
 
 from controller.commands import SendPacket
@@ -21,7 +22,9 @@ from flows.parties import Origin
 from flows.view import IPAddress
 
 DEFEND_INTERVAL = 10.0  # seconds, RFC 5227, 1.1
-DEFENDED_MAX = 1024  # addresses that were defended within the interval
+# Addresses that were defended within the interval.  One port causes no more of them
+# than it has conflicts (`controller.conflicts`).
+DEFENDED_MAX = 1024
 
 
 Place = tuple[int, int, IPAddress]  # datapath_id, VLAN, address
@@ -33,6 +36,7 @@ class Defence:
     def __init__(self) -> None:
         self.at: dict[Place, float] = {}
         self.owed: dict[Place, Conflict] = {}
+        self.counters: Counter[str] = Counter()
 
     def against(self, row: Conflict, router: bool, now: float) -> SendPacket | None:
         """The owner's announcement; None if it is not sure whose the address is, if the
@@ -50,6 +54,8 @@ class Defence:
         if not self._may(place, now):
             if place in self.at:
                 self.owed[place] = row
+            else:
+                self.counters["owners not announced for, as there are too many"] += 1
             return None
         self.at[place] = now
         data = announced(found.rival, found.ip, router, vlan)

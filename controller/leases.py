@@ -7,16 +7,19 @@ the same number and from where it is known to be.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from controller.learn import rows_of, with_lease
-from flows.view import INFINITY, IPAddress, StationKey, View
+from flows.view import INFINITY, IPAddress, PortKey, StationKey, View
 
 TRIM = 1024  # ends of leases that were renewed or given back, and may pile up
 PATIENCE = 64.0  # seconds for an answer: a client asks anew by then (RFC 2131, 4.1)
-ASKING_MAX = 4096  # clients that wait for an answer; then the first give way
+ASKING_MAX = 4096  # who waits for an answer; then the first give way
+ASKING_OF_A_PORT = 512  # of these; the answers to others are still taken
+
+Asking = tuple[StationKey, int]  # a client, and its number for what it asks
 
 
 class End(NamedTuple):
@@ -31,20 +34,42 @@ class Leases:
 
     def __init__(self) -> None:
         self.ends: list[End] = []
-        self._asking: OrderedDict[tuple[StationKey, int], float] = OrderedDict()
+        self.counters: Counter[str] = Counter()
+        self._asking: OrderedDict[Asking, tuple[PortKey, float]] = OrderedDict()
+        self._of_port: dict[PortKey, OrderedDict[Asking, None]] = {}
         self._trim_at = TRIM
 
-    def asks(self, key: StationKey, xid: int, now: float) -> None:
+    def asks(self, key: StationKey, xid: int, at: PortKey, now: float) -> None:
         """A client, of itself and from its own place."""
-        self._asking[key, xid] = now
-        self._asking.move_to_end((key, xid))
-        if len(self._asking) > ASKING_MAX:
-            self._asking.popitem(last=False)
+        self._taken((key, xid))
+        mine = self._of_port.get(at, OrderedDict())
+        if len(mine) >= ASKING_OF_A_PORT:
+            self._gives_way(next(iter(mine)))
+        elif len(self._asking) >= ASKING_MAX:
+            self._gives_way(next(iter(self._asking)))
+        self._asking[key, xid] = (at, now)
+        self._of_port.setdefault(at, OrderedDict())[key, xid] = None
 
     def is_answer(self, key: StationKey, xid: int, now: float) -> bool:
         """Whether this client has asked so; one answer is taken for each question."""
-        at = self._asking.pop((key, xid), None)
-        return at is not None and now < at + PATIENCE
+        asked_at = self._taken((key, xid))
+        return asked_at is not None and now < asked_at + PATIENCE
+
+    def _gives_way(self, asking: Asking) -> None:
+        asked_at = self._taken(asking)
+        if asked_at is not None:
+            self.counters["DHCP: questions that gave way to newer ones"] += 1
+
+    def _taken(self, asking: Asking) -> float | None:
+        """When it was asked; it is not waited for any longer."""
+        found = self._asking.pop(asking, None)
+        if found is None:
+            return None
+        at, asked_at = found
+        del self._of_port[at][asking]
+        if not self._of_port[at]:
+            del self._of_port[at]
+        return asked_at
 
     def watch(self, view: View, key: StationKey) -> None:
         """A station has leases, maybe new ones."""

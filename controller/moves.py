@@ -6,10 +6,13 @@ answers where it was).  Silence means that it has moved.  An answer means that i
 not, and that nothing more about it is believed for a while.
 
 Where the old port is down there is nothing to ask: who was there is forgotten already.
+Who claims many stations at one port is tried for some of them, and takes nobody else's
+turn.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from controller.conflicts import Heard
@@ -18,6 +21,7 @@ from controller.liveness import PATIENCE, Look, Probe, Subject, witness
 from flows.view import IPAddress, PortKey, Station, View
 
 TRIALS_MAX = 256  # at once; further ones are not believed either
+TRIALS_OF_A_PORT = 32  # of these, by where the news came from
 DAMPING = 10.0  # seconds from a question until the same is asked again
 
 
@@ -45,6 +49,10 @@ class Trial:
     asked_at: float = 0.0
 
     @property
+    def second(self) -> PortKey:
+        return PortKey(self.news.datapath_id, self.news.in_port)
+
+    @property
     def flow(self) -> Look:
         return self.subject.station.datapath_id, self.cookie
 
@@ -63,6 +71,7 @@ class Moves:
 
     def __init__(self) -> None:
         self.trials: dict[Subject, Trial] = {}
+        self.counters: Counter[str] = Counter()
 
     def suspect(
         self, old: Station, ip: IPAddress | None, news: Heard, now: float
@@ -70,9 +79,17 @@ class Moves:
         """`news` will be believed if `old` does not answer, and only then."""
         self.trials = {s: t for s, t in self.trials.items() if now < t.until}
         subject = Subject(old.key, ip)
-        if subject not in self.trials and len(self.trials) < TRIALS_MAX:
-            cookie, until = witness(old, ip).cookie, now + DAMPING
-            self.trials[subject] = Trial(subject, old.port, cookie, news, now, until)
+        if subject in self.trials:
+            return
+        if not self._has_room(PortKey(news.datapath_id, news.in_port)):
+            self.counters["moves not tried, as there are too many"] += 1
+            return
+        cookie, until = witness(old, ip).cookie, now + DAMPING
+        self.trials[subject] = Trial(subject, old.port, cookie, news, now, until)
+
+    def _has_room(self, at: PortKey) -> bool:
+        mine = sum(trial.second == at for trial in self.trials.values())
+        return len(self.trials) < TRIALS_MAX and mine < TRIALS_OF_A_PORT
 
     def deadline(self) -> float | None:
         times = (t.due_at for t in self.trials.values() if t.due_at is not None)

@@ -96,10 +96,13 @@ class Questions:
     def _make_room(self, at: PortKey) -> None:
         """Who asks for much loses its own oldest; together, who has asked for most."""
         if len(self._of_port.get(at, ())) >= TARGETS_OF_A_PORT:
-            self._forget([next(iter(self._of_port[at]))])
+            loses = at
         elif len(self._targets) >= TARGETS_MAX:
-            most = max(self._of_port, key=lambda port: len(self._of_port[port]))
-            self._forget([next(iter(self._of_port[most]))])
+            loses = max(self._of_port, key=lambda port: len(self._of_port[port]))
+        else:
+            return
+        self.counters["targets forgotten, as there are too many"] += 1
+        self._forget([next(iter(self._of_port[loses]))])
 
     def _sponge(self, view: View, key: SpongeKey, target: Target, now: float) -> View:
         mine = sum(at == target.at for at in self._sponged.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Generic, TypeVar
 
 from controller.events import ArpSeen, NdSeen
@@ -23,6 +23,7 @@ class Waiting:
         self._until: OrderedDict[Question, float] = OrderedDict()
         self._of_port = Sets[PortKey]()
         self._for = Sets[SpongeKey]()
+        self.counters: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._until)
@@ -32,12 +33,16 @@ class Waiting:
         self.remove(asked)
         mine = self._of_port.of(port_of(asked))
         if len(mine) >= WAITING_OF_A_PORT:
-            self.remove(next(iter(mine)))
+            self._gives_way(next(iter(mine)))
         elif len(self._until) >= WAITING_MAX:
-            self.remove(next(iter(self._until)))
+            self._gives_way(next(iter(self._until)))
         self._until[asked] = now + WAIT
         self._of_port.add(port_of(asked), asked)
         self._for.add(key_of(asked), asked)
+
+    def _gives_way(self, asked: Question) -> None:
+        self.counters["questions that wait no longer, as there are too many"] += 1
+        self.remove(asked)
 
     def remove(self, asked: Question) -> None:
         if self._until.pop(asked, None) is not None:

@@ -12,7 +12,9 @@ from controller.attacks import (
     PATTERNS,
     PROBED,
     PROBES_MAX,
+    PROBES_OF_A_PORT,
     ROWS_MAX,
+    ROWS_OF_A_PORT,
     Attack,
     Attacks,
     in_words,
@@ -40,7 +42,16 @@ from flows.dispute import Kind
 from flows.nd import ALL_NODES, ALL_NODES_LLADDR, solicited_node
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION
 from flows.openflow import BROADCAST
-from flows.view import Address, Bridge, Guard, Interface, Limits, Link, Namespace
+from flows.view import (
+    Address,
+    Bridge,
+    Guard,
+    Interface,
+    Limits,
+    Link,
+    Namespace,
+    PortKey,
+)
 from tests.facts import H1, H2, S1, kernel_host, ports
 
 EVIL = "02:00:00:00:00:99"
@@ -75,10 +86,10 @@ def question(tpa: IPv4Address, *, at: int = 3, spa: str = "10.0.0.3") -> ArpSeen
     return ArpSeen(S1, at, 0, EVIL, BROADCAST, 1, EVIL, own, ZERO, tpa)
 
 
-def frames(count: int, *, at: int = 3) -> list[Event]:
+def frames(count: int, *, at: int = 3, vlan: int = 0) -> list[Event]:
     """Of as many stations."""
     lladdrs = (f"06:00:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(count))
-    return [FrameSeen(S1, at, 0, lladdr) for lladdr in lladdrs]
+    return [FrameSeen(S1, at, vlan, lladdr) for lladdr in lladdrs]
 
 
 def dad(ip: str, *, at: int, lladdr: str = H2) -> NdSeen:
@@ -214,15 +225,54 @@ def test_a_pattern_that_goes_on_is_told_once_a_minute_and_then_forgotten() -> No
 
 
 def test_what_is_kept_is_bounded() -> None:
-    core = lab()
-    watcher = Attacks()
-    for vlan in range(3 * ROWS_MAX):
-        lladdr = f"06:00:00:00:{vlan >> 8:02x}:{vlan & 255:02x}"
-        watcher.watch(FrameSeen(S1, 3, vlan, lladdr), core.network, 1.0)
-        watcher.watch(dad(f"fd00::{vlan:x}", at=3, lladdr=lladdr), core.network, 1.0)
+    core, watcher = lab(), Attacks()
+    for n in range(3 * ROWS_MAX):
+        lladdr, at = f"06:00:00:00:{n >> 8:02x}:{n & 255:02x}", n // 30
+        watcher.watch(FrameSeen(S1, at, n, lladdr), core.network, 1.0)
+        watcher.watch(dad(f"fd00::{n:x}", at=at, lladdr=lladdr), core.network, 1.0)
     assert len(watcher._tallies) == ROWS_MAX
     assert len(watcher._probes) == PROBES_MAX
     assert watcher.counters["suspects not kept"] > 0
+    assert watcher.counters["attempts to take an address not watched"] > 0
+    watcher.watch(dad("fd00::1", at=2), core.network, 1.0 + PROBED)
+    assert len(watcher._probes) == 1
+
+
+def test_of_one_port_a_share_is_kept() -> None:
+    core, watcher = lab(), Attacks()
+    for n in range(300):
+        lladdr = f"06:00:00:00:{n >> 8:02x}:{n & 255:02x}"
+        watcher.watch(FrameSeen(S1, 3, n, lladdr), core.network, 1.0)
+        watcher.watch(dad(f"fd00::{n:x}", at=3, lladdr=lladdr), core.network, 1.0)
+    assert len(watcher._tallies) == ROWS_OF_A_PORT
+    assert len(watcher._probes) == PROBES_OF_A_PORT
+    for vlan in range(300):
+        for event in frames(FLOOD.least, vlan=vlan):
+            watcher.watch(event, core.network, 1.0)
+    assert len(watcher.rows) == ROWS_OF_A_PORT
+
+
+def test_a_flood_of_probes_hides_no_denial_at_other_ports() -> None:
+    core = lab()
+    for n in range(PROBES_MAX):
+        flood = dad(f"fd00::2:{n:x}", at=4, lladdr=EVIL)
+        core.handle([flood], now=1.0 + n / 200)
+    for ip in ("fd00::1:1", "fd00::1:2"):
+        core.handle([dad(ip, at=2), advertised(ip, EVIL, at=3)], now=7.0)
+    [row] = [r for r in core.attacks.told() if r.suspect.attack is Attack.DAD_DENIAL]
+    assert row.suspect.at == PortKey(S1, 3)
+
+
+def test_who_scans_in_many_names_hides_no_scan_at_other_ports() -> None:
+    core = lab()
+    for n in range(ROWS_MAX):
+        name = f"06:00:00:00:{n >> 8:02x}:{n & 255:02x}"
+        one = replace(question(IPv4Address("10.0.1.0"), at=4), eth_src=name, sha=name)
+        core.handle([TargetUnknown(one)], now=1.0)
+    ips = [IPv4Address("10.0.1.0") + n for n in range(SCAN.least)]
+    core.handle([TargetUnknown(question(ip)) for ip in ips], now=2.0)
+    [row] = [r for r in core.attacks.told() if r.suspect.attack is Attack.ARP_SCAN]
+    assert row.suspect.at == PortKey(S1, 3)
 
 
 # --- two who say the same, where nobody guards ----------------------------------------

@@ -16,10 +16,11 @@ from controller.conflicts import (
     FORGET,
     REMIND,
     SETTLE,
+    Conflict,
     Conflicts,
 )
 from controller.core import Core, Policy
-from controller.defence import DEFEND_INTERVAL
+from controller.defence import DEFEND_INTERVAL, DEFENDED_MAX, Defence
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -34,7 +35,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.liveness import PATIENCE
-from controller.moves import DAMPING, TRIALS_MAX
+from controller.moves import DAMPING, TRIALS_MAX, TRIALS_OF_A_PORT
 from controller.packets import parse
 from flows.dispute import Contradiction, Kind, Said
 from flows.openflow import BROADCAST, FLOOD
@@ -335,14 +336,33 @@ def test_an_early_count_proves_no_silence() -> None:
     assert place(core, H2) == 2
 
 
-def test_questions_about_moves_are_bounded() -> None:
+def crowded(count: int) -> tuple[Core, list[str]]:
+    """An enforced switch with as many stations at port 4."""
     core = lab("enforce")
-    macs = [f"02:01:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(400)]
-    many = [arp(f"10.1.{n >> 8}.{n & 255}", at=4, sha=m) for n, m in enumerate(macs)]
-    core.handle(many, now=1.0)
-    stolen = [FrameSeen(S1, 3, 0, one.sha) for one in many]
-    core.handle(stolen, now=2.0)
+    macs = [f"02:01:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(count)]
+    claims = [arp(f"10.1.{n >> 8}.{n & 255}", at=4, sha=m) for n, m in enumerate(macs)]
+    core.handle(claims, now=1.0)
+    return core, macs
+
+
+def test_questions_about_moves_are_bounded() -> None:
+    core, macs = crowded(400)
+    core.handle([FrameSeen(S1, 5 + n // 20, 0, m) for n, m in enumerate(macs)], now=2.0)
     assert len(core.moves.trials) == TRIALS_MAX
+    assert core.moves.counters["moves not tried, as there are too many"] == (
+        400 - TRIALS_MAX
+    )
+
+
+def test_who_claims_many_stations_keeps_none_of_other_ports_from_moving() -> None:
+    core, macs = crowded(300)
+    core.handle([FrameSeen(S1, 3, 0, lladdr) for lladdr in macs[:-1]], now=2.0)
+    assert len(core.moves.trials) == TRIALS_OF_A_PORT
+    asked = core.handle([FrameSeen(S1, 2, 0, macs[-1])], now=3.0)
+    answer(core, asked, 7, now=3.1)
+    silence = core.handle([], now=3.1 + PATIENCE)
+    answer(core, silence, 7, now=3.2 + PATIENCE)
+    assert place(core, macs[-1]) == 2
 
 
 def test_a_station_of_an_enforced_port_is_not_moved_by_what_others_say() -> None:
@@ -385,6 +405,18 @@ def test_a_claim_right_after_a_defence_is_answered_when_it_may_be() -> None:
     again = sent(core.handle([], now=13.0))
     assert [command.port_no for command in again] == [FLOOD]
     assert not sent(core.handle([], now=30.0))
+
+
+def test_who_is_not_announced_for_because_so_many_are_is_counted() -> None:
+    defence = Defence()
+    for n in range(DEFENDED_MAX + 3):
+        ip = IP("10.1.0.0") + n
+        found = Contradiction(ip, H1, PortKey(S1, 1), Origin.KERNEL)
+        claim = Said(PortKey(S1, 3), 0, THIEF, Kind.REPLY, ip)
+        row = Conflict(claim, found, Mode.WATCH, {}, 1.0, 1.0)
+        sent = defence.against(row, router=False, now=1.0)
+        assert (sent is None) is (n >= DEFENDED_MAX)
+    assert defence.counters == {"owners not announced for, as there are too many": 3}
 
 
 @pytest.mark.parametrize(

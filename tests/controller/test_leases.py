@@ -20,12 +20,12 @@ from controller.events import (
     SwitchReady,
 )
 from controller.learn import fall_silent
-from controller.leases import ASKING_MAX, PATIENCE, TRIM, Leases
+from controller.leases import ASKING_MAX, ASKING_OF_A_PORT, PATIENCE, TRIM, Leases
 from controller.packets import parse
 from flows.openflow import BROADCAST
 from flows.parties import Origin
 from flows.pipeline import TABLE_IDS
-from flows.view import Bridge, Guard, IPAddress, Service, StationKey
+from flows.view import Bridge, Guard, IPAddress, PortKey, Service, StationKey
 from tests.facts import H1, H2, H3, S1, ports
 from tests.support.dhcp import (
     ACK,
@@ -198,9 +198,22 @@ def test_an_answer_is_to_the_last_question_and_comes_in_time() -> None:
 def test_those_who_ask_and_get_no_answer_do_not_pile_up() -> None:
     leases = Leases()
     for n in range(ASKING_MAX + 1):
-        leases.asks(KEY, n, now=0.0)
+        leases.asks(KEY, n, PortKey(S1, n // 100), now=0.0)
     assert not leases.is_answer(KEY, 0, now=1.0)
     assert leases.is_answer(KEY, ASKING_MAX, now=1.0)
+    assert leases.counters["DHCP: questions that gave way to newer ones"] == 1
+
+
+def test_a_port_that_asks_for_much_loses_its_own_questions_alone() -> None:
+    leases, other = Leases(), StationKey(S1, 0, H1)
+    leases.asks(other, 1, PortKey(S1, 1), now=0.0)
+    for n in range(2 * ASKING_MAX):
+        leases.asks(KEY, n, PortKey(S1, 2), now=0.0)
+    assert leases.is_answer(other, 1, now=1.0)
+    assert not leases.is_answer(KEY, ASKING_MAX, now=1.0)
+    assert leases.counters["DHCP: questions that gave way to newer ones"] == (
+        2 * ASKING_MAX - ASKING_OF_A_PORT
+    )
 
 
 @pytest.mark.parametrize("guard", ["learn", "watch", "enforce"])

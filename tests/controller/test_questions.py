@@ -203,6 +203,9 @@ def test_a_scan_loses_its_own_targets_and_nobody_elses() -> None:
     targets = questions._targets
     assert key_of(mine) in targets
     assert len(targets) == TARGETS_OF_A_PORT + 1
+    assert questions.counters["targets forgotten, as there are too many"] == (
+        (1 << 16) - TARGETS_OF_A_PORT
+    )
 
 
 def test_who_asks_much_waits_alone() -> None:
@@ -213,6 +216,9 @@ def test_who_asks_much_waits_alone() -> None:
     assert len(waiting) == WAITING_OF_A_PORT + 1
     assert waiting.take(key_of(mine)) == [mine]
     assert not waiting.take(key_of(mine))
+    assert waiting.counters["questions that wait no longer, as there are too many"] == (
+        1000 - WAITING_OF_A_PORT
+    )
 
 
 def test_those_who_wait_are_bounded_and_wait_in_vain_for_so_long() -> None:
