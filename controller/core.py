@@ -951,6 +951,8 @@ class Core:
             channel.meters, channel.groups = wanted, needed
             self.counters["flows added"] += len(change.add)
             self.counters["flows deleted"] += len(change.delete)
+            self.counters["groups made"] += len(grouped.put)
+            self.counters["groups deleted"] += len(grouped.delete)
         return change
 
     def _starting(self, now: float) -> Set[int]:

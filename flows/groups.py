@@ -6,25 +6,21 @@ What a flow needs of them is there before the flow is, and goes after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
+from flows import ways
 from flows.openflow import OWNER, Anew, Group
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
+
+ANEW = Anew(TABLE_IDS["admit"]).group  # flows.ingress
 
 
 def is_ours(group_id: int) -> bool:
     return group_id >> 16 == OWNER
 
 
-def groups(switch: Switch) -> dict[int, Group]:
+def groups(switch: Switch) -> Mapping[int, Group]:
     """By group_id."""
-    return {group.group_id: group for group in needed(switch)}
-
-
-def needed(switch: Switch) -> Iterator[Group]:
-    if switch.has_meters:
-        yield Anew(TABLE_IDS["admit"]).group  # flows.ingress
-    for way in switch.exits.values():
-        if isinstance(way, Group):
-            yield way
+    needed = ways.groups(switch.network.fabric.ways).get(switch.datapath_id, {})
+    return {**needed, ANEW.group_id: ANEW} if switch.has_meters else needed

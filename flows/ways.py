@@ -18,9 +18,11 @@ no more than two, and one cable.  And a frame does not leave by where it came in
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 from flows.memo import remember_last
 from flows.openflow import OWNER, Bucket, Group, GroupKind, Output
@@ -28,6 +30,7 @@ from flows.view import PortKey
 
 Exits = Mapping[int, Iterable[tuple[PortKey, PortKey]]]  # cables that work, by switch
 NUMBERS = 1 << 16  # group_ids of ours
+BUCKETS_MAX = 16  # values of the hash that Open vSwitch tells apart at the least
 TABLES = 1 << 8  # the first of them are taken (flows.openflow.Anew)
 
 
@@ -37,10 +40,12 @@ class Way:
 
     ports   port_no of the cables on shortest paths, in ascending order
     detour  port_no of the cable that is used while they are down; None if none may be
+    stride  values of the hash in a row that choose the same port
     """
 
     ports: tuple[int, ...]
     detour: int | None = None
+    stride: int = 1
 
 
 Ways = Mapping[int, Mapping[int, Way]]  # by datapath_id, and by that of the goal
@@ -48,38 +53,66 @@ Ways = Mapping[int, Mapping[int, Way]]  # by datapath_id, and by that of the goa
 
 def ways(exits: Exits) -> Ways:
     found: dict[int, dict[int, Way]] = {start: {} for start in exits}
+    leads = {start: [*leads_of(cables)] for start, cables in exits.items()}
     for goal in exits:
-        hops = distances(goal, exits)
+        hops = distances(goal, leads)
         for start in hops:
             if start != goal:
-                found[start][goal] = way(start, exits, hops)
+                found[start][goal] = way(start, leads, hops)
     return found
 
 
-def distances(goal: int, exits: Exits) -> dict[int, int]:
+class Lead(NamedTuple):
+    """far   datapath_id
+    cable  the same for both ends
+    """
+
+    port_no: int
+    far: int
+    cable: PortKey
+
+
+Leads = Mapping[int, Sequence[Lead]]
+
+
+def leads_of(cables: Iterable[tuple[PortKey, PortKey]]) -> Iterator[Lead]:
+    for port, far in cables:
+        yield Lead(port.port_no, far.datapath_id, min(port, far))
+
+
+def distances(goal: int, leads: Leads) -> dict[int, int]:
     """Cables between a switch and the goal, for each that reaches it."""
     hops, queue = {goal: 0}, deque([goal])
     while queue:
         here = queue.popleft()
-        for _, far in exits[here]:
-            if far.datapath_id not in hops:
-                hops[far.datapath_id] = hops[here] + 1
-                queue.append(far.datapath_id)
+        further = hops[here] + 1
+        for _, far, _ in leads[here]:
+            if far not in hops:
+                hops[far] = further
+                queue.append(far)
     return hops
 
 
-def way(start: int, exits: Exits, hops: Mapping[int, int]) -> Way:
-    closer: list[int] = []
-    as_far: list[tuple[int, PortKey, int]] = []
-    for port, far in exits[start]:
-        if hops[far.datapath_id] < hops[start]:
-            closer.append(port.port_no)
-        elif hops[far.datapath_id] == hops[start]:
-            # Of several cables both ends must choose the same one.
-            as_far.append((far.datapath_id, min(port, far), port.port_no))
-    is_alone = len(closer) == 1
-    detour = min(as_far)[2] if is_alone and as_far else None
-    return Way(tuple(sorted(closer)), detour)
+def way(start: int, leads: Leads, hops: Mapping[int, int]) -> Way:
+    distance = hops[start]
+    closer = [port_no for port_no, far, _ in leads[start] if hops[far] < distance]
+    detour = None
+    if len(closer) == 1:
+        # Of several cables to one neighbor both ends must choose the same.
+        as_far = (lead for lead in leads[start] if hops[lead.far] == distance)
+        best = min(as_far, key=lambda lead: (lead.far, lead.cable), default=None)
+        detour = best.port_no if best else None
+    return Way(tuple(sorted(closer)), detour, stride(len(closer), distance))
+
+
+@lru_cache(maxsize=1 << 10)
+def stride(ports: int, hops: int) -> int:
+    """All switches compute one hash.  So that the next does not choose as this one did,
+    it looks at another part of it: so many as the buckets of a group have room for."""
+    strides = [1]
+    while ports > 1 and strides[-1] * ports**2 <= BUCKETS_MAX:
+        strides.append(strides[-1] * ports)
+    return strides[hops % len(strides)]
 
 
 # --- as actions -----------------------------------------------------------------------
@@ -93,6 +126,15 @@ def actions(some: Ways) -> Mapping[int, Mapping[int, Exit]]:
     return {start: dict(of_switch(goals)) for start, goals in some.items()}
 
 
+@remember_last
+def groups(some: Ways) -> Mapping[int, Mapping[int, Group]]:
+    """Those of each switch, by group_id."""
+    return {
+        start: {by.group_id: by for by in chosen.values() if isinstance(by, Group)}
+        for start, chosen in actions(some).items()
+    }
+
+
 def of_switch(goals: Mapping[int, Way]) -> Iterable[tuple[int, Exit]]:
     """Ways that are alike are one group: there are as many as choices of a cable."""
     chosen = exits_of(frozenset(goals.values()))
@@ -103,7 +145,7 @@ def exits_of(some: Iterable[Way]) -> dict[Way, Exit]:
     """A group's number is a digest of what it does; of two alike the second goes on."""
     found: dict[Way, Exit] = {}
     taken: set[int] = set()
-    for one in sorted(some, key=lambda one: (one.ports, one.detour or 0)):
+    for one in sorted(some, key=lambda one: (one.ports, one.detour or 0, one.stride)):
         if len(one.ports) == 1 and one.detour is None:
             found[one] = Output(one.ports[0])
             continue
@@ -122,14 +164,15 @@ def digest(one: Way) -> int:
 def group(group_id: int, one: Way) -> Group:
     is_shared = len(one.ports) > 1
     kind = GroupKind.SELECT if is_shared else GroupKind.FAST_FAILOVER
-    ports = one.ports if one.detour is None else (*one.ports, one.detour)
+    ports = [port for port in one.ports for _ in range(one.stride)]
+    ports += [] if one.detour is None else [one.detour]
     return Group(group_id, kind, tuple(Bucket(Output(p), watch_port=p) for p in ports))
 
 
 def in_words(by: Exit) -> str:
     if isinstance(by, Output):
         return f"port {by.port_no}"
-    first, *others = (one.watch_port for one in by.buckets)
+    first, *others = dict.fromkeys(one.watch_port for one in by.buckets)
     if by.kind is GroupKind.FAST_FAILOVER:
         return f"port {first}, while that is down by port {others[-1]}"
     told = ", ".join(map(str, (first, *others[:-1])))

@@ -26,7 +26,7 @@ from controller.northbound import modes
 from controller.northbound.links import links, trees
 from controller.northbound.ports import attachment, chain_of, ports, shown_dpid
 from controller.northbound.server import Json, Refused
-from flows import budgets
+from flows import budgets, groups
 from flows.document import to_json
 from flows.hearsay import Hearsay, gathered, tellers_of
 from flows.parties import Candidate, Domain, Holder, Located
@@ -129,10 +129,16 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
         "name": switch_name(core.view, datapath_id),
         "ports": sum(key.datapath_id == datapath_id for key in core.view.ports),
         "flows": None if channel.installed is None else len(channel.installed),
+        "groups": groups_of(channel),
         "adopted": bool(bridge and bridge.adopted),
         "refused": channel.last_refusal,
         "shut": bool(channel.door),
     }
+
+
+def groups_of(channel: Channel) -> int | None:
+    is_told = channel.installed is not None
+    return sum(map(groups.is_ours, channel.groups)) if is_told else None
 
 
 def bound_ports(view: View) -> list[PortKey]:

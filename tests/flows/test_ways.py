@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,14 @@ from flows.openflow import CONTROLLER, Bucket, Group, GroupKind, Output
 from flows.simulate import Datapath
 from flows.switch import Switch
 from flows.view import PortKey
-from flows.ways import TABLES, Way, distances, exits_of, in_words
+from flows.ways import (
+    BUCKETS_MAX,
+    TABLES,
+    Way,
+    exits_of,
+    in_words,
+    stride,
+)
 from tests.facts import Fact, cable, heard_host, view_of
 
 HOST = 1  # the port of each switch where its host is
@@ -112,7 +120,8 @@ def shapes(draw: st.DrawFn) -> tuple[int, Joined]:
 
 RING = 3, [(1, 2), (2, 3), (3, 1)]
 MESH = 4, [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
-HASHES = st.integers(0, 11)
+DOUBLE = [(1, 2), (1, 3), (2, 4), (2, 5), (3, 4), (3, 5), (4, 6), (5, 6)]
+HASHES = st.integers(0, 15)
 
 
 @given(shapes(), HASHES)
@@ -128,10 +137,13 @@ def test_without_a_failure_every_frame_takes_a_shortest_path(
 
 
 def shortest(plant: Plant, start: int, goal: int) -> int:
-    exits: dict[int, list[tuple[PortKey, PortKey]]] = {n: [] for n in plant.numbers}
-    for port, far in plant.fabric.uplinks.items():
-        exits[port.datapath_id].append((port, far))
-    return distances(goal, exits)[start]
+    """Found by trying: who is reached with one cable more than the last ones."""
+    joined = {(a.datapath_id, b.datapath_id) for a, b in plant.fabric.uplinks.items()}
+    reached, cables = {start}, 0
+    while goal not in reached:
+        reached |= {b for a, b in joined if a in reached}
+        cables += 1
+    return cables
 
 
 @given(shapes(), HASHES, st.sets(st.integers(0, 12), max_size=8))
@@ -186,10 +198,27 @@ def test_in_a_ring_of_three_every_cable_may_fail() -> None:
 def test_two_ways_of_one_length_share_what_is_sent() -> None:
     """s1 - s2 - s4, s1 - s3 - s4"""
     plant = Plant(4, [(1, 2), (1, 3), (2, 4), (3, 4)])
-    through = {plant.send(1, 4, hashed).hops[1][0] for hashed in range(4)}
+    through = {plant.send(1, 4, hashed).hops[1][0] for hashed in range(16)}
     assert through == {2, 3}
     plant.fail(0)
-    assert {plant.send(1, 4, hashed).hops[1][0] for hashed in range(4)} == {3}
+    assert {plant.send(1, 4, hashed).hops[1][0] for hashed in range(16)} == {3}
+
+
+def test_the_next_switch_does_not_choose_as_the_one_before_it_did() -> None:
+    """They compute the same hash; s2 and s3 are both joined to s4 and s5."""
+    plant = Plant(6, DOUBLE)
+    walks = [plant.send(1, 6, hashed) for hashed in range(16)]
+
+    through = Counter(tuple(n for n, _ in walk.hops[1:3]) for walk in walks)
+
+    assert through == dict.fromkeys(product((2, 3), (4, 5)), 4)
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_a_group_never_has_more_buckets_than_the_hash_has_values(
+    ports: int, hops: int
+) -> None:
+    assert ports * stride(ports, hops) <= max(ports, BUCKETS_MAX)
 
 
 def test_a_frame_is_not_sent_to_who_would_send_it_back() -> None:

@@ -319,6 +319,7 @@ def test_the_status_tells_switches_and_what_they_hold(lab: Runtime) -> None:
         "name": "s1",
         "ports": 2,
         "flows": len(lab.core.channels[S1].installed or ()),
+        "groups": 0,
         "adopted": False,
         "refused": "",
         "shut": False,

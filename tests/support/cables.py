@@ -122,11 +122,11 @@ class Cables:
         found = [row for row in dumped.splitlines() if towards in row and "reg1" in row]
         return found[0].partition("actions=")[2] if found else ""
 
-    def conversations(self, start: int, goal: int) -> set[str]:
+    def conversations(self, start: int, goal: int) -> set[int]:
         """Cables that a hundred connections between two stations take, if all of them
         arrive; else none."""
         self.streams += 1
-        before = self._sent_by_cables(start)
+        before = self._passed()
         frames = [self._of_connection(start, goal, port) for port in range(CONNECTIONS)]
         self.wires[start].send(*frames)
         heard: set[bytes] = set()
@@ -136,25 +136,23 @@ class Cables:
             time.sleep(EVERY)
         if heard != {*frames}:
             return set()
-        after = self._sent_by_cables(start)
-        return {name for name in after if after[name] - before[name] >= SHARE}
+        return {n for n, now in enumerate(self._passed()) if now - before[n] >= SHARE}
 
     def _of_connection(self, start: int, goal: int, port: int) -> bytes:
         frame = Ether(src=lladdr(start), dst=lladdr(goal))
-        packet = IP(src=ip(start), dst=ip(goal)) / TCP(sport=1024 + port, dport=9)
-        return bytes(frame / packet / Raw(self.streams.to_bytes(18)))
+        sport = 1024 + CONNECTIONS * self.streams + port
+        packet = IP(src=ip(start), dst=ip(goal)) / TCP(sport=sport, dport=9)
+        return bytes(frame / packet / Raw(bytes(6)))
 
-    def _sent_by_cables(self, n: int) -> dict[str, int]:
-        names = [
-            f"c{number}-{'ab'[ends.index(n)]}"
-            for number, ends in enumerate(self.joined)
-            if n in ends
+    def _passed(self) -> list[int]:
+        """Frames that have passed each cable, in both directions."""
+        ends = [
+            f"/sys/class/net/c{number}-a/statistics/{way}_packets"
+            for number in range(len(self.joined))
+            for way in ("tx", "rx")
         ]
-        return {name: self._sent_by(name) for name in names}
-
-    def _sent_by(self, name: str) -> int:
-        place = f"/sys/class/net/{name}/statistics/tx_packets"
-        return int(self.ovs.run("cat", place).stdout)
+        counts = [int(line) for line in self.ovs.run("cat", *ends).stdout.split()]
+        return [tx + rx for tx, rx in zip(counts[::2], counts[1::2], strict=True)]
 
     def stream(self, start: int, goal: int, every: float = EVERY) -> Stream:
         self.streams += 1  # what is left of an earlier one is not taken for this one
