@@ -53,7 +53,8 @@ Ways = Mapping[int, Mapping[int, Way]]  # by datapath_id, and by that of the goa
 
 def ways(exits: Exits) -> Ways:
     found: dict[int, dict[int, Way]] = {start: {} for start in exits}
-    leads = {start: [*leads_of(cables)] for start, cables in exits.items()}
+    ends = {port: far for cables in exits.values() for port, far in cables}
+    leads = {start: [*leads_of(cables, ends)] for start, cables in exits.items()}
     for goal in exits:
         hops = distances(goal, leads)
         for start in hops:
@@ -75,9 +76,13 @@ class Lead(NamedTuple):
 Leads = Mapping[int, Sequence[Lead]]
 
 
-def leads_of(cables: Iterable[tuple[PortKey, PortKey]]) -> Iterator[Lead]:
+def leads_of(
+    cables: Iterable[tuple[PortKey, PortKey]], ends: Mapping[PortKey, PortKey]
+) -> Iterator[Lead]:
+    """A cable that the kernel has told of one end only is none yet."""
     for port, far in cables:
-        yield Lead(port.port_no, far.datapath_id, min(port, far))
+        if ends.get(far) == port:
+            yield Lead(port.port_no, far.datapath_id, min(port, far))
 
 
 def distances(goal: int, leads: Leads) -> dict[int, int]:

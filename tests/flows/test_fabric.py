@@ -1,7 +1,7 @@
 """Which ports lead to other switches, and the way between any two switches."""
 
 from flows.fabric import Fabric, fabric
-from flows.view import PortKey, View
+from flows.view import Link, PortKey, View
 from flows.ways import Way
 from tests.facts import S1, S2, S3, Fact, cable, interface, port, ports, view_of
 
@@ -79,3 +79,12 @@ def test_a_cable_from_a_switch_to_itself_is_never_on_the_tree() -> None:
     found = shape(view_of(cable((S1, 8), (S1, 9))))
     assert set(found.uplinks) == {PortKey(S1, 8), PortKey(S1, 9)}
     assert not found.tree
+
+
+def test_a_cable_that_only_one_end_is_known_of_leads_nowhere_yet() -> None:
+    facts = cable((S1, 9), (S2, 8))
+    found = shape(
+        view_of([f for f in facts if not (isinstance(f, Link) and f.peer == 109)])
+    )
+    assert found.uplinks == {PortKey(S1, 9): PortKey(S2, 8)}
+    assert found.ways == {S1: {}, S2: {}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -21,11 +22,13 @@ from tests.support.wait import wait_until
 from tests.support.wires import Wire, plug
 
 EXPERIMENTAL = b"\x88\xb5"  # IEEE 802, 9.2.4
+HEAD = 18  # octets of our frames: addresses, ethertype, and which stream it is of
 HOST = 9  # the port of each bridge where its station is
 EVERY = 0.001  # seconds between two frames of a stream
 CONNECTIONS = 100
 SHARE = 10  # frames of them that tell a cable that is used from one where others talk
 ARRIVED = 1.0  # seconds that they may take
+MOMENT = 0.05  # seconds that is listened for what should not come
 
 
 def bridge(n: int) -> str:
@@ -59,7 +62,8 @@ class Cables:
         self.streams = 0
         self.kernel = Kernel(named(ovs.namespace))
         for n in self.numbers:
-            ovs.add_bridge(bridge(n), "fail_mode=secure")  # no storm before isat
+            identity = f"other-config:datapath-id={n:016x}"
+            ovs.add_bridge(bridge(n), "fail_mode=secure", identity)  # no storm, ever
             name = f"w{n}"
             self.wires[n] = plug(ovs, far, bridge(n), {HOST: name})[HOST]
         for number, ends in enumerate(joined):
@@ -122,11 +126,37 @@ class Cables:
         found = [row for row in dumped.splitlines() if towards in row and "reg1" in row]
         return found[0].partition("actions=")[2] if found else ""
 
+    def arrivals(
+        self, pairs: Sequence[tuple[int, int]], expected: set[tuple[int, int]]
+    ) -> Counter[tuple[int, int]]:
+        """How often a frame arrives that each of these stations sends to another; until
+        what is expected has arrived, and a moment longer."""
+        self.streams += 1
+        frames = {pair: self._of_pair(*pair) for pair in pairs}
+        for (start, _), frame in frames.items():
+            self.wires[start].send(frame)
+        heard: Counter[tuple[int, int]] = Counter()
+        until = time.monotonic() + ARRIVED
+        while time.monotonic() < until:
+            for goal, wire in self.wires.items():
+                some = Counter(wire.heard())
+                for pair, frame in frames.items():
+                    heard[pair] += some[frame] if pair[1] == goal else 0
+            if until > time.monotonic() + MOMENT and expected <= {*+heard}:
+                until = time.monotonic() + MOMENT
+            time.sleep(EVERY)
+        return +heard
+
+    def _of_pair(self, start: int, goal: int) -> bytes:
+        addresses = bytes.fromhex((lladdr(goal) + lladdr(start)).replace(":", ""))
+        number = struct.pack("!I", self.streams)
+        return addresses + EXPERIMENTAL + number.ljust(46, b"\0")
+
     def conversations(self, start: int, goal: int) -> set[int]:
         """Cables that a hundred connections between two stations take, if all of them
         arrive; else none."""
         self.streams += 1
-        before = self._passed()
+        before = self.passed()
         frames = [self._of_connection(start, goal, port) for port in range(CONNECTIONS)]
         self.wires[start].send(*frames)
         heard: set[bytes] = set()
@@ -136,7 +166,7 @@ class Cables:
             time.sleep(EVERY)
         if heard != {*frames}:
             return set()
-        return {n for n, now in enumerate(self._passed()) if now - before[n] >= SHARE}
+        return {n for n, now in enumerate(self.passed()) if now - before[n] >= SHARE}
 
     def _of_connection(self, start: int, goal: int, port: int) -> bytes:
         frame = Ether(src=lladdr(start), dst=lladdr(goal))
@@ -144,7 +174,7 @@ class Cables:
         packet = IP(src=ip(start), dst=ip(goal)) / TCP(sport=sport, dport=9)
         return bytes(frame / packet / Raw(bytes(6)))
 
-    def _passed(self) -> list[int]:
+    def passed(self) -> list[int]:
         """Frames that have passed each cable, in both directions."""
         ends = [
             f"/sys/class/net/c{number}-a/statistics/{way}_packets"
@@ -156,8 +186,7 @@ class Cables:
 
     def stream(self, start: int, goal: int, every: float = EVERY) -> Stream:
         self.streams += 1  # what is left of an earlier one is not taken for this one
-        addresses = bytes.fromhex((lladdr(goal) + lladdr(start)).replace(":", ""))
-        head = addresses + EXPERIMENTAL + struct.pack("!I", self.streams)
+        head = self._of_pair(start, goal)[:HEAD]
         return Stream(self.wires[start], self.wires[goal], head, every)
 
 
