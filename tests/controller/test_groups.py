@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from controller.core import Core
-from controller.events import ChangeDone, FlowsListed, SwitchReady
+from controller.core import AUDIT, Core
+from controller.events import ChangeDone, FlowsCounted, FlowsListed, SwitchReady
 from controller.reconcile import GroupPlan, Plan
 from controller.sources.openflow import messages_of
 from flows import wire, wire_groups
+from flows.compile import compile_flows
 from flows.groups import groups
-from flows.openflow import OWNER, Anew, Group, GroupKind
+from flows.openflow import OWNER, Anew, Flow, Group, GroupKind
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
 from tests.controller.test_core import changes
@@ -64,3 +65,27 @@ def test_groups_are_made_before_their_flows_and_deleted_after_them() -> None:
     assert kinds[0] == put
     assert kinds[-1] == delete
     assert {kind for kind, _ in kinds[1:-1]} == {wire.FLOW_MOD}
+
+
+def test_groups_that_somebody_deletes_come_back_with_their_flows() -> None:
+    """The switch deletes the flows that use them, too, so that a count tells (6.7)."""
+    core, _ = connected()
+    core.handle([ChangeDone(S1)], now=0.2)
+    channel = core.channels[S1]
+    cookies = frozenset(channel.compiled.cookies)
+    meters = tuple(channel.meters.values())
+    users = {flow.cookie for flow in users_of(core, ANEW)}
+
+    core.handle([], now=0.3 + AUDIT)
+    core.handle([FlowsCounted(S1, len(cookies - users))], now=0.4 + AUDIT)
+    listed = FlowsListed(S1, cookies - users, (), 262_144, meters)
+    [change] = changes(core.handle([listed], now=0.5 + AUDIT))
+
+    assert users
+    assert change.plan.groups == GroupPlan(put=(ANEW,))
+    assert {flow.cookie for flow in change.plan.add} == users
+
+
+def users_of(core: Core, group: Group) -> list[Flow]:
+    flows = compile_flows(core.view, S1, core.network).values()
+    return [flow for flow in flows if str(group) in map(str, flow.actions)]
