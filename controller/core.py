@@ -73,6 +73,7 @@ from controller.events import (
     TargetUnknown,
     TrialSeen,
 )
+from controller.fullness import is_deaf
 from controller.heal import newly_deaf
 from controller.learn import (
     able,
@@ -81,6 +82,7 @@ from controller.learn import (
     from_dhcp,
     home,
     learn,
+    no_room,
     recover,
 )
 from controller.leases import Leases
@@ -107,7 +109,7 @@ from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.groups import groups
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
-from flows.memo import remember_last, same
+from flows.memo import same
 from flows.network import Network, network
 from flows.openflow import Flow, Group, Meter, is_ours
 from flows.parties import Holding, Origin, members
@@ -534,6 +536,14 @@ class Core:
             key = speaker(event)
             self.liveness.watch(self.view, key)
             self._awake += [*awoken(before, self.view, key)]
+        self._count_unkept(event)
+
+    def _count_unkept(self, event: Heard) -> None:
+        """An address of a station that was learned, and has no room for one more."""
+        ip = None if isinstance(event, FrameSeen) else said(event).ip
+        station = self.view.stations.get(speaker(event)) if ip else None
+        if ip and station and (why := no_room(self.view, station, ip)):
+            self.counters[f"addresses not kept, as {why}"] += 1
 
     def _credible(self, event: Heard, now: float) -> Heard | None:
         """What of it may be learned: all, if nothing that is known speaks against it,
@@ -783,14 +793,14 @@ class Core:
         for event in events:
             if isinstance(event, TargetUnknown) and self._is_unknown(event.asked):
                 self.view, held = self.questions.went_out(
-                    self.view, event.asked, now, self._hears_everybody()
+                    self.view, event.asked, now, self._hears_everybody(event.asked)
                 )
                 yield from held
 
-    def _hears_everybody(self) -> bool:
-        """Nobody is left out because a port or a station is at its limit."""
-        limit = self.view.limits.addresses_per_station
-        return not self.network.full and not has_full(self.view.stations, limit)
+    def _hears_everybody(self, asked: Question) -> bool:
+        """Nobody who may hold its target is left out because of a limit."""
+        domain = self.network.domain(asked.datapath_id, asked.vlan)
+        return not is_deaf(self.view, self.network, domain)
 
     # --- budgets ----------------------------------------------------------------------
 
@@ -1103,11 +1113,6 @@ def awoken(before: View, after: View, key: StationKey) -> Iterator[Probe]:
     for one in old.silent:
         if one.ip in claimed:
             yield Probe(new, one.ip)
-
-
-@remember_last
-def has_full(stations: Mapping[StationKey, Station], limit: int) -> bool:
-    return any(len(station.claims) >= limit for station in stations.values())
 
 
 def remembered(binding: Binding) -> int:

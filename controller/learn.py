@@ -297,6 +297,18 @@ def is_bound(view: View, station: Station) -> bool:
     return view.bound.get(station.port, 0) + more >= view.limits.bindings_per_port
 
 
+def no_room(view: View, station: Station, ip: IPAddress) -> str:
+    """Why an address of a known station is not kept; "" if it is."""
+    if any(claim.ip == ip for claim in station.claims):
+        return ""
+    if len(station.claims) >= view.limits.addresses_per_station:
+        return "a station has as many as are kept"
+    is_new = all(one.ip != ip for one in station.silent)
+    return (
+        "a port has as many as are kept" if is_new and is_bound(view, station) else ""
+    )
+
+
 def claim(
     view: View, key: StationKey, ip: IPAddress, now: float, router: bool | None = None
 ) -> View:
@@ -312,11 +324,11 @@ def claimed(view: View, station: Station, said: Claim) -> Station:
     """A station with one more claim; the same one, if no more are kept.  Who does not
     say whether it is a router, and until when, has said it before."""
     ip, router, until = said.ip, said.router, said.leased_until
+    if no_room(view, station, ip):
+        return station
     before = next((row for row in rows_of(station) if row.ip == ip), None)
     others = tuple([claim for claim in station.claims if claim.ip != ip])
     room = view.limits.addresses_per_station - len(others) - 1
-    if room < 0 or (before is None and is_bound(view, station)):
-        return station
     if router is None and isinstance(before, Claim):
         router = before.router
     if until is None and before is not None:

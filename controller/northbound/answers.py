@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import Any, Protocol
 
-from controller import attacks, overruns
+from controller import attacks, fullness, overruns
 from controller.config import Config
 from controller.conflicts import Conflict
 from controller.core import Channel, Core
@@ -107,6 +107,9 @@ def status(runtime: Running, _: Json) -> Json:
             "targets that are sponged": len(core.view.sponges),
             "ports with as many stations as are kept": len(core.network.full),
             "ports with as many bindings as are kept": len(bound_ports(core.view)),
+            "stations with as many addresses as are kept": len(
+                fullness.full_here(core.view)
+            ),
             **core.attacks.counters,
             **core.liveness.counters,
             **states(core),
@@ -192,6 +195,7 @@ def warnings(runtime: Running) -> Iterator[str]:
                 f" (fail_mode is not secure); type: isat adopt {bridge.name}"
             )
     yield from untold_vlans(core)
+    yield from fullness.warnings(core.view, core.network)
 
 
 def untold_vlans(core: Core) -> Iterator[str]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller import fullness
 from controller.commands import ChangeFlows, Command, HoldQuestion, SendPacket
 from controller.core import Core
 from controller.events import (
@@ -20,8 +24,8 @@ from controller.packets import Ignored
 from controller.questions import PAUSES, TARGETS_OF_A_PORT, Questions
 from controller.waiting import WAIT, WAITING_MAX, WAITING_OF_A_PORT, Waiting, key_of
 from flows.openflow import BROADCAST
-from flows.view import PortKey, SpongeKey, View
-from tests.facts import H1, H2, S1, port, ports
+from flows.view import Limits, PortKey, SpongeKey, View
+from tests.facts import H1, H2, S1, S2, port, ports
 
 TARGET = IPv4Address("10.0.0.99")
 NOBODYS = "00:00:00:00:00:00"
@@ -182,13 +186,77 @@ def test_who_is_known_is_never_sponged() -> None:
     assert not is_sponged(core)
 
 
-def test_where_not_everybody_is_heard_nobody_is_sponged() -> None:
+def limited(**limits: int) -> Core:
     core = connected()
-    limits = replace(core.view.limits, stations_per_port=1)
-    core.view = replace(core.view, limits=limits)
+    core.view = replace(core.view, limits=Limits(**limits))  # type: ignore[arg-type]
+    return core
+
+
+def test_where_a_port_is_full_nobody_is_sponged() -> None:
+    core = limited(stations_per_port=1)
     core.handle([asks()], 0.5)
     unanswered(core, 9)
     assert not is_sponged(core)
+    assert [*fullness.warnings(core.view, core.network)] == [
+        "1: targets that do not answer are asked for all the same, as 1:s1-eth1 has as"
+        " many stations as are kept; if all are right, raise limits.stations_per_port"
+    ]
+
+
+def test_where_a_station_is_full_nobody_is_sponged() -> None:
+    core = limited(addresses_per_station=1)
+    core.handle([says("10.0.0.7")], 0.5)
+    now = unanswered(core, 9)
+    assert not is_sponged(core)
+    [line] = fullness.warnings(core.view, core.network)
+    assert "as 02:00:00:00:00:99 at 1:s1-eth3 has as many addresses as are kept" in line
+    core.handle([PortChanged(port(S1, 3, up=False))], now)
+    unanswered(core, 9, now)
+    assert is_sponged(core)
+    assert not [*fullness.warnings(core.view, core.network)]
+
+
+def test_who_is_full_in_one_domain_is_no_reason_in_another() -> None:
+    core = limited(addresses_per_station=1)
+    core.handle([replace(says("10.0.0.7"), vlan=5)], 0.5)
+    unanswered(core, 6)
+    assert is_sponged(core)
+    [line] = fullness.warnings(core.view, core.network)
+    assert line.startswith("1, VLAN 5: ")
+
+
+def test_who_is_full_at_one_switch_is_no_reason_at_another() -> None:
+    core = limited(stations_per_port=1)
+    core.handle([SwitchReady(S2, tuple(ports(S2, 1)))], 0.2)
+    core.handle([replace(says("10.0.0.7"), datapath_id=S2, in_port=1)], 0.5)
+    unanswered(core, 6)
+    assert is_sponged(core)
+    assert core.network.full == {PortKey(S2, 1)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12))
+def test_who_is_full_is_told_from_what_has_changed(
+    steps: list[tuple[int, int]],
+) -> None:
+    core, full = limited(addresses_per_station=2), fullness.full_stations
+    for n, (host, address) in enumerate(steps):
+        one = says(f"10.0.0.{address + 10}", sha=f"02:00:00:00:01:0{host}")
+        down = [PortChanged(port(S1, 3, up=up)) for up in (False, True)]
+        core.handle([one] if host else down, 1.0 + n)
+        limit = core.view.limits.addresses_per_station
+        known = full(core.view.stations, limit)
+        assert known == full.definition(core.view.stations, limit)
+
+
+def test_addresses_that_are_not_kept_are_counted() -> None:
+    core = limited(addresses_per_station=2)
+    core.handle([says(f"10.0.0.{n}") for n in range(10, 15)], 0.5)
+    assert (
+        core.counters["addresses not kept, as a station has as many as are kept"] == 3
+    )
+    core = limited(bindings_per_port=2)
+    core.handle([says(f"10.0.0.{n}") for n in range(10, 15)], 0.5)
+    assert core.counters["addresses not kept, as a port has as many as are kept"] == 3
 
 
 # --- nobody can use it against others -------------------------------------------------
