@@ -15,11 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from controller import proxying
 from controller.schema import (
+    Clash,
     Key,
     ListOf,
     ListOfScalars,
@@ -35,7 +37,7 @@ from controller.schema import (
     integer,
     is_true,
 )
-from flows.proxy import MODES
+from flows.proxy import MODES, at_bridge
 from flows.trust import Mode
 from flows.view import (
     Fixed,
@@ -175,6 +177,15 @@ def parse(text: bytes, file: str) -> Config:
         raise ConfigError(*notes.in_order)
     assert isinstance(config, Config)
     return config
+
+
+def idle(config: Config) -> Iterator[str]:
+    """What may be written, and does nothing; each with what to write instead."""
+    if config.defend and all(guard.mode == Mode.LEARN for guard in config.guards):
+        yield (
+            "'defend: true' does nothing, as no port is guarded; write 'guard: watch',"
+            " of all ports, a bridge or a port, or remove it"
+        )
 
 
 # --- values that only we have -------------------------------------------------------
@@ -324,6 +335,22 @@ def place(value: object) -> object:
     """What no two bindings may share: an address in a VLAN has one holder."""
     assert isinstance(value, Fixed)
     return value.vlan, value.ip
+
+
+def gateways_of_others(values: Mapping[str, Any]) -> Iterator[Clash]:
+    """Addresses that are ours on all bridges, and that somebody else is vouched for."""
+    rules = at_bridge(values.get("proxy", ()), "")
+    for position, one in enumerate(values.get("bindings", ())):
+        rule = rules.gateway(one.vlan, one.ip)
+        if rule is not None and rule.lladdr != one.lladdr:
+            yield Clash(
+                position,
+                f"{place_in_words(one)} is vouched for at {one.lladdr}, but"
+                f" {proxying.line(rule)} has it answered as a gateway's,"
+                f" {rule.lladdr}",
+                f"write lladdr: {rule.lladdr} here, or remove one of the two, or give"
+                " the rule the 'bridge' or 'vlan' that it is for",
+            )
 
 
 def place_in_words(value: object) -> str:
@@ -621,6 +648,7 @@ SCHEMA = Section(
         Key("sources", SOURCES, "where facts come from besides the switches"),
     ),
     renamed={"ageing": "liveness: {silent_after: 30}, which counts the probes in"},
+    clashes={"bindings": gateways_of_others},
 )
 
 

@@ -155,18 +155,32 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Clash:
+    """Values of one list that cannot stand together, or with what the file says
+    elsewhere; said of the one at `position`."""
+
+    position: int
+    problem: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A set of keys.  `build` makes the value from those that are written, or raises
     Wrong.
 
     renamed      keys of earlier releases, and what is written instead
     tells_where  `build` is also given where="file:line"
+    clashes      what is wrong with the elements of one key because of other keys
     """
 
     build: Callable[..., object]
     keys: tuple[Key, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     tells_where: bool = False
+    clashes: Mapping[str, Callable[[Mapping[str, Any]], Iterable[Clash]]] = field(
+        default_factory=dict
+    )
 
     @property
     def words(self) -> str:
@@ -193,6 +207,12 @@ class Section:
                 )
         if WRONG in values.values():
             return WRONG
+        nodes = {name: value for name, _, value in pairs}
+        for name, clashes in self.clashes.items():
+            for clash in clashes(values):
+                inner = f"{joined(path, name)}[{clash.position}]"
+                item = nodes[name].items[clash.position]
+                notes.add(item, inner, clash.problem, clash.hint)
         place = {"where": f"{notes.file}:{node.line}"} if self.tells_where else {}
         try:
             return self.build(**values, **place)
@@ -258,15 +278,6 @@ class Named:
             "propertyNames": self.name.json_schema(),
             "additionalProperties": self.of.json_schema(),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Clash:
-    """Values of one list that cannot stand together; said of the one at `position`."""
-
-    position: int
-    problem: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,18 +101,21 @@ def is_number(text: str, datapath_id: int) -> bool:
 
 
 def check_config(arguments: Namespace) -> int:
-    from controller.config import ConfigError, load
+    from controller.config import ConfigError, idle, load
 
     try:
         config = load(arguments.file)
     except ConfigError as error:
         if arguments.json:
-            as_json({"ok": False, "mistakes": list(map(asdict, error.mistakes))})
+            mistakes = [asdict(mistake) for mistake in error.mistakes]
+            as_json({"ok": False, "mistakes": mistakes, "warnings": []})
             return INVALID
         raise Failure("check-config", f"not usable\n{error}", status=INVALID) from None
     if arguments.json:
-        as_json({"ok": True, "mistakes": []})
+        as_json({"ok": True, "mistakes": [], "warnings": [*idle(config)]})
     else:
         counts = f"{len(config.bridges)} bridges, {len(config.bindings)} bindings"
         print(f"{safe(arguments.file)}: good ({counts})")
+        for line in idle(config):
+            print(f"warning: {line}")
     return 0

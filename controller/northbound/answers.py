@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from controller import attacks, fullness, overruns
-from controller.config import Config
+from controller.config import Config, idle
 from controller.conflicts import Conflict
 from controller.core import Channel, Core
 from controller.events import BridgeRefused, Event
@@ -175,6 +175,7 @@ def warnings(runtime: Running) -> Iterator[str]:
     for name, state in core.sources.items():
         if state not in ("ok", "starting"):
             yield f"without {name}: {state}"
+    yield from idle(runtime.config)
     yield from runtime.notes
     for datapath_id in sorted(core.channels):
         name = switch_name(core.view, datapath_id) or shown_dpid(datapath_id)

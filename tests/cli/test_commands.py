@@ -472,6 +472,18 @@ def test_a_good_configuration_is_called_good(isat: Isat, tmp_path: Path) -> None
     assert "good (1 bridges, 0 bindings)" in said.out
 
 
+def test_what_does_nothing_is_good_and_warned_of(isat: Isat, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("defend: true\nbridges: {br0: {guard: learn}}\n")
+
+    said = isat("check-config", str(tmp_path / "lab.yaml"))
+    told = isat("check-config", "--json", str(tmp_path / "lab.yaml"))
+
+    assert (said.status, told.status, told.json["ok"]) == (0, 0, True)
+    [line] = told.json["warnings"]
+    assert "write 'guard: watch'" in line
+    assert f"warning: {line}" in said.out
+
+
 def test_a_bad_configuration_ends_with_4_and_all_mistakes(
     isat: Isat, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from controller.config import (
     Liveness,
     Sources,
     as_markdown,
+    idle,
     json_schema,
     load,
     parse,
@@ -270,6 +271,63 @@ bindings:
 
     assert mistake.where == "lab.yaml:5 bindings[2]"
     assert mistake.problem == "10.0.0.5 again; line 3 has it already"
+
+
+def ours(rule: str, binding: str) -> str:
+    return f"""
+proxy:
+  - {{mode: gateway, ip: 10.0.0.1, lladdr: "02:00:00:00:00:aa"{rule}}}
+bindings:
+  - {{ip: 10.0.0.5, lladdr: "02:00:00:00:00:05"}}
+  - {{ip: 10.0.0.1, {binding}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "vlan"), [("", ""), (", vlan: 7", ", vlan: 7"), ("", ", vlan: 7")]
+)
+def test_a_gateway_that_is_vouched_for_elsewhere_is_refused_with_both_lines(
+    rule: str, vlan: str
+) -> None:
+    mistake = only_mistake(ours(rule, f'lladdr: "02:00:00:00:00:06"{vlan}'))
+
+    assert mistake.where == "lab.yaml:6 bindings[1]"
+    assert mistake.problem == (
+        f"10.0.0.1{' in VLAN 7' if vlan else ''} is vouched for at 02:00:00:00:00:06,"
+        " but line 3 has it answered as a gateway's, 02:00:00:00:00:aa"
+    )
+    assert "write lladdr: 02:00:00:00:00:aa here" in mistake.hint
+
+
+@pytest.mark.parametrize(
+    ("rule", "binding"),
+    [
+        ("", 'lladdr: "02:00:00:00:00:aa"'),
+        (", vlan: 7", 'lladdr: "02:00:00:00:00:06"'),
+        (", bridge: br1", 'lladdr: "02:00:00:00:00:06"'),
+    ],
+    ids=["the same station", "another VLAN", "on one bridge alone"],
+)
+def test_a_gateway_may_be_vouched_for_where_nothing_speaks_against_it(
+    rule: str, binding: str
+) -> None:
+    assert len(parse(ours(rule, binding).encode(), "lab.yaml").bindings) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "is_idle"),
+    [
+        ("defend: true", True),
+        ("defend: true\nguard: learn", True),
+        ("defend: true\nguard: watch", False),
+        ("defend: true\nbridges: {br0: {ports: {h1: {guard: enforce}}}}", False),
+        ("guard: learn", False),
+    ],
+)
+def test_to_defend_where_nobody_guards_is_told_to_do_nothing(
+    text: str, is_idle: bool
+) -> None:
+    assert bool([*idle(parse(text.encode(), "lab.yaml"))]) is is_idle
 
 
 def test_a_key_that_is_written_twice_is_refused_with_both_lines() -> None:

@@ -343,6 +343,25 @@ def test_a_bridge_that_is_safe_needs_no_warning(lab: Runtime) -> None:
     assert ask(lab, "status")["warnings"] == []
 
 
+def test_the_status_warns_of_what_is_configured_and_does_nothing(lab: Runtime) -> None:
+    lab.config = replace(lab.config, defend=True)
+
+    [line] = [w for w in ask(lab, "status")["warnings"] if "defend" in w]
+    assert "does nothing, as no port is guarded; write 'guard: watch'" in line
+
+
+def test_the_status_tells_who_is_at_a_limit_and_what_follows(lab: Runtime) -> None:
+    limits = replace(lab.core.view.limits, addresses_per_station=1)
+    lab.core.view = replace(lab.core.view, limits=limits)
+
+    told = ask(lab, "status")
+
+    assert told["counters"]["stations with as many addresses as are kept"] == 1
+    [line] = [w for w in told["warnings"] if "addresses_per_station" in w]
+    assert line.startswith("s1: targets that do not answer are asked for all the same")
+    assert H2 in line
+
+
 def test_the_status_warns_of_vlans_that_are_not_followed(lab: Runtime) -> None:
     view = lab.core.view
     row = replace(view.interfaces[PortKey(S1, 1)], vlans=Vlans(5, (6, 7)))
