@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 BLOCK = re.compile(
     r"(?:<!-- (executed|generated) by: ([^\s]+)[^>]*-->\n+)?```(sh|console)\n(.*?)```",
     re.DOTALL,
@@ -45,10 +48,28 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def linked(page: Path) -> Iterator[Path]:
-    for target in LINK.findall(page.read_text()):
+def linked(page: Path) -> Iterator[tuple[Path, str]]:
+    """Pages that it names, or itself, each with the anchor, if there is one."""
+    for target, anchor in LINK.findall(FENCED.sub("", page.read_text())):
         if "://" not in target:
-            yield (page.parent / target).resolve()
+            yield ((page.parent / target).resolve() if target else page), anchor
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as GitHub makes them; of two that are the same the second has a
+    number."""
+    found: Counter[str] = Counter()
+    names = set()
+    for heading in HEADING.findall(FENCED.sub("", page.read_text())):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        name = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        names.add(f"{name}-{found[name]}" if found[name] else name)
+        found[name] += 1
+    return names
+
+
+def leads_somewhere(page: Path, anchor: str) -> bool:
+    return page.exists() and (not anchor or anchor in anchors(page))
 
 
 TESTS_OF = {  # pages whose commands are all executed by a test of their own
@@ -79,14 +100,26 @@ def blocks() -> Iterator[Block]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
-    lost = [target for target in linked(page) if not target.exists()]
-    assert not lost
+    assert not [link for link in linked(page) if not leads_somewhere(*link)]
+
+
+def test_an_anchor_is_that_of_a_heading(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A page\n\n```sh\n# no heading\n```\n\n"
+        "## What `isat` [does](x.md), in 2.4 (b)\n\n## Again\n\n## Again\n"
+        "[lost](#nowhere)\n"
+    )
+    assert anchors(page) == {"a-page", "what-isat-does-in-24-b", "again", "again-1"}
+    assert (page, "nowhere") in [*linked(page)]
+    assert leads_somewhere(page, "again-1")
+    assert not leads_somewhere(page, "nowhere")
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
     reached, todo = {README}, [README]
     while todo:
-        for target in linked(todo.pop()):
+        for target, _ in linked(todo.pop()):
             found = sorted(target.glob("*.md")) if target.is_dir() else [target]
             new = [
                 page for page in found if page.suffix == ".md" and page not in reached
