@@ -81,7 +81,7 @@ class Station:
 class Segment:
     """The bridges, adopted by a controller that follows the kernel."""
 
-    def __init__(self, ovs: PrivateOvs, more: str = "") -> None:
+    def __init__(self, ovs: PrivateOvs, more: str = "", limits: str = "") -> None:
         self.ovs = ovs
         for bridge in ("br0", "br1"):
             ovs.add_bridge(bridge)
@@ -98,7 +98,8 @@ class Segment:
             ovs,
             "bridges: {br0: {}, br1: {}}\n"
             "liveness: {silent_after: 3600}\n"  # however slow the tests are
-            "limits: {neighbor_packets_per_second: 10000}\n"  # or how fast
+            # or how fast
+            f"limits: {{neighbor_packets_per_second: 10000{limits}}}\n"
             f"sources: {{ovsdb: '{ovs.remote}'}}\n{more}",
         )
         self.controller.start()
@@ -260,9 +261,11 @@ class Segment:
 
 
 @contextmanager
-def segment_of(ovs: PrivateOvs, more: str = "") -> Iterator[Segment]:
-    """more  of the configuration"""
-    made = Segment(ovs, more)
+def segment_of(ovs: PrivateOvs, more: str = "", limits: str = "") -> Iterator[Segment]:
+    """more    of the configuration
+    limits  more of these, each after a comma
+    """
+    made = Segment(ovs, more, limits)
     try:
         yield made
     finally:
