@@ -61,6 +61,7 @@ from controller.events import (
     FrameIgnored,
     FrameSeen,
     HitsCounted,
+    KernelChange,
     KernelChanged,
     KernelLost,
     KernelSynced,
@@ -119,6 +120,8 @@ from flows.switch import Switch
 from flows.tracked import changed
 from flows.trust import Mode
 from flows.view import (
+    Address,
+    AddressKey,
     Claim,
     Fixed,
     Guard,
@@ -300,6 +303,9 @@ class Core:
         self._twins = self.network.twins
         self._told_of = self.network.fabric  # what the log knows of cables
         self._closed = self.network.loops  # what it knows of loops
+        self.listed: dict[
+            AddressKey, float
+        ] = {}  # since when, of the kernel's addresses
         self._claimed: dict[Holding, set[str]] = {}  # by whom, in this turn
         self._silent: list[Probe] = []  # in this turn
         self._awake: list[Probe] = []
@@ -389,8 +395,12 @@ class Core:
                     self._note_floods(datapath_id)
             case ChangeFailed():
                 self._refused(event, now)
-            case KernelSynced():
+            case KernelSynced(facts):
                 self.sources["netlink"] = "ok"
+                keys = (fact.key for fact in facts if isinstance(fact, Address))
+                self.listed = {key: self.listed.get(key, now) for key in keys}
+            case KernelChanged(changes):
+                self._list_addresses(changes, now)
             case KernelLost(why):
                 self.sources["netlink"] = why
             case OvsdbLost(why):
@@ -420,6 +430,13 @@ class Core:
         before, self.view = self.view, learn(self.view, event, now)
         for bridge, ifname in newly_deaf(before, self.view):
             yield HealPort(bridge, ifname)
+
+    def _list_addresses(self, changes: Iterable[KernelChange], now: float) -> None:
+        for key, fact in changes:
+            if isinstance(fact, Address):
+                self.listed.setdefault(fact.key, now)
+            elif isinstance(key, AddressKey) and fact is None:
+                self.listed.pop(key, None)
 
     def _listed(self, event: FlowsListed, now: float) -> None:
         """What a switch holds.  At first sight its flows are also our memory."""

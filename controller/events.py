@@ -269,6 +269,7 @@ class TargetUnknown:
 
 KernelKey = LinkKey | AddressKey | NamespaceKey | NeighborKey | RouterKey
 KernelFact = Link | Address | Namespace | Neighbor | Router
+KernelChange = tuple[KernelKey, KernelFact | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,7 @@ class KernelSynced:
 class KernelChanged:
     """Rows that are new or different, and keys that are gone (value None)."""
 
-    changes: tuple[tuple[KernelKey, KernelFact | None], ...]
+    changes: tuple[KernelChange, ...]
 
 
 @dataclass(frozen=True, slots=True)

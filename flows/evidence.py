@@ -17,6 +17,8 @@ def evidence(
         return f"the configuration says that {candidate.lladdr} holds it{tag}"
     if candidate.origin is Origin.HEARD:
         return f"{candidate.lladdr} said so itself at {port.ifname}{tag}"
+    if candidate.origin is Origin.DHCP:
+        return f"DHCP has leased it to {candidate.lladdr} at {port.ifname}{tag}"
     for (domain, lladdr), where in conclusions.located.items():
         if (domain.island, lladdr) == (island, candidate.lladdr) and where.shown:
             return f"the kernel: {shown(where.shown, believed, port.ifname)}{tag}"

@@ -6,10 +6,11 @@ controller does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from flows.compile import compile_flows
 from flows.dispute import Kind, Said, contradiction
@@ -27,6 +28,7 @@ from flows.ruled import ruled
 from flows.shown import kernel_hosts
 from flows.simulate import Datapath, Header, Packet
 from flows.view import (
+    AddressKey,
     IPAddress,
     PortKey,
     Proxy,
@@ -63,8 +65,16 @@ class Asker:
     ip: IPAddress | None = None
 
 
+NEVER: Mapping[AddressKey, float] = MappingProxyType({})
 Life = tuple[str, float]  # a claim's state, and its last sign of life that is proven
 Lives = Callable[[StationKey, IPAddress, float], Life]
+
+
+class Told(NamedTuple):
+    """What is known of an address beside the view: see `why`."""
+
+    lives: Lives
+    listed: Mapping[AddressKey, float]
 
 
 def as_heard(key: StationKey, ip: IPAddress, heard: float) -> Life:
@@ -78,14 +88,16 @@ def why(
     asker: str = "",
     now: float | None = None,
     lives: Lives = as_heard,
+    listed: Mapping[AddressKey, float] = NEVER,
 ) -> list[Row]:
     """A row for each domain in which somebody holds the address, at least one.
 
-    asker  name of a host or a port, or an address; "" for no question
-    now    seconds on the clock of the view; None if it is a saved one
-    lives  tells of signs of life that are no facts of the view
+    asker   name of a host or a port, or an address; "" for no question
+    now     seconds on the clock of the view; None if it is a saved one
+    lives   tells of signs of life that are no facts of the view
+    listed  since when the kernel has listed an address, on the same clock
     """
-    ip, known = address(text), network(view)
+    ip, known, tell = address(text), network(view), Told(lives, listed)
     asks = named(view, known, asker, ip.version) if asker else None
     about = [holder for (_, held), holder in known.holders.items() if held == ip]
     rumors = rumored(view, ip)
@@ -97,10 +109,10 @@ def why(
         domains.add(known.domain(asks.port.datapath_id, asks.vlan))
     by_domain = {holder.domain: holder for holder in about}
     rows = [
-        row(view, known, ip, by_domain.get(domain), domain, rumors, asks, now, lives)
+        row(view, known, ip, by_domain.get(domain), domain, rumors, asks, now, tell)
         for domain in sorted(domains)
     ]
-    return rows or [row(view, known, ip, None, None, [], None, now, lives)]
+    return rows or [row(view, known, ip, None, None, [], None, now, tell)]
 
 
 def address(text: str) -> IPAddress:
@@ -125,7 +137,7 @@ def row(
     rumors: Sequence[Hearsay],
     asks: Asker | None,
     now: float | None,
-    lives: Lives,
+    tell: Told,
 ) -> Row:
     told = [hearsay(view, one) for one in rumors if one.domain == domain]
     is_asked = asks and domain == known.domain(asks.port.datapath_id, asks.vlan)
@@ -139,7 +151,7 @@ def row(
         "answered": not silent,
         "why_not": silent,
         "rules": [ruled_row(*one, domain, holder) for one in rules],
-        "candidates": list(candidates(view, known, holder, now, lives)),
+        "candidates": list(candidates(view, known, holder, now, tell)),
         "silent": [
             silent_row(view, where, one, now)
             for where, one in silences(known, ip)
@@ -207,14 +219,14 @@ def candidates(
     known: Network,
     holder: Holder | None,
     now: float | None,
-    lives: Lives,
+    tell: Told,
 ) -> Iterator[Row]:
     """The one that is believed first."""
     if holder is None:
         return
     for one in holder.candidates:
         key = StationKey(one.port.datapath_id, holder.domain.vlan, one.lladdr)
-        state, alive_at = lives(key, holder.ip, one.confirmed_at or 0.0)
+        state, alive_at = tell.lives(key, holder.ip, one.confirmed_at or 0.0)
         yield {
             "lladdr": one.lladdr,
             "port": port_name(view, one.port),
@@ -222,16 +234,25 @@ def candidates(
             "vouched": one.vouched,
             "state": state,
             "confirmed": None if one.confirmed_at is None else age(alive_at, now),
-            "heard": age(heard_at(known, holder, one), now),
+            "since": age(since(known, holder, one, tell.listed), now),
             "because": evidence(
                 one, view, known, holder.domain.vlan, holder.domain.island
             ),
         }
 
 
-def heard_at(known: Network, holder: Holder, one: Candidate) -> float | None:
+def since(
+    known: Network, holder: Holder, one: Candidate, listed: Mapping[AddressKey, float]
+) -> float | None:
+    """When it was last news that this one holds the address; None if nobody can tell:
+    the operator's word has no age."""
+    if one.confirmed_at is not None:
+        return one.confirmed_at
     where = known.located.get((holder.domain, one.lladdr))
-    return where.station.heard_at if where and where.station else None
+    link = where.link if where else None
+    if link is None:
+        return None
+    return listed.get(AddressKey(link.nsid, link.ifindex, holder.ip))
 
 
 def age(then: float | None, now: float | None) -> float | None:

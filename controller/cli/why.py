@@ -76,11 +76,11 @@ def unanswered(one: Row) -> str:
 
 
 def candidate(one: Row, *, is_first: bool) -> str:
-    """Evidence, and since when; a fact of the kernel's has no age."""
+    """Evidence, since when, and the last sign of life, which facts do not need."""
     place = "" if is_first else "also: "
     ages = [
         f"{word} {ago(one[word])}"
-        for word in ("heard", "confirmed")
+        for word in ("since", "confirmed")
         if one[word] is not None
     ]
     asked = ", is being asked" if one["state"] == "probing" else ""

@@ -549,7 +549,7 @@ def why(runtime: Running, asked: Json) -> Json:
     try:
         core = runtime.core
         lives = partial(life, core)
-        held = explained(core.view, ip, asker, time.monotonic(), lives)
+        held = explained(core.view, ip, asker, time.monotonic(), lives, core.listed)
     except WhyError as error:
         raise Refused(error.where, error.problem, error.hint) from None
     about = [row for row in conflicts(runtime, {}) if concerns(row, held)]

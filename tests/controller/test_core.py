@@ -1,6 +1,8 @@
 """The controller without its edges: events in, commands out."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address
 from ipaddress import IPv4Address as IP
 
 import pytest
@@ -362,6 +364,18 @@ def sent(commands: Iterable[Command]) -> list[SendPacket]:
 
 
 # --- hearsay ----------------------------------------------------------------------
+
+
+def test_since_when_the_kernel_lists_an_address_is_remembered() -> None:
+    core = Core()
+    row = Address(0, 3, IPv4Address("10.0.0.1"), 24)
+    core.handle([KernelSynced((row,))], now=1.0)
+    core.handle([KernelSynced((row,))], now=5.0)
+    core.handle([KernelChanged(((row.key, replace(row, prefixlen=8)),))], now=6.0)
+    assert core.listed == {row.key: 1.0}
+    core.handle([KernelChanged(((row.key, None),))], now=7.0)
+    core.handle([KernelChanged(((row.key, row),))], now=8.0)
+    assert core.listed == {row.key: 8.0}
 
 
 def told(ip: str, lladdr: str = H2, *, at: tuple[int, int] = (S1, 1)) -> KernelChanged:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.view import Bridge, Fixed, Guard, Neighbor, View
+from flows.view import (
+    AddressKey,
+    Bridge,
+    Claim,
+    Fixed,
+    Guard,
+    Neighbor,
+    Station,
+    View,
+)
 from flows.why import WhyError, why
 from tests import strategies
 from tests.facts import (
@@ -47,10 +56,25 @@ def test_a_holder_is_told_with_all_the_evidence() -> None:
     )
     assert (first["origin"], first["confirmed"]) == ("kernel", None)
     assert (second["origin"], second["port"]) == ("heard", "s1-eth4")
-    assert (second["heard"], second["confirmed"]) == (10.0, 10.0)
+    assert (second["since"], second["confirmed"]) == (10.0, 10.0)
     assert row["hearsay"] == [{"lladdr": H3, "told_by": ["h0 h0-eth0"]}]
     assert [flow["switch"] for flow in row["flows"]] == ["s1", "s2"]
     assert all(flow["name"] == "arp" for flow in row["flows"])
+
+
+def test_a_holder_that_the_kernel_shows_is_told_with_since_when() -> None:
+    listed = {AddressKey(1, ifindex(S2, 2), IPv4Address("10.0.0.2")): 4.0}
+    [row] = why(LAB, "10.0.0.2", now=16.0, listed=listed)
+    assert row["candidates"][0]["since"] == 12.0
+    [row] = why(LAB, "10.0.0.2", now=16.0)
+    assert row["candidates"][0]["since"] is None
+
+
+def test_a_lease_is_told_as_one() -> None:
+    claim = Claim(IPv4Address("10.0.0.33"), 5.0, leased_until=90.0)
+    view = view_of(ports(S1, 3), Station(S1, 0, H3, 3, 5.0, (claim,)))
+    [row] = why(view, "10.0.0.33", now=16.0)
+    assert row["candidates"][0]["because"] == f"DHCP has leased it to {H3} at s1-eth3"
 
 
 @pytest.mark.parametrize("asker", ["h0", "s1-eth1", "s1:1", "10.0.0.1", H1])
