@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.reconcile import Plan
-from flows.openflow import CONTROLLER
+from flows.openflow import CONTROLLER, Action
 from flows.view import IPAddress
 
 
@@ -53,12 +53,14 @@ class SendPacket:
 
     besides  if it is flooded: the port that it does not leave by, as if it had come in
              there
+    before   what the switch does first: a frame is made with the tag of its VLAN
     """
 
     datapath_id: int
     port_no: int
     data: bytes
     besides: int = CONTROLLER
+    before: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ from controller.questions import Questions
 from controller.reconcile import Plan, plan_groups, plan_meters
 from controller.replies import reply
 from controller.rivals import Rivals
-from controller.waiting import Question, target_of
+from controller.waiting import Question, port_of, target_of
 from flows import leases
 from flows.budgets import meters
 from flows.compile import Compiled
@@ -116,7 +116,7 @@ from flows.openflow import Flow, Group, Meter, is_ours
 from flows.parties import Holding, Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
-from flows.switch import Switch
+from flows.switch import Switch, prepared
 from flows.tracked import changed
 from flows.trust import Mode
 from flows.view import (
@@ -743,7 +743,7 @@ class Core:
         if channel.says(found.flow) and now is not None:
             return
         self.counters["answered by packet-out"] += 1
-        yield SendPacket(asked.datapath_id, asked.in_port, found.data)
+        yield self._sent(port_of(asked), asked.vlan, found.data)
 
     def is_routine_until(self, asked: ArpSeen) -> float:
         """Until when, if the view stays, `handle` does no more about this question than
@@ -892,7 +892,12 @@ class Core:
     ) -> SendPacket:
         """Ask this station alone."""
         self.counters["probes sent"] += 1
-        return SendPacket(*port, question(lladdr, ip, vlan))
+        return self._sent(port, vlan, question(lladdr, ip, vlan))
+
+    def _sent(self, port: PortKey, vlan: int, data: bytes) -> SendPacket:
+        """As the port needs it: without the tag, if it is told none."""
+        before = prepared(self.network, port, vlan)
+        return SendPacket(*port, data, before=before)
 
     # --- hearsay --------------------------------------------------------------------
 

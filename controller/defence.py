@@ -17,8 +17,9 @@ from controller.commands import SendPacket
 from controller.conflicts import Conflict
 from controller.ndp import announcement
 from controller.packets import arp_request
-from flows.openflow import FLOOD
+from flows.openflow import FLOOD, SetField
 from flows.parties import Origin
+from flows.switch import DOMAIN
 from flows.view import IPAddress
 
 DEFEND_INTERVAL = 10.0  # seconds, RFC 5227, 1.1
@@ -59,7 +60,10 @@ class Defence:
             return None
         self.at[place] = now
         data = announced(found.rival, found.ip, router, vlan)
-        return SendPacket(found.port.datapath_id, FLOOD, data, found.port.port_no)
+        before = (SetField(DOMAIN, str(vlan)),)
+        return SendPacket(
+            found.port.datapath_id, FLOOD, data, found.port.port_no, before
+        )
 
     def deadline(self) -> float | None:
         return min((self.at[p] + DEFEND_INTERVAL for p in self.owed), default=None)

@@ -62,6 +62,7 @@ from flows.view import (
     StationKey,
     View,
 )
+from flows.vlans import Members, membership_at, memberships
 
 ECHO = 5.0  # seconds in which what was heard is not taken down again
 
@@ -254,6 +255,8 @@ def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
     shape = fabric(view.ports, view.interfaces, view.links)
     if at in shape.uplinks:
         return False
+    if not any(membership_at(members_of(view), at).hears(key.vlan)):
+        return False  # it has said so before the port's VLANs were others
     domain = Domain(shape.islands[key.datapath_id], key.vlan)
     shown = kernel_hosts(view).get((domain, key.lladdr))
     if shown is None:
@@ -640,6 +643,34 @@ def without_strays(before: View, after: View) -> View:
     return without_stations_at(after, set(new) - set(old))
 
 
+def without_former_vlans(before: View, after: View) -> View:
+    """What was heard on a port while it was of other VLANs: whoever is there is heard
+    anew, in the domain that their frames are of now.
+
+    Before OVSDB has told of a port for the first time its VLANs were not others but
+    unknown, as when flows of an earlier life have told who is there.
+    """
+    old, new = members_of(before), members_of(after)
+    if old is new:
+        return after
+    moved = {key for key in {*old, *new} if old.get(key) != new.get(key)}
+    if not any(after.crowds.get(key) for key in moved):
+        return after
+
+    def is_former(one: Station) -> bool:
+        now = membership_at(new, one.port).hears(one.vlan)
+        if one.port not in before.interfaces:
+            return not any(now)
+        return membership_at(old, one.port).hears(one.vlan) != now
+
+    return without_stations(after, lambda one: one.port in moved and is_former(one))
+
+
+def members_of(view: View) -> Members:
+    shape = fabric(view.ports, view.interfaces, view.links)
+    return memberships(shape, view.interfaces)
+
+
 # --- the kernel and OVSDB -----------------------------------------------------------
 
 
@@ -778,6 +809,7 @@ def from_bridges(view: View, seen: BridgesSeen) -> View:
         interfaces=renewed(view.interfaces, interfaces),
     )
     after = without_strays(view, after)
+    after = without_former_vlans(view, after)
     for datapath_id in deleted:
         after = without_switch(after, datapath_id)
     return without_echoes(after, after.stations)

@@ -24,6 +24,7 @@ from flows.memo import same
 from flows.network import Network
 from flows.openflow import Output
 from flows.parties import Domain
+from flows.switch import back, prepared
 from flows.tracked import changed
 from flows.view import PortKey, View
 from flows.wire import PACKET_IN, PACKET_IN_MATCH, VERSION, packet_out
@@ -45,6 +46,7 @@ END = 10
 # Of the packet-out: head, eth_dst | eth_src, tag, type, ARP up to ar$spa | the rest
 OUT_SOURCE = 8 + 16 + 16 + 6
 OUT_SENDER = 6 + 2 + 8 + 10
+POP = 8  # octets of OFPAT_POP_VLAN, which stands before the output
 
 EVERYBODYS = {
     "stations",
@@ -165,15 +167,18 @@ class Prompt:
     def _add(self, key: bytes, asked: ArpSeen, until: float) -> None:
         domain = self._network.domain(asked.datapath_id, asked.vlan)
         reply = arp_reply(asked, lladdr=asked.eth_src)
-        octets = packet_out(reply, Output(asked.in_port))
+        at = PortKey(asked.datapath_id, asked.in_port)
+        before = prepared(self._network, at, asked.vlan)
+        octets = packet_out(reply, *before, Output(asked.in_port))
+        head = OUT_SOURCE + POP * len(before)
         askers = self._askers.setdefault(asked.datapath_id, {})
         self.prepared += key not in askers
         askers[key] = asker = Asker(
             asked,
             until,
-            (PortKey(asked.datapath_id, asked.in_port), asked.eth_src),
-            octets[:OUT_SOURCE],
-            octets[OUT_SOURCE + OUT_SENDER + tag_of(asked) :],
+            (at, asked.eth_src),
+            octets[:head],
+            octets[head + OUT_SENDER + tag_of(asked) :],
             self._targets.setdefault(domain, {}),
         )
         self._by.setdefault((domain, asked.eth_src), {})[key] = asker
@@ -184,8 +189,12 @@ class Prompt:
         asked = replace(asker.asked, tpa=IPv4Address(tpa))
         domain = self._network.domain(asked.datapath_id, asked.vlan)
         holder = self._network.holders.get((domain, asked.tpa))
-        found = said_of(holder, asked) if holder and asked.tpa != asked.spa else None
-        if holder is None or found is None or found.flow is None:
+        if holder is None or asked.tpa == asked.spa:
+            return None
+        found = said_of(
+            holder, asked, back(self._network, asked.datapath_id, asked.vlan)
+        )
+        if found is None or found.flow is None:
             return None
         octets = packet_out(found.data, Output(asked.in_port))
         body = octets[OUT_SOURCE : OUT_SOURCE + OUT_SENDER + tag_of(asked)]

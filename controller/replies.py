@@ -16,7 +16,7 @@ from controller.waiting import Question, port_of, target_of
 from flows import arp, gateway, nd
 from flows.between import Asked, between
 from flows.network import Network
-from flows.openflow import BROADCAST, Flow, GotoTable
+from flows.openflow import BROADCAST, Action, Flow, GotoTable
 from flows.parties import Domain, Holder
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
@@ -38,13 +38,14 @@ def reply(view: View, known: Network, asked: Question) -> Reply | None:
     switch = Switch(asked.datapath_id, view, known)
     ours = switch.rules.gateway(asked.vlan, target_of(asked))
     if ours is not None:
-        return of_gateway(asked, ours)
+        return of_gateway(asked, ours, switch.back(ours.vlan))
     holder = known.holders.get((switch_domain(known, asked), target_of(asked)))
     found = between(switch, question(asked), holder)
     if found is not None:
         return of_middle(asked, found[1].lladdr)
     is_host = switch.rules.answers_as_host(asked.vlan, target_of(asked))
-    return of_holder(asked, holder) if holder and is_host else None
+    back = switch.back(asked.vlan)
+    return of_holder(asked, holder, back) if holder and is_host else None
 
 
 def switch_domain(known: Network, asked: Question) -> Domain:
@@ -65,11 +66,11 @@ def question(asked: Question) -> Asked:
 # --- for a gateway ------------------------------------------------------------------
 
 
-def of_gateway(asked: Question, rule: Proxy) -> Reply | None:
+def of_gateway(asked: Question, rule: Proxy, back: Action) -> Reply | None:
     if asked.eth_src == rule.lladdr:
         return None
     if isinstance(asked, ArpSeen):
-        flow = gateway.answer4(TABLE_IDS["gateway"], rule)
+        flow = gateway.answer4(TABLE_IDS["gateway"], rule, back)
         return Reply(arp_reply(asked, lladdr=rule.lladdr), flow)
     write = gateway.defence6 if is_probe(asked) else gateway.answer6
     flow = write(TABLE_IDS["gateway"], rule, GotoTable(TABLE_IDS["nd_answer"]))
@@ -97,10 +98,10 @@ def of_middle(asked: Question, lladdr: str) -> Reply | None:
 # --- for the holder -----------------------------------------------------------------
 
 
-def of_holder(asked: Question, holder: Holder) -> Reply | None:
+def of_holder(asked: Question, holder: Holder, back: Action) -> Reply | None:
     """Not for the owner, and not to a poll, which asks whether the holder lives."""
     is_owner = not untold(holder).isdisjoint((port_of(asked), asked.eth_src))
-    return None if is_owner or is_poll(asked) else said_of(holder, asked)
+    return None if is_owner or is_poll(asked) else said_of(holder, asked, back)
 
 
 def untold(holder: Holder) -> frozenset[PortKey | str]:
@@ -109,13 +110,16 @@ def untold(holder: Holder) -> frozenset[PortKey | str]:
     return frozenset(name for end in ends for name in end)
 
 
-def said_of(holder: Holder, asked: Question) -> Reply | None:
-    """To everybody who is told."""
+def said_of(holder: Holder, asked: Question, back: Action) -> Reply | None:
+    """To everybody who is told.
+
+    back  what sends an answer back in the switch
+    """
     best = holder.winner
     if not holder.answered:
         return None
     if isinstance(asked, ArpSeen):
-        flow = arp.answer(TABLE_IDS["arp"], asked.vlan, asked.tpa, best.lladdr)
+        flow = arp.answer(TABLE_IDS["arp"], asked.vlan, asked.tpa, best.lladdr, back)
         return Reply(arp_reply(asked, lladdr=best.lladdr), flow)
     if best.router is None:
         return None

@@ -6,14 +6,29 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from flows import enforce
-from flows.openflow import ETH_LLDP, GROUP_BIT, TELL, Flow, GotoTable, Move, flow, oxm
-from flows.switch import DOMAIN, Here, Switch
+from flows.enforce import PRIORITY_TAGGED
+from flows.openflow import (
+    ETH_LLDP,
+    GROUP_BIT,
+    TELL,
+    Action,
+    Flow,
+    GotoTable,
+    Move,
+    PopVlan,
+    PushVlan,
+    SetField,
+    flow,
+    oxm,
+)
+from flows.switch import DOMAIN, TAGGED, Here, Switch
 from flows.view import PortKey
+from flows.vlans import EVERY, UNTAGGED, Membership, prefixes
 
 NOWHERE = "00:00:00:00:00:00"
 TRIAL = "03:69:73:61:74:00"  # a group of our own, which bridges of others pass on
 RESERVED = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"  # IEEE 802.1Q, table 8-1
-TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
+PRESENT = 0x1000  # OFPVID_PRESENT
 UNICAST = f"{NOWHERE}/{GROUP_BIT}"
 
 
@@ -44,7 +59,21 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
     yield flow(
         t, 380, oxm(eth_type=ETH_LLDP), note="drop: LLDP concerns one cable only"
     )
+    for port in switch.ports:
+        if port.key in switch.network.vlans:
+            mark = enforce.mark(switch, port)
+            yield from of_port(
+                t, port.port_no, switch.membership(port.key), mark, onward
+            )
     yield from enforce.marks(switch, here)
+    yield flow(
+        t,
+        105,
+        oxm(vlan_vid=PRIORITY_TAGGED),
+        PopVlan(),
+        onward,
+        note="a tag that tells a priority alone is of no VLAN",
+    )
     yield flow(
         t,
         100,
@@ -65,6 +94,55 @@ def closed(table: int, port_no: int, back_to: PortKey) -> Flow:
 
 def to_domain() -> Move:
     return Move("vlan_vid", DOMAIN, bits=12)
+
+
+@lru_cache(maxsize=1 << 12)
+def of_port(
+    table: int,
+    port_no: int,
+    port: Membership,
+    mark: tuple[SetField, ...],
+    onward: GotoTable,
+) -> tuple[Flow, ...]:
+    """What comes in by a port that is not a member of every VLAN."""
+    name, native = f"port {port_no}", port.pvid
+
+    def entry(priority: int, vid: str, way: tuple[Action, ...], note: str) -> Flow:
+        at = {"vlan_vid": vid} if vid else {}
+        match = oxm(in_port=port_no, **at)
+        return flow(table, priority, match, *way, note=note, subject=port_no)
+
+    if native is None:
+        note = f"drop: {name} takes no untagged frames"
+        untagged = [entry(220, PRIORITY_TAGGED, (), note), entry(190, "", (), note)]
+    else:
+        note = f"an untagged frame of {name} is of VLAN {native}"
+        rest: tuple[Action, ...] = (*mark, onward)
+        untagged = [
+            entry(220, PRIORITY_TAGGED, (*into(native, True), *rest), note),
+            entry(190, "", (*into(native, False), *rest), note),
+        ]
+    note = f"a tagged frame of a VLAN that {name} carries"
+    way: tuple[Action, ...] = (to_domain(), *mark, onward)
+    allowed = [entry(210, vid, way, note) for vid in vids(port.takes)]
+    note = f"drop: a tag of a VLAN that {name} does not carry"
+    others = [] if port.takes | UNTAGGED == EVERY else [entry(200, TAGGED, (), note)]
+    return (*untagged, *allowed, *others)
+
+
+def into(vlan: int, has_tag: bool) -> tuple[Action, ...]:
+    """What makes an untagged or priority-tagged frame one of this VLAN."""
+    if not vlan:
+        return (PopVlan(),) if has_tag else ()
+    tag = () if has_tag else (PushVlan(),)
+    return *tag, SetField("vlan_vid", hex(PRESENT | vlan)), SetField(DOMAIN, str(vlan))
+
+
+def vids(vlans: int) -> list[str]:
+    """Values of vlan_vid that match the tags of these VLANs."""
+    if vlans | UNTAGGED == EVERY:
+        return [TAGGED]
+    return [f"{PRESENT | vid:#x}/{PRESENT | mask:#x}" for vid, mask in prefixes(vlans)]
 
 
 @lru_cache(maxsize=1 << 12)

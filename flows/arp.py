@@ -2,8 +2,8 @@
 
 A broadcast request for an address whose holder is known becomes its own reply: swap
 sender and target, write the holder's hardware address as sender, and send the packet
-back where it came from, so that a VLAN tag stays.  Open vSwitch does this in its slow
-path, once per packet, without the controller.
+back where it came from, so that a VLAN tag stays, if the port is told one.  Open
+vSwitch does this in its slow path, once per packet, without the controller.
 
 Never answered: the owner (its own probe, announcement or question would look like a
 conflict to it, RFC 5227, 2.1.1), also where it has just moved to; an announcement of
@@ -20,16 +20,15 @@ from ipaddress import IPv4Address
 from flows.guard import REPLY, REQUEST
 from flows.nd_guard import ICMPV6, KINDS
 from flows.openflow import (
+    BACK,
     BROADCAST,
     ETH_ARP,
     ETH_IPV6,
-    IN_PORT,
     Action,
     Flow,
     GotoTable,
     Match,
     Move,
-    Output,
     SetField,
     flow,
     oxm,
@@ -40,7 +39,6 @@ from flows.switch import DOMAIN, Here, Switch
 
 TO_SENDER, IS_REPLY = Move("eth_src", "eth_dst"), SetField("arp_op", str(REPLY))
 SHA_TO_TARGET, SPA_TO_TARGET = Move("arp_sha", "arp_tha"), Move("arp_spa", "arp_tpa")
-BACK = Output(IN_PORT)
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
@@ -82,7 +80,7 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
             yield left_to_itself(t, vlan, ip, onward)
         return
     yield announcement(t, vlan, ip, onward)
-    yield answer(t, vlan, ip, holder.winner.lladdr)
+    yield answer(t, vlan, ip, holder.winner.lladdr, switch.back(vlan))
     for candidate in switch.candidates_here(holder):
         yield owner(t, candidate.port.port_no, vlan, ip, onward)
     for candidate in holder.candidates:
@@ -170,19 +168,21 @@ def itself(
 
 
 @lru_cache(maxsize=1 << 10)
-def answer(table: int, vlan: int, ip: IPv4Address, lladdr: str) -> Flow:
+def answer(
+    table: int, vlan: int, ip: IPv4Address, lladdr: str, back: Action = BACK
+) -> Flow:
     text = str(ip)
     return flow(
         table,
         100,
         asks_for(vlan, text),
-        *reply(text, lladdr),
+        *reply(text, lladdr, back),
         note=f"answer who has {text}: it is at {lladdr}",
         subject=ip,
     )
 
 
-def reply(ip: str, lladdr: str) -> tuple[Action, ...]:
+def reply(ip: str, lladdr: str, back: Action) -> tuple[Action, ...]:
     """What makes a request its own reply, and sends it back."""
     return (
         TO_SENDER,
@@ -192,5 +192,5 @@ def reply(ip: str, lladdr: str) -> tuple[Action, ...]:
         SetField("arp_sha", lladdr),
         SPA_TO_TARGET,
         SetField("arp_spa", ip),
-        BACK,
+        back,
     )

@@ -271,7 +271,7 @@ def context(view: View, known: Network) -> tuple[object, ...]:
     trust = known.trust
     guard = (trust.modes, trust.configured, trust.given, trust.confines)
     policy = (known.rules, known.promiscuous, known.middles)
-    return (known.fabric, view.limits, *guard, *policy)
+    return (known.fabric, known.vlans, view.limits, *guard, *policy)
 
 
 def inputs(view: View, known: Network) -> tuple[object, ...]:

@@ -218,7 +218,9 @@ def unlisted(known: Network, said: Said) -> Contradiction | None:
 
 
 def closed_at(known: Network, said: Said) -> Closed | None:
-    return None if said.vlan else known.trust.closed.get(said.at)
+    """What is known of untagged frames of the port, if this is one."""
+    is_untagged = said.vlan == known.pvid(said.at)
+    return known.trust.closed.get(said.at) if is_untagged else None
 
 
 def is_on_link(closed: Closed, ip: IPAddress) -> bool:

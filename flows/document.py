@@ -49,6 +49,8 @@ RANGES = {
     "datapath_id": (0, (1 << 64) - 1),
     "port_no": (1, LOCAL_PORT),
     "vlan": (0, 4095),
+    "tag": (0, 4095),
+    "trunks": (0, 4095),
     "prefixlen": (0, 128),
     "nsid": (-1, (1 << 31) - 1),
     "ifindex": (0, (1 << 31) - 1),
@@ -194,10 +196,11 @@ def fields_of(kind: Any) -> str:
 
 def refuse_impossible(kind: Any, name: str, value: object, where: str) -> None:
     """What no switch, kernel or packet could have said."""
-    if name in RANGES and isinstance(value, int):
+    several = value if isinstance(value, tuple) else (value,)
+    for number in several if name in RANGES else ():
         least, most = RANGES[name]
-        if not least <= value <= most:
-            raise DocumentError(where, f"{value} is not within {least} to {most}")
+        if isinstance(number, int) and not least <= number <= most:
+            raise DocumentError(where, f"{number} is not within {least} to {most}")
     empty = value == "" and kind in WITHOUT_LLADDR
     if name in LLADDRS and not empty and not LLADDR.fullmatch(str(value)):
         hint = 'write six octets in lower case, as "02:00:00:00:00:01"'

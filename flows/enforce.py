@@ -22,18 +22,19 @@ from flows.openflow import (
     GotoTable,
     Match,
     Move,
+    PopVlan,
     SetField,
     Subject,
     flow,
     oxm,
 )
 from flows.parties import Holder, Located
-from flows.switch import ANSWERS, DOMAIN, GUARDED, KNOWN, Here, Switch
+from flows.switch import ANSWERS, DOMAIN, GUARDED, KNOWN, TAGGED, Here, Switch
 from flows.trust import Closed, Mode
 from flows.view import Port, PortKey
 
 LEVEL = {Mode.WATCH: 1, Mode.ENFORCE: 2}  # the register GUARDED
-TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
+PRIORITY_TAGGED = "0x1000"  # of VLAN 0, which is none (IEEE 802.1Q, 9.6)
 NOBODY = "0.0.0.0"
 
 made = lru_cache(maxsize=1 << 10)(flow)  # with its cookie, for the next compilation
@@ -42,8 +43,20 @@ made = lru_cache(maxsize=1 << 10)(flow)  # with its cookie, for the next compila
 def marks(switch: Switch, here: Here) -> Iterator[Flow]:
     """For the first table: say of a frame that it came in by a guarded port."""
     for port, mode in switch.guarded:
-        mark = SetField(GUARDED, str(LEVEL[mode]))
+        if port.key in switch.network.vlans:
+            continue  # its frames are marked where they are sorted into VLANs
+        mark = marked(mode)
         name, onward = f"port {port.port_no} is guarded ({mode})", here.goto("source")
+        yield made(
+            here.table_id,
+            115,
+            oxm(in_port=port.port_no, vlan_vid=PRIORITY_TAGGED),
+            PopVlan(),
+            mark,
+            onward,
+            note=f"{name}; a tag that tells a priority alone is of no VLAN",
+            subject=port.port_no,
+        )
         yield made(
             here.table_id,
             110,
@@ -65,6 +78,16 @@ def marks(switch: Switch, here: Here) -> Iterator[Flow]:
         )
 
 
+def mark(switch: Switch, port: Port) -> tuple[SetField, ...]:
+    """The same of one port; nothing, if it is not guarded."""
+    mode = switch.network.trust.modes.get(port.key)
+    return (marked(mode),) if mode is not None else ()
+
+
+def marked(mode: Mode) -> SetField:
+    return SetField(GUARDED, str(LEVEL[mode]))
+
+
 def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
     """For the table of sources: who sends with somebody else's address."""
     onward = here.goto("guard")
@@ -76,8 +99,8 @@ def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
             onward,
             note="ARP is looked at by the guard, which reports its sender, too",
         )
-    for port, mode, _ in closed_ports(switch):
-        yield from shared(switch, here.table_id, port, onward)
+    for port, mode, vlan, _ in closed_ports(switch):
+        yield from shared(switch, here.table_id, port, vlan, onward)
         yield refusal(
             here.table_id,
             110,
@@ -86,7 +109,7 @@ def strangers(switch: Switch, here: Here) -> Iterator[Flow]:
             f"the kernel shows who is behind port {port.port_no}, and no such station",
             port.port_no,
             in_port=port.port_no,
-            **{DOMAIN: 0},
+            **{DOMAIN: vlan},
         )
 
 
@@ -107,14 +130,16 @@ def stranger(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
         )
 
 
-def shared(switch: Switch, table: int, port: Port, onward: GotoTable) -> Iterator[Flow]:
+def shared(
+    switch: Switch, table: int, port: Port, vlan: int, onward: GotoTable
+) -> Iterator[Flow]:
     trust = switch.network.trust
-    for vlan, lladdr in sorted(trust.given):
-        if vlan == 0 and trust.is_shared(vlan, lladdr):
+    for of_vlan, lladdr in sorted(trust.given):
+        if of_vlan == vlan and trust.is_shared(vlan, lladdr):
             yield made(
                 table,
                 115,
-                oxm(in_port=port.port_no, eth_src=lladdr, **{DOMAIN: 0}),
+                oxm(in_port=port.port_no, eth_src=lladdr, **{DOMAIN: vlan}),
                 TELL,
                 onward,
                 note=f"routers share {lladdr}: it may come in by port {port.port_no}",
@@ -135,9 +160,9 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
                 yield from foreign(t, mode, vlan, ip, lladdr, onward)
         yield from harmless(t, mode, onward)
         yield from confined(switch, t, mode, onward)
-    for port, mode, closed in closed_ports(switch):
-        yield from listed(switch, t, port, closed, onward)
-        yield from unlisted(t, port, mode, closed, onward)
+    for port, mode, vlan, closed in closed_ports(switch):
+        yield from listed(switch, t, port, vlan, closed, onward)
+        yield from unlisted(t, port, mode, vlan, closed, onward)
 
 
 def claims_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
@@ -220,15 +245,20 @@ def held(
 
 
 def listed(
-    switch: Switch, table: int, port: Port, closed: Closed, onward: GotoTable
+    switch: Switch,
+    table: int,
+    port: Port,
+    vlan: int,
+    closed: Closed,
+    onward: GotoTable,
 ) -> Iterator[Flow]:
     """Addresses of other interfaces of a namespace, which Linux speaks with, too."""
-    domain = switch.network.domain(switch.datapath_id, 0)
+    domain = switch.network.domain(switch.datapath_id, vlan)
     for ip in closed.ipv4:
-        is_configured = (0, ip) in switch.network.trust.configured
+        is_configured = (vlan, ip) in switch.network.trust.configured
         if (domain, ip) in switch.network.unheld and not is_configured:
             for lladdr in sorted(closed.lladdrs):
-                where = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: 0}
+                where = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: vlan}
                 yield from vouched(table, where, lladdr, ip, (), onward)
 
 
@@ -329,9 +359,9 @@ def confined(
 
 
 def unlisted(
-    table: int, port: Port, mode: Mode, closed: Closed, onward: GotoTable
+    table: int, port: Port, mode: Mode, vlan: int, closed: Closed, onward: GotoTable
 ) -> Iterator[Flow]:
-    where = {"in_port": port.port_no, DOMAIN: 0}
+    where = {"in_port": port.port_no, DOMAIN: vlan}
     why = f"the kernel lists no such address behind port {port.port_no}"
     yield refusal(
         table, 165, mode, onward, why, port.port_no, eth_type=ETH_ARP, **where
@@ -378,8 +408,10 @@ def guarded_match(mode: Mode, **fields: object) -> Match:
     return oxm(**fields, **{GUARDED: LEVEL[mode]})
 
 
-def closed_ports(switch: Switch) -> Iterator[tuple[Port, Mode, Closed]]:
+def closed_ports(switch: Switch) -> Iterator[tuple[Port, Mode, int, Closed]]:
+    """With the VLAN of what comes in untagged: of other VLANs nothing is closed."""
     closed = switch.network.trust.closed
     for port, mode in switch.guarded:
-        if port.key in closed:
-            yield port, mode, closed[port.key]
+        vlan = switch.membership(port.key).pvid
+        if port.key in closed and vlan is not None:
+            yield port, mode, vlan, closed[port.key]

@@ -72,11 +72,11 @@ def packets(switch: Switch, here: Here) -> Iterator[Flow]:
             yield not_from(t, mode, vlan, ip, lladdr, onward)
             who = {GUARDED: LEVEL[mode], "eth_src": lladdr, DOMAIN: vlan}
             yield may_send(t, 188, lladdr, ip, onward, **who)
-    for port, mode, closed in closed_ports(switch):
-        for ip, lladdr in listed(switch, closed):
-            who = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: 0}
+    for port, mode, vlan, closed in closed_ports(switch):
+        for ip, lladdr in listed(switch, vlan, closed):
+            who = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: vlan}
             yield may_send(t, 190, lladdr, ip, onward, **who)
-        yield from unlisted_packets(t, port, mode, closed, onward)
+        yield from unlisted_packets(t, port, mode, vlan, closed, onward)
 
 
 def packets_of(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
@@ -168,10 +168,10 @@ def not_from(
 
 
 def unlisted_packets(
-    table: int, port: Port, mode: Mode, closed: Closed, onward: GotoTable
+    table: int, port: Port, mode: Mode, vlan: int, closed: Closed, onward: GotoTable
 ) -> Iterator[Flow]:
     why = f"the kernel lists no such address behind port {port.port_no}"
-    where = {"in_port": port.port_no, DOMAIN: 0, "eth_type": ETH_IPV6}
+    where = {"in_port": port.port_no, DOMAIN: vlan, "eth_type": ETH_IPV6}
     for net in closed.subnets:
         if net.version == 6:
             match = {**where, "ipv6_src": net}
@@ -283,9 +283,9 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
             yield vouched(t, 188, who, ip, lladdr, (TELL,), onward)
     if Mode.ENFORCE in switch.levels:
         yield from held_back(t, onward)
-    for port, mode, closed in closed_ports(switch):
-        for ip, lladdr in listed(switch, closed):
-            who = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: 0}
+    for port, mode, vlan, closed in closed_ports(switch):
+        for ip, lladdr in listed(switch, vlan, closed):
+            who = {"in_port": port.port_no, "eth_src": lladdr, DOMAIN: vlan}
             yield vouched(t, 190, who, ip, lladdr, (), onward)
         yield refusal(
             t,
@@ -295,7 +295,7 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
             f"the kernel lists no such address behind port {port.port_no}",
             port.port_no,
             in_port=port.port_no,
-            **{DOMAIN: 0},
+            **{DOMAIN: vlan},
         )
 
 
@@ -373,11 +373,13 @@ def refused_levels(switch: Switch, holder: Holder) -> tuple[Mode, ...]:
     return switch.levels if holder.winner.vouched and not is_configured else ()
 
 
-def listed(switch: Switch, closed: Closed) -> Iterator[tuple[IPv6Address, str]]:
+def listed(
+    switch: Switch, vlan: int, closed: Closed
+) -> Iterator[tuple[IPv6Address, str]]:
     """Addresses that nobody holds yet, or of another interface of the namespace."""
-    domain, network = switch.network.domain(switch.datapath_id, 0), switch.network
+    domain, network = switch.network.domain(switch.datapath_id, vlan), switch.network
     for ip, lladdr in product(closed.ipv6, sorted(closed.lladdrs)):
-        is_configured = (0, ip) in network.trust.configured
+        is_configured = (vlan, ip) in network.trust.configured
         if (domain, ip) in network.unheld and not is_configured:
             yield ip, lladdr
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from flows.chains import Speaker
 from flows.network import Network
-from flows.parties import Candidate, Origin
-from flows.view import View, namespace_name
+from flows.parties import Candidate, Domain, Origin
+from flows.view import NO_VLANS, View, namespace_name
+from flows.vlans import told
 
 
 def evidence(
     candidate: Candidate, believed: View, conclusions: Network, vlan: int, island: int
 ) -> str:
-    port = believed.ports[candidate.port]
+    ifname = believed.ports[candidate.port].ifname
+    row = believed.interfaces.get(candidate.port)
+    if row is not None and row.vlans != NO_VLANS:
+        ifname = f"{ifname} ({told(row.vlans)})"
     tag = f" on VLAN {vlan}" if vlan else ""
     if candidate.origin is Origin.CONFIGURED:
         return f"the configuration says that {candidate.lladdr} holds it{tag}"
     if candidate.origin is Origin.HEARD:
-        return f"{candidate.lladdr} said so itself at {port.ifname}{tag}"
+        return f"{candidate.lladdr} said so itself at {ifname}{tag}"
     if candidate.origin is Origin.DHCP:
-        return f"DHCP has leased it to {candidate.lladdr} at {port.ifname}{tag}"
-    for (domain, lladdr), where in conclusions.located.items():
-        if (domain.island, lladdr) == (island, candidate.lladdr) and where.shown:
-            return f"the kernel: {shown(where.shown, believed, port.ifname)}{tag}"
-    return f"the kernel shows {candidate.lladdr} behind {port.ifname}{tag}"
+        return f"DHCP has leased it to {candidate.lladdr} at {ifname}{tag}"
+    where = conclusions.located.get((Domain(island, vlan), candidate.lladdr))
+    if where is not None and where.shown is not None:
+        return f"the kernel: {shown(where.shown, believed, ifname)}{tag}"
+    return f"the kernel shows {candidate.lladdr} behind {ifname}{tag}"
 
 
 def shown(speaker: Speaker, believed: View, ifname: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flows import private
-from flows.openflow import Flow, Output, flow, oxm
+from flows.openflow import Flow, flow, oxm
 from flows.switch import Here, Switch
 from flows.view import Port
 
@@ -23,13 +23,8 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
     # Open vSwitch leaves out the port that the frame came in by (OpenFlow 1.3, 5.12).
     everywhere = tuple(port for port in switch.ports if is_open(switch, port))
     yield from private.flood(switch, here.table_id, everywhere)
-    yield flow(
-        here.table_id,
-        0,
-        oxm(),
-        *(Output(port.port_no) for port in everywhere),
-        note="to every port that is up, the uplinks of the broadcast tree included",
-    )
+    note = "to every port that is up, the uplinks of the broadcast tree included"
+    yield from switch.copied(here.table_id, 0, everywhere, note)
 
 
 def opened(switch: Switch) -> frozenset[int]:

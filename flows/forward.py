@@ -7,10 +7,10 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from flows import private
-from flows.openflow import GROUP_BIT, Flow, flow, oxm
+from flows.openflow import GROUP_BIT, Action, Flow, flow, oxm
 from flows.parties import Located
 from flows.proxy import Vlan
-from flows.switch import DOMAIN, Here, Switch, vlan_match
+from flows.switch import DOMAIN, TAGGED, Here, Switch, prepared, vlan_match
 from flows.ways import Exit, in_words
 
 # "isat" in a locally administered address (IEEE 802, 8.2): what the controller sends
@@ -58,18 +58,26 @@ def gateways(switch: Switch) -> list[tuple[str, Vlan]]:
 
 def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
     yield from private.forward_of(switch, here.table_id, where)
-    by = switch.towards(where.port)
+    by, vlan = switch.towards(where.port), where.domain.vlan
     if by is not None:
-        yield unicast(here.table_id, where.domain.vlan, where.lladdr, by)
+        before = prepared(switch.network, where.port, vlan)
+        is_here = switch.here(where.port)
+        yield unicast(here.table_id, vlan, where.lladdr, by, before if is_here else ())
 
 
 @lru_cache(maxsize=1 << 10)
-def unicast(table: int, vlan: int, lladdr: str, by: Exit) -> Flow:
+def unicast(
+    table: int, vlan: int, lladdr: str, by: Exit, before: tuple[Action, ...] = ()
+) -> Flow:
+    """before  what the port needs: it may be told no tags"""
+    tag = {"vlan_vid": TAGGED} if before else {}
+    untagged = f", and VLAN {vlan} leaves it untagged" if before else ""
     return flow(
         table,
         100,
-        oxm(eth_dst=lladdr, **{DOMAIN: vlan}),
+        oxm(eth_dst=lladdr, **tag, **{DOMAIN: vlan}),
+        *before,
         by,
-        note=f"{lladdr} is reached by {in_words(by)}",
+        note=f"{lladdr} is reached by {in_words(by)}{untagged}",
         subject=lladdr,
     )

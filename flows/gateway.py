@@ -29,6 +29,7 @@ from flows.nd_guard import ADVERTISEMENT, NO_LLADDR, SOLICITATION, nd
 from flows.openflow import (
     ETH_ARP,
     TELL,
+    Action,
     Flow,
     GotoTable,
     Match,
@@ -59,7 +60,8 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
                 subject=port_no,
             )
     for rule in switch.rules.gateways:
-        yield from of_rule(t, rule, onward, written)
+        back = switch.back(rule.vlan)
+        yield from of_rule(t, rule, onward, written, back)
         if rule.vlan is None:
             for vlan, other in switch.rules.by_prefix[rule.prefix].items():
                 if vlan is not None and other.mode != GATEWAY:
@@ -74,15 +76,15 @@ def address_of(rule: Proxy) -> IPAddress:
 
 @lru_cache(maxsize=1 << 12)
 def of_rule(
-    table: int, rule: Proxy, onward: GotoTable, written: GotoTable
+    table: int, rule: Proxy, onward: GotoTable, written: GotoTable, back: Action
 ) -> tuple[Flow, ...]:
     ip = address_of(rule)
-    own = answers4 if isinstance(ip, IPv4Address) else answers6
     at, more = vlan_match(rule.vlan)
-    return (
-        *own(table, rule, onward, written),
-        echo(table, ANSWERED + more, ip, rule.lladdr, **at),
-    )
+    if isinstance(ip, IPv4Address):
+        own = answers4(table, rule, onward, back)
+    else:
+        own = answers6(table, rule, onward, written)
+    return (*own, echo(table, ANSWERED + more, ip, rule.lladdr, back, **at))
 
 
 def exempt(table: int, vlan: int, ip: IPAddress, onward: GotoTable) -> Iterator[Flow]:
@@ -114,7 +116,7 @@ def concerning(ip: IPAddress, **at: object) -> Iterator[Match]:
 
 
 def answers4(
-    table: int, rule: Proxy, onward: GotoTable, written: GotoTable
+    table: int, rule: Proxy, onward: GotoTable, back: Action
 ) -> Iterator[Flow]:
     ip, lladdr = address_of(rule), rule.lladdr
     at, more = vlan_match(rule.vlan)
@@ -131,7 +133,7 @@ def answers4(
         table,
         CLAIMS + more,
         oxm(eth_type=ETH_ARP, arp_op=REQUEST, arp_spa=ip, **at),
-        *reply(str(ip), lladdr),
+        *reply(str(ip), lladdr, back),
         note=f"defend {ip} against who claims it: it is at {lladdr}, the gateway's",
         subject=ip,
     )
@@ -142,16 +144,16 @@ def answers4(
         note=f"drop: {ip} is the gateway's, {lladdr}",
         subject=ip,
     )
-    yield answer4(table, rule)
+    yield answer4(table, rule, back)
 
 
-def answer4(table: int, rule: Proxy) -> Flow:
+def answer4(table: int, rule: Proxy, back: Action) -> Flow:
     ip, (at, more) = address_of(rule), vlan_match(rule.vlan)
     return flow(
         table,
         ANSWERED + more,
         oxm(eth_type=ETH_ARP, arp_op=REQUEST, arp_tpa=ip, **at),
-        *reply(str(ip), rule.lladdr),
+        *reply(str(ip), rule.lladdr, back),
         note=f"answer who has {ip}: the gateway is at {rule.lladdr}",
         subject=ip,
     )

@@ -13,10 +13,9 @@ from flows.nd_guard import ICMPV6
 from flows.openflow import (
     ETH_IPV4,
     ETH_IPV6,
-    IN_PORT,
+    Action,
     Flow,
     Move,
-    Output,
     SetField,
     flow,
     oxm,
@@ -50,7 +49,12 @@ V6 = Kind(
 
 
 def echo(
-    table: int, priority: int, ip: IPAddress, lladdr: str, **where: object
+    table: int,
+    priority: int,
+    ip: IPAddress,
+    lladdr: str,
+    back: Action,
+    **where: object,
 ) -> Flow:
     """Answer who asks `ip`, at `lladdr`; `where` are further fields, as the VLAN."""
     kind = V4 if isinstance(ip, IPv4Address) else V6
@@ -70,7 +74,7 @@ def echo(
         SetField(kind.src, str(ip)),
         SetField("ip_ttl", str(TTL)),
         SetField(kind.type, str(kind.reply)),
-        Output(IN_PORT),
+        back,
         note=f"answer an echo request to {ip}",
         subject=ip,
     )

@@ -34,14 +34,12 @@ from flows.openflow import (
     ETH_ARP,
     ETH_IPV4,
     ETH_IPV6,
-    IN_PORT,
     TELL,
     Action,
     Flow,
     GotoTable,
     Match,
     Move,
-    Output,
     SetField,
     flow,
     oxm,
@@ -282,15 +280,18 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
                 subject=one.rule.lladdr or None,
             )
         else:
-            yield from steered(here, one.firewall.lladdr, at)
+            back = switch.back(one.vlan)
+            yield from steered(here, one.firewall.lladdr, at, back)
     onward = here.goto("private")
     yield flow(here.table_id, 0, oxm(), onward, note="it stays on its side")
 
 
-def steered(here: Here, lladdr: str, at: dict[str, object]) -> Iterator[Flow]:
+def steered(
+    here: Here, lladdr: str, at: dict[str, object], back: Action
+) -> Iterator[Flow]:
     t, note = here.table_id, f"answer who asks across: it is reached through {lladdr}"
     arp = oxm(eth_type=ETH_ARP, arp_op=REQUEST, **at)
-    yield flow(t, 200, arp, *swapped(lladdr), note=note, subject=lladdr)
+    yield flow(t, 200, arp, *swapped(lladdr, back), note=note, subject=lladdr)
     yield flow(
         t,
         210,
@@ -333,7 +334,7 @@ def steered(here: Here, lladdr: str, at: dict[str, object]) -> Iterator[Flow]:
     yield flow(t, 90, oxm(**at), note="drop: no firewall passes it on", subject=lladdr)
 
 
-def swapped(lladdr: str) -> tuple[Action, ...]:
+def swapped(lladdr: str, back: Action) -> tuple[Action, ...]:
     """A request for any address becomes its reply."""
     return (
         Move("eth_src", "eth_dst"),
@@ -344,5 +345,5 @@ def swapped(lladdr: str) -> tuple[Action, ...]:
         Move("arp_spa", SPARE),
         Move("arp_tpa", "arp_spa"),
         Move(SPARE, "arp_tpa"),
-        Output(IN_PORT),
+        back,
     )

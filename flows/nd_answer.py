@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flows.nd_guard import ADVERTISEMENT, nd
-from flows.openflow import IN_PORT, Flow, Move, Output, flow, oxm
+from flows.openflow import Flow, Move, flow, oxm
 from flows.switch import Here, Switch
 
 
@@ -19,7 +19,7 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         100,
         nd(ADVERTISEMENT),
         Move("eth_src", "ipv6_nd_tll"),
-        Output(IN_PORT),
+        switch.back(None),
         note="the answer, out of the port that the question came in by",
     )
     yield flow(here.table_id, 0, oxm(), note="drop: only answers come here")

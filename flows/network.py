@@ -18,7 +18,7 @@ from flows.fabric import Fabric, Ports, fabric
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
 from flows.loops import Loops, doors, loops, outward
-from flows.memo import Step, remember_arguments, remember_last
+from flows.memo import Step, remember_arguments, remember_last, same
 from flows.middles import Named, meant, middle_ports, middles, promiscuous
 from flows.parties import (
     Domain,
@@ -46,6 +46,7 @@ from flows.view import (
     Proxy,
     View,
 )
+from flows.vlans import Members, membership_at, memberships, stripped_at
 
 TUNNELS = {"vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}
 
@@ -54,6 +55,7 @@ TUNNELS = {"vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}
 class Network:
     """Every conclusion from one view.
 
+    vlans        ports that are not members of every VLAN, and of which they are
     unknown      ports of which nobody can tell yet where they lead
     loops        ports that lead back to others of ours, and to which
     outward      ports behind which there may be anything
@@ -70,6 +72,7 @@ class Network:
     """
 
     fabric: Fabric
+    vlans: Members
     unknown: frozenset[PortKey]
     loops: Loops
     outward: frozenset[PortKey]
@@ -99,6 +102,14 @@ class Network:
         absent = Middle(missing=f"{rule.lladdr or rule.port} is not known to be there")
         return self.middles.get((rule, domain), absent)
 
+    def pvid(self, at: PortKey) -> int | None:
+        """The VLAN of untagged frames that come in by a port; None if none may."""
+        return membership_at(self.vlans, at).pvid
+
+    def stripped(self, datapath_id: int) -> frozenset[int]:
+        """VLANs whose frames leave a switch without their tag by some port."""
+        return stripped_at(self.vlans).get(datapath_id, frozenset())
+
     def domain(self, datapath_id: int, vlan: int) -> Domain:
         return Domain(self.fabric.islands.get(datapath_id, datapath_id), vlan)
 
@@ -108,6 +119,7 @@ def network(view: View) -> Network:
     shape = fabric(view.ports, view.interfaces, view.links)
     behind = chains(view.interfaces, view.links)
     closed = loops(shape, view.ports, doors(behind, view.interfaces), view.echoes)
+    of_vlans = memberships(shape, view.interfaces)
     far_ends = kernel_hosts(view)
     where = located_stations(shape, far_ends, view.ports, view.stations)
     held = located_holders(shape, far_ends, where, view.bindings)
@@ -115,6 +127,7 @@ def network(view: View) -> Network:
     trusted = trust(view)
     return Network(
         shape,
+        of_vlans,
         unknown_ports(view.ports, view.interfaces, view.bridges),
         closed,
         outward(view.ports, view.interfaces, behind, shape),
@@ -124,7 +137,7 @@ def network(view: View) -> Network:
         full_ports(view.crowds, view.limits.stations_per_port),
         trusted,
         placed(shape, where, view.bindings),
-        unheld(shape, held, trusted),
+        unheld(shape, held, trusted, of_vlans),
         contested(held),
         rules_of(view),
         promiscuous(view.proxies, view.ports, view.bridges),
@@ -194,29 +207,32 @@ def configured_places(shape: Fabric, bindings: tuple[Fixed, ...]) -> frozenset[P
 placed = Step(every_placed, next_placed)
 
 
-def every_unheld(shape: Fabric, held: Holders, trusted: Trust) -> frozenset[Holding]:
-    return frozenset(one for one in listed(shape, trusted) if one not in held)
+def every_unheld(
+    shape: Fabric, held: Holders, trusted: Trust, of_vlans: Members
+) -> frozenset[Holding]:
+    return frozenset(one for one in listed(shape, trusted, of_vlans) if one not in held)
 
 
 def next_unheld(
-    before: tuple[Fabric, Holders, Trust],
+    before: tuple[Fabric, Holders, Trust, Members],
     known: frozenset[Holding],
-    now: tuple[Fabric, Holders, Trust],
+    now: tuple[Fabric, Holders, Trust, Members],
 ) -> frozenset[Holding] | None:
-    shape, held, trusted = now
-    if shape is not before[0] or trusted is not before[2]:
+    shape, held, trusted, of_vlans = now
+    if not same((shape, trusted, of_vlans), (before[0], before[2], before[3])):
         return None
-    moved = changed(before[1], held) & listed(shape, trusted)
+    moved = changed(before[1], held) & listed(shape, trusted, of_vlans)
     free = frozenset(holding for holding in moved if holding not in held)
     return (known - moved) | free if moved else known
 
 
 @remember_last
-def listed(shape: Fabric, trusted: Trust) -> frozenset[Holding]:
+def listed(shape: Fabric, trusted: Trust, of_vlans: Members) -> frozenset[Holding]:
     """What the kernel lists behind closed ports."""
     return frozenset(
-        (Domain(shape.islands[port.datapath_id], 0), ip)
+        (Domain(shape.islands[port.datapath_id], vlan), ip)
         for port, closed in trusted.closed.items()
+        if (vlan := membership_at(of_vlans, port).pvid) is not None
         for ip in closed.ips
     )
 

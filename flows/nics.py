@@ -43,7 +43,7 @@ def claims(switch: Switch, here: Here) -> Iterator[Flow]:
         where: dict[str, Hashable] = {
             "in_port": one.port.port_no,
             "eth_src": one.lladdr,
-            DOMAIN: 0,
+            DOMAIN: one.owner.domain.vlan,
         }
         if isinstance(one.ip, IPv4Address):
             yield from settled(switch, here.table_id, one, here.goto(ANSWERS), where)

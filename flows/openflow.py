@@ -28,6 +28,7 @@ FLOOD = 0xFFFFFFFB  # OFPP_FLOOD
 CONTROLLER = 0xFFFFFFFD  # OFPP_CONTROLLER
 
 ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
+ETH_VLAN = 0x8100  # the customer's tag of IEEE 802.1Q
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 GROUP_BIT = "01:00:00:00:00:00"  # IEEE 802: set in multicast and broadcast addresses
 
@@ -78,6 +79,22 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class PushVlan:
+    """OFPAT_PUSH_VLAN: a new outer tag (IEEE 802.1Q), whose VLAN is still to be set."""
+
+    def __str__(self) -> str:
+        return f"push_vlan:{ETH_VLAN:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class PopVlan:
+    """OFPAT_POP_VLAN: without the outer tag."""
+
+    def __str__(self) -> str:
+        return "pop_vlan"
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """OFPAT_OUTPUT.  To the controller always the whole packet (OFPCML_NO_BUFFER)."""
 
@@ -112,6 +129,9 @@ class Resubmit:
 
 TELL_TABLE = 250  # after all tables that a packet itself meets
 TELL = Resubmit(TELL_TABLE)  # a copy to the controller, within budgets (`flows.tell`)
+BACK = Output(IN_PORT)
+BACK_TABLE = 252
+BACK_AS_PORTS_NEED = Resubmit(BACK_TABLE)  # without its tag, or with it (`flows.back`)
 
 
 class GroupKind(IntEnum):
@@ -207,7 +227,19 @@ class GotoTable:
         return f"goto_table:{self.table}"
 
 
-Action = SetField | Move | Output | Tell | Resubmit | Group | Anew | Metered | GotoTable
+Action = (
+    SetField
+    | Move
+    | PushVlan
+    | PopVlan
+    | Output
+    | Tell
+    | Resubmit
+    | Group
+    | Anew
+    | Metered
+    | GotoTable
+)
 Match = tuple[tuple[str, str], ...]
 Subject = IPAddress | str | int | None
 

@@ -14,6 +14,7 @@ from functools import wraps
 from flows import (
     admit,
     arp,
+    back,
     enforce_nd,
     flood,
     forward,
@@ -33,7 +34,7 @@ from flows import (
     tell,
     unknown,
 )
-from flows.openflow import TELL_TABLE, Flow
+from flows.openflow import BACK_TABLE, TELL_TABLE, Flow
 from flows.parties import Holder, Located
 from flows.switch import DOMAIN, GUARDED, KIND, KNOWN, SIDE, Here, Switch
 
@@ -171,11 +172,11 @@ PIPELINE: tuple[Table, ...] = (
     ),
     Table(
         "forward",
-        fields(DOMAIN, SIDE, "eth_dst", "eth_src"),
+        fields(DOMAIN, SIDE, "eth_dst", "eth_src", "vlan_vid"),
         forward.always,
         of_station=forward.of_station,
     ),
-    Table("flood", fields("in_port", SIDE), flood.always),
+    Table("flood", fields("in_port", DOMAIN, SIDE, "vlan_vid"), flood.always),
     Table(
         "leases",
         fields("in_port", DOMAIN, "eth_src", "eth_type", "arp_spa", *LEASE),
@@ -184,6 +185,9 @@ PIPELINE: tuple[Table, ...] = (
     ),
     Table("tell", fields(*ICMPV6, "udp_dst"), tell.always, number=TELL_TABLE),
     Table("told", fields("in_port", KIND), tell.told, number=TELL_TABLE + 1),
+    Table(
+        "back", fields("in_port", DOMAIN, "vlan_vid"), back.always, number=BACK_TABLE
+    ),
 )
 
 

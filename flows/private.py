@@ -22,10 +22,10 @@ from flows.nd_guard import NO_LLADDR, SOLICITATION, nd
 from flows.openflow import (
     ETH_ARP,
     TELL,
+    Action,
     Flow,
     Match,
     Move,
-    Output,
     SetField,
     flow,
     oxm,
@@ -157,7 +157,8 @@ def of_holder(switch: Switch, here: Here, holder: Holder) -> Iterator[Flow]:
             subject=ip,
         )
     else:
-        yield from answers(here, holder, found.lladdr, held_back)
+        back = switch.back(vlan)
+        yield from answers(here, holder, found.lladdr, held_back, back)
 
 
 def asks(ip: IPAddress, vlan: int, **fields: object) -> Match:
@@ -175,13 +176,14 @@ def probes(ip: IPAddress, vlan: int, **fields: object) -> Match:
 
 
 def answers(
-    here: Here, holder: Holder, lladdr: str, held_back: dict[str, str]
+    here: Here, holder: Holder, lladdr: str, held_back: dict[str, str], back: Action
 ) -> Iterator[Flow]:
     t, ip, vlan = here.table_id, holder.ip, holder.domain.vlan
     note = f"answer isolated ports who has {ip}: it is reached through {lladdr}"
     if isinstance(ip, IPv4Address):
         match = asks(ip, vlan, **held_back)
-        yield flow(t, 100, match, *reply(str(ip), lladdr), note=note, subject=ip)
+        answer = reply(str(ip), lladdr, back)
+        yield flow(t, 100, match, *answer, note=note, subject=ip)
         return
     yield flow(
         t,
@@ -237,15 +239,11 @@ def forward_of(switch: Switch, table: int, where: Located) -> Iterator[Flow]:
 def flood(switch: Switch, table: int, everywhere: tuple[Port, ...]) -> Iterator[Flow]:
     """`everywhere` are the ports to which all others are flooded."""
     for number, rule in switch.rules.privates.items():
-        promiscuous = (
-            Output(port.port_no)
+        promiscuous = tuple(
+            port
             for port in everywhere
             if port.port_no in switch.uplinks or is_promiscuous(switch, port, rule)
         )
-        yield flow(
-            table,
-            50,
-            oxm(**{SIDE: hex(number)}),
-            *promiscuous,
-            note=f"isolated: to the promiscuous ports alone{by(rule)}",
-        )
+        note = f"isolated: to the promiscuous ports alone{by(rule)}"
+        held_back = {SIDE: hex(number)}
+        yield from switch.copied(table, 50, promiscuous, note, **held_back)

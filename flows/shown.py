@@ -20,6 +20,7 @@ from flows.view import (
     RouterKey,
     View,
 )
+from flows.vlans import Members, membership_at, memberships, native_vlans
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +42,24 @@ AddressesOf = Tracked[LinkKey, tuple[Address, ...]]
 
 
 def every_speaker(
-    shape: Fabric, ports: Ports, behind: Chains
+    shape: Fabric, ports: Ports, behind: Chains, of_vlans: Members
 ) -> Tracked[Place, tuple[Spoken, ...]]:
     """Who is behind ports that are up, the nearest first.  Who is root in a namespace
     can put as many interfaces as they like behind the one they were given, but never
     nearer."""
     found: dict[Place, list[Spoken]] = {}
     for port in behind:
-        for place, one in speaking(shape, ports, behind, port):
+        for place, one in speaking(shape, ports, behind, of_vlans, port):
             found.setdefault(place, []).append((port, one))
     return Tracked((place, nearest_first(ones)) for place, ones in found.items())
 
 
 def next_speakers(
-    before: tuple[Fabric, Ports, Chains],
+    before: tuple[Fabric, Ports, Chains, Members],
     known: Tracked[Place, tuple[Spoken, ...]],
-    now: tuple[Fabric, Ports, Chains],
+    now: tuple[Fabric, Ports, Chains, Members],
 ) -> Tracked[Place, tuple[Spoken, ...]] | None:
-    if now[0] is not before[0]:
+    if now[0] is not before[0] or now[3] is not before[3]:
         return None
     moved = changed(before[1], now[1]) | changed(before[2], now[2])
     places: dict[Place, list[Spoken]] = {}
@@ -75,11 +76,11 @@ def next_speakers(
 
 
 def speaking(
-    shape: Fabric, ports: Ports, behind: Chains, port: PortKey
+    shape: Fabric, ports: Ports, behind: Chains, of_vlans: Members, port: PortKey
 ) -> Iterator[tuple[Place, Speaker]]:
-    chain = behind.get(port)
-    if chain is not None and may_be_at(shape, ports, port):
-        domain = Domain(shape.islands[port.datapath_id], 0)
+    chain, vlan = behind.get(port), membership_at(of_vlans, port).pvid
+    if chain is not None and vlan is not None and may_be_at(shape, ports, port):
+        domain = Domain(shape.islands[port.datapath_id], vlan)
         yield from (((domain, one.lladdr), one) for one in chain.speakers)
 
 
@@ -96,6 +97,7 @@ def every_far_end(
     links: Links,
     addresses: AddressesOf,
     routers: frozenset[LinkKey],
+    of_vlans: Members,
 ) -> FarEnds:
     """Hosts that need not say a word: the kernel shows all of the way to them."""
     return Tracked(
@@ -110,17 +112,22 @@ Shown = tuple[
     Links,
     AddressesOf,
     frozenset[LinkKey],
+    Members,
 ]
 
 
 def next_far_ends(before: Shown, known: FarEnds, now: Shown) -> FarEnds | None:
-    shape, spoken, links, addresses, routers = now
+    shape, spoken, links, addresses, routers, of_vlans = now
     if shape is not before[0]:
         return None
     places = set(changed(before[1], spoken))
     for key in changed(before[3], addresses) | (before[4] ^ routers):
         if link := links.get(key):
-            places |= {(Domain(island, 0), link.lladdr) for island in members(shape)}
+            places |= {
+                (Domain(island, vlan), link.lladdr)
+                for island in members(shape)
+                for vlan in native_vlans(of_vlans)
+            }
     for place in places:
         ones = spoken.get(place)
         row = far_end(place, ones, addresses, routers) if ones else None
@@ -195,10 +202,12 @@ def hosts_of(
     routers: Tracked[RouterKey, Router],
 ) -> FarEnds:
     shape, behind = fabric(ports, interfaces, links), chains(interfaces, links)
+    of_vlans = memberships(shape, interfaces)
     return kernel_stations(
         shape,
-        speakers(shape, ports, behind),
+        speakers(shape, ports, behind, of_vlans),
         links,
         by_interface(addresses),
         routers_of(routers),
+        of_vlans,
     )

@@ -26,10 +26,14 @@ from flows.openflow import (
     Metered,
     Move,
     Output,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
     Tell,
 )
+
+VLAN_PRESENT = 0x1000  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
 
 Packet = Mapping[str, str]
 Sent = list[tuple[int, Packet]]
@@ -113,6 +117,10 @@ class Datapath:
                     header.put(FIELDS[name], *FIELDS[name].read(text))
                 case Move():
                     move(action, header)
+                case PushVlan():
+                    header.values["vlan_vid"] = VLAN_PRESENT
+                case PopVlan():
+                    header.values.pop("vlan_vid", None)
                 case Metered():
                     pass
                 case _:

@@ -9,11 +9,32 @@ from functools import cached_property
 from flows import budgets, ways
 from flows.memo import remember_last
 from flows.network import Network
-from flows.openflow import GotoTable, Output
+from flows.openflow import (
+    BACK,
+    BACK_AS_PORTS_NEED,
+    Action,
+    Flow,
+    GotoTable,
+    Output,
+    PopVlan,
+    flow,
+    oxm,
+)
 from flows.parties import Candidate, Domain, Holder, Located, Place
 from flows.proxy import Rules
 from flows.trust import Mode
 from flows.view import IPAddress, Port, PortKey, Sponge, SpongeKey, View
+from flows.vlans import (
+    Copies,
+    Membership,
+    copies,
+    in_words,
+    membership_at,
+    prefixes,
+    shown,
+)
+
+TAGGED = "0x1000/0x1000"  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7: POP_VLAN needs it
 
 # Registers, by name.  Open vSwitch starts each packet with all of them zero.
 KNOWN = "reg0"  # 1: the source is where it is known to be, or came over the fabric
@@ -111,6 +132,34 @@ class Switch:
     def holders(self) -> tuple[Holder, ...]:
         return holders_by_island(self.network.holders).get(self.island, ())
 
+    def membership(self, port: PortKey) -> Membership:
+        """Of which VLANs a port is."""
+        return membership_at(self.network.vlans, port)
+
+    def copied(
+        self,
+        table: int,
+        priority: int,
+        ports: tuple[Port, ...],
+        note: str,
+        **at: object,
+    ) -> Iterator[Flow]:
+        """Flows that copy a frame to those of the ports that are of its VLAN: one, and
+        as many more as there are kinds of VLANs that some ports are of and some not."""
+        rows = tuple((port.port_no, self.membership(port.key)) for port in ports)
+        most, *others = copies(rows)
+        yield flow(table, priority, oxm(**at), *copying(most), note=note)
+        for some in others:
+            tag = {"vlan_vid": TAGGED} if some.stripped else {}
+            for prefix in prefixes(some.vlans):
+                match = oxm(**at, **tag, **{DOMAIN: shown(prefix)})
+                of_vlan = f"VLAN {in_words(some.vlans)}: {note}"
+                yield flow(table, priority + 1, match, *copying(some), note=of_vlan)
+
+    def back(self, vlan: int | None) -> Action:
+        """What sends an answer back by the port of its question; None is any VLAN."""
+        return back(self.network, self.datapath_id, vlan)
+
     def here(self, port: PortKey) -> bool:
         return port.datapath_id == self.datapath_id
 
@@ -128,6 +177,26 @@ class Switch:
     def candidates_here(self, holder: Holder) -> Iterator[Candidate]:
         """Everyone at a port of this switch who holds, or says it holds, an address."""
         return (c for c in holder.candidates if self.here(c.port))
+
+
+def copying(some: Copies) -> tuple[Action, ...]:
+    """One copy for each port; the tag is taken off for those that come last."""
+    tagged = tuple(Output(port_no) for port_no in some.tagged)
+    if not some.stripped:
+        return tagged
+    return *tagged, PopVlan(), *(Output(port_no) for port_no in some.stripped)
+
+
+def prepared(known: Network, at: PortKey, vlan: int) -> tuple[Action, ...]:
+    """What a port needs before a frame of this VLAN leaves by it."""
+    return (PopVlan(),) if membership_at(known.vlans, at).strips(vlan) else ()
+
+
+def back(known: Network, datapath_id: int, vlan: int | None) -> Action:
+    """Directly, where no port of the switch is told this VLAN without a tag."""
+    stripped = known.stripped(datapath_id)
+    is_stripped = bool(stripped) if vlan is None else vlan in stripped
+    return BACK_AS_PORTS_NEED if is_stripped else BACK
 
 
 SPECIFIC = 10  # so much more counts a rule for one VLAN than one for every VLAN

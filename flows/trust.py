@@ -63,7 +63,8 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Everybody behind a port, by the kernel's word; untagged frames only.
+    """Everybody behind a port, by the kernel's word; untagged frames only, of whatever
+    VLAN these are.
 
     lladdrs  of the interfaces there
     ips      all addresses of their namespaces: Linux speaks with any of them

@@ -102,12 +102,12 @@ twins = Step(every_twin, next_twins)
 @remember_last
 def siblings(several: Groups, bindings: tuple[Fixed, ...]) -> Siblings:
     """What the operator has given to somebody is not settled but enforced."""
-    given = {fixed.ip for fixed in bindings if fixed.vlan == 0}
+    given = {(fixed.vlan, fixed.ip) for fixed in bindings}
     return {
         (domain, one.lladdr, one.ip): one
         for (domain, _), ends in several.items()
         for one in between(ends[:NICS_MAX])
-        if one.ip not in given
+        if (domain.vlan, one.ip) not in given
     }
 
 

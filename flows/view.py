@@ -196,18 +196,20 @@ NO_TUNNEL = Tunnel()
 class Vlans:
     """What OVSDB says of a port's VLANs, in columns of its Port table.
 
-    tag     of an access port, or the native one of a trunk; None if there is none
-    trunks  those that the port carries; all if none is told
-    mode    vlan_mode, "" if it follows from the others
+    tag            of an access port, or the native one of a trunk; None if none is
+    trunks         those that the port carries; all if none is told
+    mode           vlan_mode, "" if it follows from the others
+    priority_tags  other_config:priority-tags, "" if it is not set
     """
 
     tag: int | None = None
     trunks: tuple[int, ...] = ()
     mode: str = ""
+    priority_tags: str = ""
 
     @property
-    def in_words(self) -> str:
-        """As ovs-vsctl would set it; "" if nothing is set."""
+    def columns(self) -> str:
+        """As ovs-vsctl would set them; "" if nothing is set."""
         told = {
             "tag": "" if self.tag is None else str(self.tag),
             "trunks": ",".join(map(str, self.trunks)),

@@ -26,7 +26,7 @@ from flows.proxy import GATEWAY, OFF
 from flows.ruled import row as ruled_row
 from flows.ruled import ruled
 from flows.shown import kernel_hosts
-from flows.simulate import Datapath, Header, Packet
+from flows.simulate import VLAN_PRESENT, Datapath, Header, Packet
 from flows.view import (
     AddressKey,
     IPAddress,
@@ -347,7 +347,9 @@ def held_by(known: Network, where: Located) -> list[IPAddress]:
 def at_port(known: Network, key: PortKey, version: int) -> Asker:
     there = (w for w in known.located.values() if w.port == key)
     first = min(there, key=lambda w: (w.domain, w.lladdr), default=None)
-    return station(known, first, "", version) if first else Asker(key, NOT_YET_KNOWN)
+    if first is not None:
+        return station(known, first, "", version)
+    return Asker(key, NOT_YET_KNOWN, known.pvid(key) or 0)
 
 
 def station(known: Network, where: Located, text: str, version: int) -> Asker:
@@ -363,11 +365,14 @@ def station(known: Network, where: Located, text: str, version: int) -> Asker:
 def asked(view: View, known: Network, ip: IPAddress, asker: Asker) -> Row:
     """What becomes of an ARP request or a neighbor solicitation now."""
     way = Way(view, known)
-    way.follow(asker.port.datapath_id, question(ip, asker))
+    is_tagged = asker.vlan not in (0, known.pvid(asker.port))
+    way.follow(asker.port.datapath_id, question(ip, asker, is_tagged))
     return {
         "from": port_name(view, asker.port),
         "lladdr": asker.lladdr,
         "ip": str(asker.ip) if asker.ip else "",
+        "vlan": asker.vlan,
+        "tagged": is_tagged,
         "answer": way.told,
         "ports": [port_name(view, key) for key in way.reached],
         "says": outcome(view, known, ip, asker, way),
@@ -375,8 +380,8 @@ def asked(view: View, known: Network, ip: IPAddress, asker: Asker) -> Row:
     }
 
 
-def question(ip: IPAddress, asker: Asker) -> Packet:
-    tag = {"vlan_vid": hex(0x1000 | asker.vlan)} if asker.vlan else {}
+def question(ip: IPAddress, asker: Asker, is_tagged: bool) -> Packet:
+    tag = {"vlan_vid": hex(VLAN_PRESENT | asker.vlan)} if is_tagged else {}
     frame = {"in_port": str(asker.port.port_no), "eth_src": asker.lladdr, **tag}
     if isinstance(ip, IPv6Address):
         return frame | solicitation(ip, asker)

@@ -19,6 +19,7 @@ from typing import Any
 from flows.fields import BY_TYPE, FIELDS, Field
 from flows.openflow import (
     CONTROLLER,
+    ETH_VLAN,
     OXM_ORDER,
     Action,
     Anew,
@@ -29,6 +30,8 @@ from flows.openflow import (
     Metered,
     Move,
     Output,
+    PopVlan,
+    PushVlan,
     Resubmit,
     SetField,
     Tell,
@@ -40,6 +43,7 @@ MULTIPART_REQUEST, BARRIER_REQUEST = 18, 20
 ADD, DELETE = 0, 3  # ofp_flow_mod_command
 APPLY_ACTIONS, GOTO_TABLE, METER = 4, 1, 6  # ofp_instruction_type
 ACTION_OUTPUT, ACTION_GROUP, ACTION_SET_FIELD = 0, 22, 25
+ACTION_PUSH_VLAN, ACTION_POP_VLAN = 17, 18
 ACTION_EXPERIMENTER = 0xFFFF
 MULTIPART_FLOW, MULTIPART_AGGREGATE = 1, 2
 MATCH_OXM = 1
@@ -251,6 +255,14 @@ def output(step: Output) -> bytes:
     return pack("!HHIH6x", ACTION_OUTPUT, 16, step.port_no, max_len)
 
 
+def push_vlan(step: PushVlan) -> bytes:
+    return pack("!HHH2x", ACTION_PUSH_VLAN, 8, ETH_VLAN)
+
+
+def pop_vlan(step: PopVlan) -> bytes:
+    return pack("!HH4x", ACTION_POP_VLAN, 8)
+
+
 def set_field(step: SetField) -> bytes:
     tlv = oxm_tlv(step.field, step.value)
     rest = -(MATCH_HEAD.size + len(tlv)) % 8
@@ -302,6 +314,8 @@ ENCODED: dict[type[Action], Callable[[Any], bytes]] = {
     Output: output,
     SetField: set_field,
     Move: reg_move,
+    PushVlan: push_vlan,
+    PopVlan: pop_vlan,
     Resubmit: resubmit,
     Group: group,
     Anew: anew,

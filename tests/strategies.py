@@ -51,6 +51,7 @@ from flows.view import (
     bound_of,
     crowds_of,
 )
+from flows.vlans import MODES
 from tests.packets import H1, H2, H3, ZERO
 
 PORTS = (1, 2, 3, 4, LOCAL_PORT)
@@ -265,9 +266,9 @@ interfaces = st.builds(
     tunnel=tunnels,
     vlans=st.builds(
         Vlans,
-        st.none() | st.integers(0, 4094),
-        st.lists(st.integers(0, 4094), max_size=2).map(tuple),
-        st.sampled_from(["", "access", "trunk"]),
+        st.none() | st.sampled_from([0, 5, 7]) | st.integers(0, 4095),
+        st.lists(st.sampled_from([0, 5, 6, 7, 4095]), max_size=3).map(tuple),
+        st.sampled_from(["", *MODES]),
     ),
 )
 links = st.builds(

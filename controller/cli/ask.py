@@ -70,7 +70,7 @@ def hosts(arguments: Namespace) -> int:
             [
                 row["ip"],
                 row["lladdr"],
-                row["vlan"] or "-",
+                vlan(row),
                 place(row),
                 row["host"],
                 said_by(row),
@@ -82,6 +82,12 @@ def hosts(arguments: Namespace) -> int:
         ],
     )
     return 0
+
+
+def vlan(row: dict[str, Any]) -> str:
+    """ "10 (access 10)": of the address, and what its port is; "-" is untagged."""
+    port = f" ({row['vlans']})" if row.get("vlans") else ""
+    return f"{row['vlan'] or '-'}{port}"
 
 
 def said_by(row: dict[str, Any]) -> str:
@@ -107,8 +113,12 @@ def ports(arguments: Namespace) -> int:
     if arguments.json:
         as_json(rows)
         return 0
+    has_vlans = any(row["vlans"] for row in rows)
     table(
-        ["SWITCH", "PORT_NO", "PORT", "UP", "ROLE", "LEADS TO", "STATIONS"],
+        [
+            *("SWITCH", "PORT_NO", "PORT", "UP", "ROLE", "LEADS TO", "STATIONS"),
+            *(["VLANS"] if has_vlans else []),
+        ],
         [
             [
                 row["switch"] or row["datapath_id"],
@@ -118,6 +128,7 @@ def ports(arguments: Namespace) -> int:
                 row["role"],
                 row["leads_to"],
                 row["stations"],
+                *([row["vlans"] or "all"] if has_vlans else []),
             ]
             for row in rows
         ],

@@ -111,7 +111,9 @@ def show_answer(row: Row) -> None:
 
 def show_question(asked: Row) -> None:
     who = f"{asked['lladdr']}{' with ' if asked['ip'] else ''}{asked['ip']}"
-    print(f"  asked from {safe(asked['from'])} by {safe(who)}: {safe(asked['says'])}")
+    tag = f", with the tag of VLAN {asked['vlan']}" if asked["tagged"] else ""
+    place = safe(f"{asked['from']} by {who}{tag}")
+    print(f"  asked from {place}: {safe(asked['says'])}")
     for flow in asked["flows"]:
         where = f"{flow['switch']}, table {flow['table']} {flow['name']}"
         print(f"    {safe(where)}: {safe(flow['says'])}")

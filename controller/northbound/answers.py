@@ -43,6 +43,7 @@ from flows.view import (
     namespace_name,
     switch_name,
 )
+from flows.vlans import unfollowed
 from flows.why import Life, WhyError
 from flows.why import why as explained
 
@@ -195,18 +196,10 @@ def warnings(runtime: Running) -> Iterator[str]:
                 f"{bridge.name!a}: without a controller its flows would be deleted"
                 f" (fail_mode is not secure); type: isat adopt {bridge.name}"
             )
-    yield from untold_vlans(core)
+    for key, problem in unfollowed(core.view, core.network.fabric):
+        if key.datapath_id in core.channels:
+            yield f"{core.view.interfaces[key].ifname!a}: {problem}"
     yield from fullness.warnings(core.view, core.network)
-
-
-def untold_vlans(core: Core) -> Iterator[str]:
-    """Ports whose VLANs Open vSwitch would keep apart, and flows do not yet."""
-    for key, row in sorted(core.view.interfaces.items()):
-        if key.datapath_id in core.channels and row.vlans.in_words:
-            yield (
-                f"{row.ifname!a}: {row.vlans.in_words} is not followed: it is a trunk"
-                f" of all VLANs, and untagged frames of all such ports are of one"
-            )
 
 
 # --- hosts --------------------------------------------------------------------------
@@ -318,7 +311,7 @@ def place_of(view: View, where: Located | None) -> Json:
     """Where a station is, if it was ever seen."""
     if where is not None:
         return attachment(view, where.port)
-    return {"datapath_id": None, "switch": "", "port_no": None, "port": ""}
+    return {"datapath_id": None, "switch": "", "port_no": None, "port": "", "vlans": ""}
 
 
 def why_silent(core: Core, holder: Holder) -> str:
@@ -527,7 +520,7 @@ def several(core: Core) -> Iterator[Json]:
             "kind": "ARP flux",
             "lladdr": one.lladdr,
             **attachment(core.view, one.port),
-            "vlan": 0,
+            "vlan": one.owner.domain.vlan,
             "ip": str(one.ip),
             "sends": "",
             "against": {

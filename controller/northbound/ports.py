@@ -18,6 +18,7 @@ from flows.view import (
     namespace_name,
     switch_name,
 )
+from flows.vlans import told
 
 ENDS_TOLD = 3  # of a port that leads to many interfaces
 
@@ -101,10 +102,11 @@ def near_link(view: View, key: PortKey) -> Link | None:
 
 
 def attachment(view: View, key: PortKey) -> Json:
-    port = view.ports.get(key)
+    port, row = view.ports.get(key), view.interfaces.get(key)
     return {
         "datapath_id": shown_dpid(key.datapath_id),
         "switch": switch_name(view, key.datapath_id),
         "port_no": key.port_no,
         "port": port.ifname if port else "",
+        "vlans": told(row.vlans) if row else "",
     }

@@ -58,7 +58,16 @@ from controller.reconcile import Plan
 from controller.runtime import Runtime
 from controller.sources import openflow_channel, openflow_check
 from flows import leases, nd_known, unknown, wire, wire_groups, wire_meters
-from flows.openflow import OWNER, OWNER_MASK, GotoTable, Group, Meter, Output
+from flows.openflow import (
+    FLOOD,
+    OWNER,
+    OWNER_MASK,
+    GotoTable,
+    Group,
+    Meter,
+    Output,
+    Resubmit,
+)
 from flows.pipeline import TABLE_IDS
 from flows.view import IPAddress, Port
 
@@ -70,6 +79,7 @@ METERS = (
     openflow_check.METER_CONFIG,
     openflow_check.METER_FEATURES,
 )
+FLOODED = Resubmit(TABLE_IDS["flood"])  # OFPP_FLOOD knows no VLANs, and no tree
 MEMORIES = {TABLE_IDS[name] for name in ("source", "guard", "nd_known", "leases")}
 
 
@@ -373,9 +383,9 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
                 switch.send(self._count(switch, cookie) for cookie in cookies)
             case TryPort(_, port_no, data):
                 switch.send([wire.packet_out(data, Output(port_no))])
-            case SendPacket(_, port_no, data, besides):
-                out = wire.packet_out(data, Output(port_no), in_port=besides)
-                switch.send([out])
+            case SendPacket(_, port_no, data, besides, before):
+                out = FLOODED if port_no == FLOOD else Output(port_no)
+                switch.send([wire.packet_out(data, *before, out, in_port=besides)])
 
     def _list(self, switch: Switch) -> None:
         """In this order: it answers in the same, or refuses to speak of meters."""

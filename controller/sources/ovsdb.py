@@ -64,7 +64,7 @@ from controller.sources.ovsdb_rows import (
     write,
 )
 from controller.sources.vswitchd import Hearing, hearing
-from flows.view import Bridge, Interface, Vlans
+from flows.view import NO_VLANS, Bridge, Interface, Vlans
 
 DEFAULT_REMOTE = "unix:/var/run/openvswitch/db.sock"
 
@@ -610,7 +610,8 @@ class Replica(ovs.db.idl.Idl):  # type: ignore[misc]
             for row in self._rows("Interface", rows):
                 made = self._once(row, make)
                 if made is not None:
-                    found.append(replace(made, vlans=vlans) if vlans.in_words else made)
+                    is_told = vlans != NO_VLANS
+                    found.append(replace(made, vlans=vlans) if is_told else made)
         return found
 
     def _heard(self, bridge: Row, interfaces: list[Interface]) -> list[Interface]:

@@ -66,6 +66,7 @@ TABLES: dict[str, dict[str, Any]] = {  # the part of vswitch.ovsschema that we r
         "tag": optional("integer"),
         "trunks": several("integer"),
         "vlan_mode": optional("string"),
+        "other_config": MAP,
     },
     "Interface": {
         "name": STRING,
@@ -136,7 +137,8 @@ def interface_of(row: Row, datapath_id: int) -> Interface | None:
 
 def vlans_of(port: Row) -> Vlans:
     mode = first(port.vlan_mode) or ""
-    return Vlans(first(port.tag), tuple(sorted(port.trunks)), mode)
+    priority_tags = port.other_config.get("priority-tags", "")
+    return Vlans(first(port.tag), tuple(sorted(port.trunks)), mode, priority_tags)
 
 
 def tunnel_of(row: Row) -> Tunnel:

@@ -16,6 +16,8 @@ from flows.openflow import (
     GotoTable,
     Move,
     Output,
+    PopVlan,
+    PushVlan,
     SetField,
     oxm,
 )
@@ -89,6 +91,25 @@ def agree(
     for packet in packets:
         computed = plainly(int(packet["in_port"]), simulate(flows, packet))
         assert trace(ovs, BRIDGE, packet) == computed, packet
+
+
+def test_tags_are_pushed_written_and_popped_alike(
+    ovs: PrivateOvs, switch: Channel
+) -> None:
+    tagged = oxm(vlan_vid="0x1000/0x1000")
+    flows = (
+        Flow(0, 20, oxm(vlan_vid="0x1000"), (PopVlan(), Output(2), Output(3))),
+        Flow(0, 10, tagged, (SetField("vlan_vid", "0x1007"), GotoTable(1))),
+        Flow(
+            0,
+            0,
+            (),
+            (PushVlan(), SetField("vlan_vid", "0x1005"), Output(2), GotoTable(1)),
+        ),
+        Flow(1, 0, tagged, (Output(3), PopVlan(), Output(4))),
+    )
+    install(switch, flows)
+    agree(ovs, flows, (*PACKETS, QUESTION | {"vlan_vid": "0x1000"}))
 
 
 def test_a_small_responder_treats_each_packet_alike(

@@ -1,5 +1,6 @@
 """Whatever happened before, only the present view decides the flows."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given, settings
@@ -36,6 +37,7 @@ from flows.view import (
     Namespace,
     Neighbor,
     Router,
+    Vlans,
 )
 from tests.facts import S1, S2, bridged_tap, cable, ifindex, kernel_host, port
 
@@ -59,6 +61,11 @@ WORLD = [
 KINDS = Link | Address | Namespace | Neighbor | Router
 KERNEL = [f for f in WORLD if isinstance(f, KINDS)]
 ROWS = tuple(f for f in WORLD if isinstance(f, Interface))
+OF_VLANS = tuple(
+    replace(row, vlans=vlans)
+    for row in ROWS
+    for vlans in (Vlans(7), Vlans(None, (7,)), Vlans(7, (), "native-untagged"))
+)
 BRIDGES = tuple({f.datapath_id: f for f in WORLD if isinstance(f, Bridge)}.values())
 
 
@@ -113,7 +120,7 @@ events = st.one_of(
     st.builds(lambda some: KernelSynced(tuple(some)), st.lists(facts, unique=True)),
     st.builds(
         lambda rows: BridgesSeen(BRIDGES, tuple(rows)),
-        st.lists(st.sampled_from(ROWS), unique=True),
+        st.lists(st.sampled_from(ROWS + OF_VLANS), unique=True),
     ),
 )  # fmt: skip
 pauses = st.sampled_from([0.0, 0.5, 1.0, 400.0])

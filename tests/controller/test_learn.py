@@ -3,11 +3,13 @@
 from dataclasses import replace
 from ipaddress import IPv4Address as IP
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.events import (
     ArpSeen,
+    Binding,
     BridgesSeen,
     FrameSeen,
     KernelChanged,
@@ -18,13 +20,14 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
-from controller.learn import ECHO, learn
+from controller.learn import ECHO, learn, recover
 from flows.network import network
 from flows.view import (
     NEIGHBORS_MAX,
     OWN_NAMESPACE,
     Bridge,
     Claim,
+    Interface,
     Limits,
     Link,
     LinkKey,
@@ -34,6 +37,7 @@ from flows.view import (
     Station,
     StationKey,
     View,
+    Vlans,
     bound_of,
     crowds_of,
 )
@@ -364,3 +368,49 @@ def test_what_a_guest_says_is_kept_and_that_it_is_there_is_not() -> None:
 def test_a_guest_is_not_learned_at_another_port() -> None:
     view = view_of(bridged_tap(S1, 1, H1), ports(S1, 2))
     assert not learn(view, arp("10.0.0.1", at=(S1, 2)), 1.0).stations
+
+
+# --- VLANs of ports -----------------------------------------------------------------
+
+
+def told_of(*rows: Interface) -> BridgesSeen:
+    return BridgesSeen((Bridge(S1, "s1"),), rows)
+
+
+def test_nothing_is_learned_of_a_vlan_that_the_port_is_not_of() -> None:
+    view = learn(LAB, told_of(interface(S1, 1, vlans=Vlans(7))), now=1.0)
+    assert not learn(view, arp("10.0.0.1"), now=5.0).stations
+    assert learn(view, arp("10.0.0.1", vlan=7), now=5.0).stations
+
+
+@pytest.mark.parametrize(
+    ("before", "vlan", "after", "stays"),
+    [
+        (Vlans(7), 7, Vlans(8), False),
+        (Vlans(7), 7, Vlans(), False),  # it speaks of another VLAN without a tag now
+        (Vlans(), 0, Vlans(7), False),
+        (Vlans(), 7, Vlans(None, (7,)), True),
+        (Vlans(), 8, Vlans(None, (7,)), False),
+        (Vlans(7, (7, 8), "native-tagged"), 8, Vlans(None, (8,)), True),
+        (Vlans(7), 7, Vlans(7, priority_tags="always"), True),
+    ],
+)
+def test_who_was_heard_is_forgotten_when_its_frames_are_of_another_vlan(
+    before: Vlans, vlan: int, after: Vlans, stays: bool
+) -> None:
+    view = learn(LAB, told_of(interface(S1, 1, vlans=before)), now=1.0)
+    view = learn(view, arp("10.0.0.1", vlan=vlan), now=5.0)
+    view = learn(view, arp("10.0.0.2", sha=H2, at=(S1, 2)), now=5.0)
+    view = learn(view, told_of(interface(S1, 1, vlans=after)), now=6.0)
+    assert (StationKey(S1, vlan, H1) in view.stations) == stays
+    assert StationKey(S1, 0, H2) in view.stations  # at another port
+
+
+@pytest.mark.parametrize(("vlan", "stays"), [(7, True), (0, False), (8, False)])
+def test_what_an_earlier_life_knew_stays_when_ovsdb_tells_the_vlans_that_it_is_of(
+    vlan: int, stays: bool
+) -> None:
+    known = Binding(1, 1, vlan, H1, IP("10.0.0.1"))
+    view = recover(LAB, StationKey(S1, vlan, H1), [known], at=1.0)
+    view = learn(view, told_of(interface(S1, 1, vlans=Vlans(7))), now=2.0)
+    assert (StationKey(S1, vlan, H1) in view.stations) == stays

@@ -29,8 +29,8 @@ from controller.learn import ECHO
 from controller.packets import arp_request, parse
 from controller.prompt import Prompt
 from flows import wire
-from flows.openflow import BROADCAST, OWNER, Output
-from flows.view import Fixed, Guard, Proxy
+from flows.openflow import BROADCAST, OWNER, Output, PopVlan
+from flows.view import Bridge, Fixed, Guard, Proxy, Vlans
 from tests.controller.test_histories import (
     BRIDGES,
     KERNEL,
@@ -42,7 +42,7 @@ from tests.controller.test_histories import (
     modes,
     vlans,
 )
-from tests.facts import H1, H2, H3, S1, S2, port, ports
+from tests.facts import H1, H2, H3, S1, S2, interface, port, ports
 
 FULL = "OFPFMFC_TABLE_FULL"
 IN_PORT, REGISTER = 0x80000004, 0x00010204  # OXM_OF_IN_PORT, NXM_NX_REG1
@@ -116,7 +116,29 @@ def test_the_second_question_of_a_host_is_answered_at_once() -> None:
     answer = seen.ask(1, question(H1, A, B), 1.1)
     [command] = seen.tell(parse(S1, 1, question(H1, A, B)), 1.1)
     assert isinstance(command, SendPacket)
-    assert answer == wire.packet_out(command.data, Output(command.port_no))
+    assert answer == octets(command)
+
+
+def test_an_answer_leaves_an_access_port_without_its_tag() -> None:
+    seen = Sight()
+    access = tuple(interface(S1, n, vlans=Vlans(7)) for n in (1, 2))
+    bridge = Bridge(S1, "s1", fail_mode="secure", adopted=True)
+    seen.tell(BridgesSeen((bridge,), (*access, interface(S1, 3))), 0.0)
+    seen.tell(SwitchReady(S1, tuple(ports(S1, 1, 2, 3))), 0.0)
+    seen.tell(FlowsListed(S1, frozenset()), 0.1)
+    seen.tell(ChangeDone(S1), 0.2)
+    hosts = ((1, H1, A), (2, H2, B), (3, H3, IP("10.0.0.3")))
+    heard = [parse(S1, n, question(host, ip, ip, vlan=7)) for n, host, ip in hosts]
+    seen.core.handle(heard, 0.3)
+    seen.tell(ChangeFailed(S1, FULL), 0.4)
+    for n, host, ip in hosts[::2]:
+        frame = question(host, ip, B, vlan=7)
+        assert seen.ask(n, frame, 1.0) == b""
+        answer = seen.ask(n, frame, 1.1)
+        [command] = seen.tell(parse(S1, n, frame), 1.1)
+        assert isinstance(command, SendPacket)
+        assert command.before == ((PopVlan(),) if n == 1 else ())
+        assert answer == octets(command)
 
 
 def test_whatever_else_the_switch_tells_of_a_packet() -> None:
@@ -298,10 +320,14 @@ class Full(Lab):
         before = core.view, state(core)
         commands = core.handle([heard], now)
         sent = [c for c in commands if isinstance(c, SendPacket)]
-        assert [wire.packet_out(c.data, Output(c.port_no)) for c in sent] == [answer]
+        assert [octets(c) for c in sent] == [answer]
         assert len(commands) == 1
         assert core.view is before[0]
         assert state(core) == before[1]
+
+
+def octets(command: SendPacket) -> bytes:
+    return wire.packet_out(command.data, *command.before, Output(command.port_no))
 
 
 def state(core: Core) -> tuple[object, ...]:

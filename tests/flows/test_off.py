@@ -8,7 +8,13 @@ from ipaddress import ip_network
 from hypothesis import given, settings
 
 from flows.compile import compile_flows
-from flows.openflow import CONTROLLER, IN_PORT, GotoTable, Output
+from flows.openflow import (
+    BACK,
+    BACK_AS_PORTS_NEED,
+    CONTROLLER,
+    IN_PORT,
+    GotoTable,
+)
 from flows.pipeline import TABLE_IDS
 from flows.simulate import simulate
 from flows.view import Proxy, View
@@ -61,8 +67,9 @@ def test_where_all_is_off_no_flow_answers(view: View) -> None:
     """Whatever is believed: none sends back, or into the table that does."""
     ruled = replace(view, proxies=(Proxy("off"),))
     answering = GotoTable(TABLE_IDS["nd_answer"])
+    last = {TABLE_IDS["nd_answer"], TABLE_IDS["back"]}
     for datapath_id in {key.datapath_id for key in ruled.ports}:
         for flow in compile_flows(ruled, datapath_id).values():
-            is_last = flow.table == TABLE_IDS["nd_answer"]
             assert answering not in flow.actions, flow.text
-            assert is_last or Output(IN_PORT) not in flow.actions, flow.text
+            is_sent = not {BACK, BACK_AS_PORTS_NEED}.isdisjoint(flow.actions)
+            assert flow.table in last or not is_sent, flow.text

@@ -24,6 +24,8 @@ from flows.openflow import (
     Metered,
     Move,
     Output,
+    PopVlan,
+    PushVlan,
     SetField,
     oxm,
 )
@@ -88,6 +90,11 @@ def test_the_vlan_identifier_is_moved_without_the_bit_above_it() -> None:
     assert wire.action(Move("vlan_vid", "reg1", bits=12)) == octets(
         "ffff 0018 00002320 0006 000c 0000 0000 80000c02 00010204"
     )
+
+
+def test_a_tag_is_pushed_and_popped_as_the_specification_says() -> None:
+    assert wire.action(PushVlan()) == octets("0011 0008 8100 0000")
+    assert wire.action(PopVlan()) == octets("0012 0008 00000000")
 
 
 def test_only_the_controller_is_told_how_much_of_a_packet_to_take() -> None:

@@ -90,12 +90,10 @@ def framed(
     return bytes(frame / payload).ljust(SHORTEST, b"\0")
 
 
-def ipv4(
-    *, eth_src: str, eth_dst: str, src: str, dst: str, tags: Sequence[int] = ()
-) -> bytes:
-    """A UDP packet."""
+def ipv4(*, eth_src: str, eth_dst: str, src: str, dst: str, **more: Any) -> bytes:
+    """A UDP packet; `more` is as in `framed`."""
     said = IP(src=src, dst=dst) / UDP(sport=9, dport=9)
-    return framed(said, eth_src=eth_src, eth_dst=eth_dst, eth_type=0x0800, tags=tags)
+    return framed(said, eth_src=eth_src, eth_dst=eth_dst, eth_type=0x0800, **more)
 
 
 def sll(lladdr: str) -> Packet:
@@ -209,6 +207,11 @@ def solicited_node(target: str) -> str:
 def is_arp_reply(frame: bytes) -> bool:
     heard = Ether(frame)
     return ARP in heard and heard[ARP].op == REPLY
+
+
+def is_arp_request(frame: bytes) -> bool:
+    heard = Ether(frame)
+    return ARP in heard and heard[ARP].op == REQUEST
 
 
 def is_na(frame: bytes) -> bool:
