@@ -20,6 +20,7 @@ from dataclasses import dataclass
 THRESHOLDS = (700, 10, 4)  # some 30,000 new objects to a collection of all generations
 OLDEST = 2  # generation
 FEW = 1 << 20  # objects: about 100 MiB
+OTHERS = 16  # at most one of so many objects that come of a long list may be garbage
 
 
 @dataclass
@@ -56,12 +57,14 @@ class Collector:
 
     @contextmanager
     def aside_at_once(self) -> Iterator[None]:
-        """What is made meanwhile, and is still there at the end."""
+        """What is made meanwhile, and is still there at the end: values, nearly all."""
         gc.disable()
         try:
             yield
         finally:
-            self.aside += gc.get_count()[0]  # of the youngest: all that came
+            came = gc.get_count()[0]  # the youngest: all of it
+            self.left = max(self.left, came)
+            self.aside += came // OTHERS
             gc.freeze()
             gc.enable()
 
