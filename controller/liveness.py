@@ -51,6 +51,7 @@ SLACK = 1.0  # seconds for turns and answers of the switch, between look and ver
 SPREAD = 0.25  # of the time until a look, by key: who came together is not asked so
 TICK = 0.02  # seconds between two turns that look
 LOOKS_MAX = 64  # in one turn; the others wait for the next, and are counted
+TAKEN_MAX = 256  # likewise, with those whose switch is away, and that need no look
 OWED = 2.0  # seconds until a count that the switch has not told is asked for again
 HURRY = 5.0  # seconds between looks at a claim that somebody contradicts
 TRIM = 1024  # watches of what is gone that may pile up
@@ -265,11 +266,12 @@ class Liveness:
         if now < self._looked_at + TICK:
             return view, wanted
         self._looked_at = now
+        taken = 0
         while self._agenda and self._agenda[0][0] <= now:
-            if len(wanted) == LOOKS_MAX:
+            if len(wanted) == LOOKS_MAX or taken == TAKEN_MAX:
                 self.counters["looks at hosts that had to wait"] += 1
                 break
-            entry = heappop(self._agenda)
+            entry, taken = heappop(self._agenda), taken + 1
             if not self._is_planned(entry):
                 continue
             one = entry[2]

@@ -29,7 +29,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.learn import disclaim
-from controller.liveness import LOOKS_MAX, State, Subject, witness
+from controller.liveness import LOOKS_MAX, TAKEN_MAX, State, Subject, witness
 from controller.packets import parse
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST
@@ -431,6 +431,19 @@ def test_looks_in_one_turn_are_bounded_and_the_rest_is_looked_at_soon() -> None:
     [counting] = [c for c in commands if isinstance(c, CountHits)]
     assert len(counting.cookies) == LOOKS_MAX
     assert lab.core.liveness.counters["looks at hosts that had to wait"] == 1
+    deadline = lab.core.deadline()
+    assert deadline is not None and deadline < 101.0
+
+
+def test_a_switch_that_is_away_with_many_hosts_stops_nobody_for_long() -> None:
+    lab = Lab(Policy(limits=Limits(stations_per_port=5000)))
+    lab.tell(*crowd(2000))
+    lab.core.channels[S1].installed = None  # it has not told what it holds
+    lab.core.liveness._looked_at = 0.0
+    lab.now = 100.0
+    lab.core.handle([], lab.now)
+    later = [one for one in lab.core.liveness.watches.values() if one.due_at > lab.now]
+    assert len(later) == TAKEN_MAX
     deadline = lab.core.deadline()
     assert deadline is not None and deadline < 101.0
 
