@@ -143,6 +143,8 @@ QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
 FIRST_TABLE = TABLE_IDS["ingress"]
 AUDIT = 10.0  # seconds between two counts of a switch's flows
 UNDERWAY_MAX = 1024  # changes that one switch has not confirmed yet
+AWAY = 60.0  # seconds that the flows of a switch that is gone are kept in mind
+AWAY_MAX = 16  # such switches
 TOGETHER = 2.0  # seconds that a switch without flows waits for others like it
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
@@ -282,6 +284,7 @@ class Core:
         )
         self.network: Network = network(self.view)
         self.channels: dict[int, Channel] = {}
+        self._away: dict[int, tuple[float, Compiled]] = {}  # until when it is kept
         self.sources: dict[str, str] = dict.fromkeys(self.policy.awaited, "starting")
         self.counters: Counter[str] = Counter()
         self.liveness = Liveness(self.policy.silent_after, self.policy.forget_after)
@@ -316,6 +319,7 @@ class Core:
         """Take in facts, in order of arrival.  `now` is seconds, monotonic."""
         commands: list[Command] = []
         self._claimed.clear()
+        self._forget_who_stays_away(now)
         for event in events:
             self.counters[type(event).__name__] += 1
             frame = event.frame if isinstance(event, DhcpSeen) else event
@@ -353,6 +357,7 @@ class Core:
             self.defence.deadline(),
             self.loops.deadline(),
             self.questions.deadline(self.view),
+            *(until for until, _ in self._away.values()),
         ]
         if any(self._must_wait(channel) for channel in self.channels.values()):
             times.append(self._patient_until)
@@ -366,13 +371,15 @@ class Core:
     def _take(self, event: Event, now: float) -> Iterator[Command]:
         match event:
             case SwitchReady(datapath_id):
+                _, compiled = self._away.pop(datapath_id, (0.0, Compiled(datapath_id)))
                 self.channels[datapath_id] = Channel(
-                    Compiled(datapath_id), shut_until=now + TOGETHER
+                    compiled, shut_until=now + TOGETHER
                 )
                 self._note_floods(datapath_id)
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
-                self.channels.pop(datapath_id, None)
+                if channel := self.channels.pop(datapath_id, None):
+                    self._is_away(channel.compiled, now)
                 self.overruns.forget(datapath_id)
                 if datapath_id not in self.view.bridges:
                     self._familiar.discard(datapath_id)
@@ -437,6 +444,16 @@ class Core:
                 self.listed.setdefault(fact.key, now)
             elif isinstance(key, AddressKey) and fact is None:
                 self.listed.pop(key, None)
+
+    def _is_away(self, compiled: Compiled, now: float) -> None:
+        """If it is back soon, its flows cost what has changed meanwhile."""
+        self._away[compiled.datapath_id] = now + AWAY, compiled
+        if len(self._away) > AWAY_MAX:
+            del self._away[next(iter(self._away))]
+
+    def _forget_who_stays_away(self, now: float) -> None:
+        for datapath_id in [one for one, row in self._away.items() if row[0] <= now]:
+            del self._away[datapath_id]
 
     def _listed(self, event: FlowsListed, now: float) -> None:
         """What a switch holds.  At first sight its flows are also our memory."""

@@ -17,7 +17,15 @@ from controller.commands import (
     ListFlows,
     SendPacket,
 )
-from controller.core import AUDIT, PATIENCE, QUESTIONS_MAX, Core, Policy
+from controller.core import (
+    AUDIT,
+    AWAY,
+    AWAY_MAX,
+    PATIENCE,
+    QUESTIONS_MAX,
+    Core,
+    Policy,
+)
 from controller.events import (
     ArpSeen,
     Binding,
@@ -243,6 +251,41 @@ def test_limits_hold_for_what_was_read_back() -> None:
     [station] = after.view.stations.values()
     assert len(station.claims) == 3
     assert sum(after.view.bound.values()) == 3
+
+
+def test_a_switch_that_is_back_soon_costs_what_has_changed_meanwhile() -> None:
+    core = connected(arp("10.0.0.1"), arp("10.0.0.2", in_port=2, sha=H2))
+    compiled = core.channels[S1].compiled
+    core.handle([SwitchGone(S1)], now=1.0)
+    core.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=1.0 + AWAY / 2)
+    lost, *rest = sorted(held(core))
+    stale = 0x15A7 << 48 | 1
+    listed = FlowsListed(S1, frozenset([stale, *rest]))
+    [change] = changes(core.handle([listed], now=2.0 + AWAY / 2))
+
+    assert core.channels[S1].compiled is compiled
+    assert [flow.cookie for flow in change.plan.add] == [lost]
+    assert change.plan.delete == (stale,)
+    assert frozenset(compiled.cookies) == held(core)
+
+
+def test_a_switch_that_stays_away_is_forgotten() -> None:
+    core = connected(arp("10.0.0.1"))
+    compiled = core.channels[S1].compiled
+    core.handle([SwitchGone(S1)], now=1.0)
+    deadline = core.deadline()
+    assert deadline is not None and deadline <= 1.0 + AWAY
+    core.handle([], now=1.0 + AWAY)
+    core.handle([SwitchReady(S1, tuple(ports(S1, 1, 2, 3)))], now=2.0 + AWAY)
+    assert core.channels[S1].compiled is not compiled
+
+
+def test_flows_are_kept_in_mind_of_few_switches_that_are_gone() -> None:
+    core = Core()
+    for datapath_id in range(1, 3 * AWAY_MAX):
+        core.handle([SwitchReady(datapath_id, ())], now=0.0)
+        core.handle([SwitchGone(datapath_id)], now=0.0)
+    assert len(core._away) == AWAY_MAX
 
 
 def test_a_switch_that_only_reconnects_does_not_bring_back_what_was_forgotten() -> None:
