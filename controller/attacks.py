@@ -198,19 +198,21 @@ class Attacks:
 
     def _make_room(self, new: Suspect, now: float) -> None:
         """Who gives many suspects loses the one that was quiet for longest."""
-        for suspect, tally in [*self._tallies.items()]:
-            if now < tally.since + PATTERNS[suspect.attack].within:
-                break
-            del self._tallies[suspect]
+        while self._tallies and self._is_over(next(iter(self._tallies)), now):
+            del self._tallies[next(iter(self._tallies))]
         crowds = Counter(map(crowd, self._tallies))
         if crowds[crowd(new)] >= ROWS_OF_A_PORT:
-            self._drop(crowd(new))
+            self._drop(crowd(new), now)
         elif len(self._tallies) >= ROWS_MAX:
-            self._drop(crowds.most_common(1)[0][0])
+            self._drop(crowds.most_common(1)[0][0], now)
 
-    def _drop(self, of: Crowd) -> None:
-        del self._tallies[next(one for one in self._tallies if crowd(one) == of)]
-        self.counters["suspects not kept"] += 1
+    def _drop(self, of: Crowd, now: float) -> None:
+        quiet = next(one for one in self._tallies if crowd(one) == of)
+        self.counters["suspects not kept"] += not self._is_over(quiet, now)
+        del self._tallies[quiet]
+
+    def _is_over(self, suspect: Suspect, now: float) -> bool:
+        return now >= self._tallies[suspect].since + PATTERNS[suspect.attack].within
 
     def _complete(self, suspect: Suspect, tally: Tally, now: float) -> None:
         row = self.rows.get(suspect)

@@ -627,7 +627,7 @@ SCHEMA = Section(
         Key(
             "defend",
             flag(),
-            "announce an address for its owner when it is claimed by others",
+            "at watched ports, announce an address for its owner when others claim it",
             "false",
         ),
         Key(

@@ -252,6 +252,18 @@ def test_of_one_port_a_share_is_kept() -> None:
     assert len(watcher.rows) == ROWS_OF_A_PORT
 
 
+def test_suspects_of_something_that_is_over_are_not_missed() -> None:
+    """Also behind one that may go on for longer."""
+    core, watcher = lab(), Attacks()
+    watcher.watch(dad("fd00::1", at=2), core.network, 1.0)
+    watcher.watch(advertised("fd00::1", H1, at=1), core.network, 1.0)
+    for now in (2.0, 2.0 + FLOOD.within):
+        for vlan in range(ROWS_OF_A_PORT):
+            once = FrameSeen(S1, 3, vlan + int(now) * 100, "06:00:00:00:00:01")
+            watcher.watch(once, core.network, now)
+    assert not watcher.counters["suspects not kept"]
+
+
 def test_a_flood_of_probes_hides_no_denial_at_other_ports() -> None:
     core = lab()
     for n in range(PROBES_MAX):
