@@ -9,7 +9,7 @@ bridge's Controller row ("controller.max_backoff"); "controller" is the row's ta
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 Value = str | int | tuple[str, ...] | None  # None: unset, Open vSwitch has a default
@@ -185,6 +185,10 @@ def is_active(target: str) -> bool:
 
 def same_target(one: str, other: str) -> bool:
     return with_port(one) == with_port(other)
+
+
+def is_among(target: str, ours: Iterable[str]) -> bool:
+    return any(same_target(target, one) for one in ours)
 
 
 def with_port(target: str) -> str:

@@ -129,6 +129,7 @@ class Config:
     proxies   how questions are answered; without any for all hosts that are known
     defend    announce an address on behalf of its owner when others claim it
     loops     try ports that may lead anywhere whether they lead back to us
+    openflow  path of a unix socket where switches of this host connect, ""
     """
 
     bridges: tuple[str, ...] = ()
@@ -139,6 +140,7 @@ class Config:
     confine: bool = True
     defend: bool = False
     loops: bool = True
+    openflow: str = ""
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
     liveness: Liveness = field(default_factory=Liveness)
@@ -298,6 +300,13 @@ def mirror(node: Node) -> object:
     return flag().parse(node)
 
 
+def unix_path(node: Node) -> object:
+    if not re.fullmatch(r"unix:/.+", node.text):
+        problem = f"{node.text!r} is no place where a switch can connect"
+        raise Wrong(problem, f"write {UNIX.words}")
+    return node.text.removeprefix("unix:")
+
+
 # --- the schema -----------------------------------------------------------------------
 
 REMOTE = Scalar(
@@ -309,6 +318,11 @@ MIRROR = Scalar(
     'true, false, or "unix:PATH" where `isat mirror --listen PATH` runs',
     mirror,
     {"type": ["string", "boolean"]},
+)
+UNIX = Scalar(
+    '"unix:/PATH", in the run directory of Open vSwitch',
+    unix_path,
+    {"type": "string", "pattern": "^unix:/."},
 )
 IP = Scalar("an IPv4 or IPv6 address", ip, {"type": "string"})
 PREFIX = Scalar(
@@ -641,6 +655,13 @@ SCHEMA = Section(
             ListOf(PROXY, proxying.place, proxying.place_in_words, proxying.clashes),
             "how questions are answered, where and for what; the nearest rule decides",
             "host, everywhere",
+        ),
+        Key(
+            "openflow",
+            UNIX,
+            "a socket for the switches of this host, beside the port; adopted bridges"
+            " connect there",
+            "none",
         ),
         Key("limits", LIMITS, "how much of one port is heard, and is kept"),
         Key("liveness", LIVENESS, "how long it is believed"),

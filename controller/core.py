@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from controller import attacks, cables, loops
-from controller.adoption import same_target
+from controller.adoption import DEFAULT_TARGET, is_among
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
 from controller.broadcast import Floods, recognized
@@ -165,7 +165,7 @@ class Policy:
     silent_after  seconds without a sign of life until who was heard is not answered for
     forget_after  seconds until who is silent is forgotten
     awaited    sources that are switched on: "netlink", "ovsdb"
-    listening  the OpenFlow port that switches connect to
+    targets    where switches connect to this controller, as OVSDB says it
     """
 
     adopt: tuple[str, ...] = ()
@@ -181,7 +181,7 @@ class Policy:
     silent_after: float = 30.0
     forget_after: float = 300.0
     awaited: frozenset[str] = frozenset()
-    listening: int = 6653
+    targets: tuple[str, ...] = (DEFAULT_TARGET,)
 
 
 @dataclass(slots=True)
@@ -1049,11 +1049,10 @@ class Core:
 
     def _ours(self) -> set[int]:
         """The switches of this host that are told to connect to this controller."""
-        us = f"tcp:127.0.0.1:{self.policy.listening}"
         return {
             datapath_id
             for datapath_id, bridge in self.view.bridges.items()
-            if any(same_target(to, us) for to in bridge.controllers)
+            if any(is_among(to, self.policy.targets) for to in bridge.controllers)
         }
 
     def _is_ready(self, datapath_id: int) -> bool:

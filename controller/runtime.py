@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 
 from controller import eventlog
+from controller.adoption import is_among
 from controller.commands import (
     AdoptBridge,
     Command,
@@ -58,9 +59,10 @@ class Runtime:
     ) -> None:
         self.config = config
         self.listening = listening
+        self.targets = targets_of(config, listening)
         self.started_at = time.monotonic()
         self.refused: Mapping[str, int] = {}
-        self.core = Core(policy_of(config, listening), self.started_at)
+        self.core = Core(policy_of(config, self.targets), self.started_at)
         self._perform = perform
         self._inbox = Inbox()
         self._packets = PACKETS_LEAST  # that a turn takes
@@ -184,7 +186,13 @@ class Runtime:
         if self.ovsdb is None:
             tell(answer, without_ovsdb(name))
         else:
-            self.ovsdb.adopt(name, f"tcp:127.0.0.1:{self.listening}", answer)
+            self.ovsdb.adopt(name, self._target_of(name), answer)
+
+    def _target_of(self, name: str) -> str:
+        """Where a bridge is to connect: where it does, if that is here."""
+        bridges = self.core.view.bridges.values()
+        has = [to for one in bridges if one.name == name for to in one.controllers]
+        return next((to for to in has if is_among(to, self.targets)), self.targets[-1])
 
     def release(self, name: str, answer: Callable[[Event], None] | None = None) -> None:
         """BridgeReleased or BridgeRefused follows."""
@@ -209,7 +217,13 @@ def has_long_list(events: Iterable[Event]) -> bool:
     return any(len(told.cookies) >= LONG_LIST for told in lists)
 
 
-def policy_of(config: Config, listening: int) -> Policy:
+def targets_of(config: Config, listening: int) -> tuple[str, ...]:
+    """Where switches of this host can connect; the last is where they are told to."""
+    local = (f"unix:{config.openflow}",) if config.openflow else ()
+    return f"tcp:127.0.0.1:{listening}", *local
+
+
+def policy_of(config: Config, targets: tuple[str, ...]) -> Policy:
     sources = {"netlink": config.sources.netlink, "ovsdb": bool(config.sources.ovsdb)}
     return Policy(
         adopt=config.bridges,
@@ -225,7 +239,7 @@ def policy_of(config: Config, listening: int) -> Policy:
         silent_after=float(config.liveness.silent_after),
         forget_after=float(config.liveness.forget_after),
         awaited=frozenset(name for name, is_on in sources.items() if is_on),
-        listening=listening,
+        targets=targets,
     )
 
 

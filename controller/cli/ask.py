@@ -16,7 +16,8 @@ def status(arguments: Namespace) -> int:
         as_json(answer)
         return 0
     port, seconds = answer["listening"], answer["uptime"]
-    print(f"isat {answer['version']}, up {seconds:.0f} s, OpenFlow port {port}")
+    local = "".join(f", {safe(to)}" for to in answer["targets"][1:])
+    print(f"isat {answer['version']}, up {seconds:.0f} s, OpenFlow port {port}{local}")
     for name, state in sorted(answer["sources"].items()):
         print(f"{name}: {safe(state)}")
     print()

@@ -60,6 +60,7 @@ class Running(Protocol):
     config: Config
     core: Core
     listening: int
+    targets: tuple[str, ...]
     started_at: float
 
     @property
@@ -95,6 +96,7 @@ def status(runtime: Running, _: Json) -> Json:
         "version": release,
         "uptime": round(time.monotonic() - runtime.started_at, 3),
         "listening": runtime.listening,
+        "targets": runtime.targets,
         "sources": {"netlink": OFF, "ovsdb": OFF, **core.sources},
         "switches": [switch(core, *item) for item in sorted(core.channels.items())],
         "counters": {

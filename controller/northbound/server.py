@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
-import stat
-import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from controller import private_socket
+
 LONGEST_LINE = 64 * 1024  # octets of a question
-LONGEST_PATH = 106  # octets, sun_path of unix(7) without its NUL and our "~"
 AT_ONCE = 16  # connections
 PATIENCE = 10.0  # seconds for a question to arrive, and for its answer to be taken
 PAUSE = 1.0  # seconds after a connection could not be taken, as without descriptors
-PROBE = 2.0  # seconds for whoever listens at our path already to take a connection
 
 Json = dict[str, object]
 Answer = Callable[[Json], object]
@@ -57,23 +54,7 @@ class Server:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        if len(os.fsencode(self.path)) > LONGEST_PATH:
-            raise OSError(
-                f"--isat-socket {self.path!a}: longer than {LONGEST_PATH} octets,"
-                f" which unix(7) allows; choose a shorter path"
-            )
-        make_private(Path(self.path).parent)
-        remove_stale(self.path)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        early = f"{self.path}~"  # has its name when it can be connected to
-        Path(early).unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
-            self._listener.bind(early)
-        finally:
-            os.umask(before)
-        self._listener.listen(AT_ONCE)
-        os.rename(early, self.path)
+        self._listener = private_socket.listen(self.path, "--isat-socket", AT_ONCE)
         threading.Thread(target=self._run, name="northbound", daemon=True).start()
 
     def stop(self) -> None:
@@ -103,61 +84,13 @@ class Server:
         try:
             with connection:
                 connection.settimeout(PATIENCE)
-                if is_trusted(connection):
+                if private_socket.is_trusted(connection):
                     line = read_line(connection)
                     connection.sendall(reply(self._answer, line))
         except OSError as error:  # whoever asked is gone, or slow
             log.debug("a question was not answered: %s", error)
         finally:
             self._slots.release()
-
-
-def make_private(directory: Path) -> None:
-    """Where the socket stands: made for us alone if missing.  One that is there must
-    not let others replace the socket: nobody else's, and sticky if all may write."""
-    if not directory.exists():
-        directory.mkdir(mode=0o700, parents=True)
-    found = directory.stat()
-    open_to_all = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
-    if found.st_uid not in (0, os.geteuid()) or open_to_all:
-        raise OSError(
-            f"--isat-socket: in {str(directory)!a} others could replace the socket;"
-            f" choose a directory of your own"
-        )
-
-
-def remove_stale(path: str) -> None:
-    """A socket file outlives its process.  One that answers belongs to somebody."""
-    if not os.path.lexists(path):
-        return
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise OSError(
-            f"--isat-socket {path!a}: a file that is no socket is in the way;"
-            f" choose another path"
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(PROBE)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            Path(path).unlink(missing_ok=True)
-            return
-        except TimeoutError:
-            pass  # somebody listens who is too busy to accept
-        except OSError as error:
-            raise OSError(f"--isat-socket {path!a}: {error.strerror}") from None
-    raise OSError(
-        f"--isat-socket {path!a}: another controller answers there;"
-        f" stop it, or choose another path"
-    )
-
-
-def is_trusted(connection: socket.socket) -> bool:
-    """SO_PEERCRED, unix(7): root, or the user this controller runs as."""
-    size = struct.calcsize("3i")
-    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    _, uid, _ = struct.unpack("3i", ucred)
-    return uid in (0, os.geteuid())
 
 
 def read_line(connection: socket.socket) -> bytes:

@@ -182,6 +182,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         self.switches: dict[int, Switch] = {}
         self._xid = random.randrange(1 << 31)
         self._consumer: Any = None
+        self._local: openflow_channel.LocalListener | None = None
         self.runtime = Runtime(
             configuration(conf.isat_config),
             listening=port,
@@ -214,14 +215,21 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         garbage.install()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupts(hub.getcurrent()))
+        path = self.runtime.config.openflow
         try:
             self.runtime.start()
+            if path:
+                self._local = openflow_channel.LocalListener(path)
         except OSError as error:
             raise SystemExit(f"isat: {error}") from None
+        if self._local is not None:
+            hub.spawn(self._local.serve_forever)
         self._consumer = hub.spawn(self.runtime.run)
         return thread
 
     def stop(self) -> None:
+        if self._local is not None:
+            self._local.stop()
         self.runtime.stop()
         if self._consumer is not None:
             hub.kill(self._consumer)  # Ryu would wait for it to return

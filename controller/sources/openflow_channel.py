@@ -9,12 +9,14 @@ what a switch does not take, within bounds.  `install` puts it in the place of R
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import closing
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ryu.controller import controller as ryu_controller
@@ -27,6 +29,7 @@ from ryu.controller.handler import (
 from ryu.lib import hub
 from ryu.ofproto import ofproto_parser, ofproto_v1_3_parser
 
+from controller import private_socket
 from controller.sources.openflow_check import (
     ECHO_REQUEST,
     ERROR,
@@ -48,6 +51,7 @@ ECHO_MAX = 4 * 1024 * 1024  # of these, until it gets no more answers to echo re
 PIECE = 64 * 1024  # octets in one write
 HANDSHAKE = 10.0  # seconds from the connection to the list of ports
 HANDSHAKES_MAX = 128  # connections that are not that far yet
+BACKLOG = 64  # connections to the unix socket that wait to be taken in
 AGAIN = 0.1  # seconds until a connection is accepted, after one that could not be
 QUIET = 10.0  # seconds between two lines in the log for one reason
 
@@ -327,6 +331,42 @@ class Listener(hub.StreamServer):  # type: ignore[misc]
                 continue
             hub.spawn(self.handle, sock, address)
             hub.sleep(0)
+
+
+class LocalListener(Listener):
+    """A unix socket for the switches of this host, as ovs-vswitchd, which is root."""
+
+    def __init__(self, path: str) -> None:
+        self.server = private_socket.listen(path, "openflow", BACKLOG)
+        self.handle = partial(serve_local, f"unix:{path}")
+        self._path = path
+
+    def stop(self) -> None:
+        self.server.close()
+        Path(self._path).unlink(missing_ok=True)
+
+
+class LocalSocket:
+    """A unix socket.  Ryu asks each for TCP_NODELAY, of which this one knows nothing,
+    and needs nothing."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        if level != socket.IPPROTO_TCP:
+            self._sock.setsockopt(level, option, value)
+
+
+def serve_local(name: str, sock: Any, _address: Any) -> None:
+    if private_socket.is_trusted(sock):
+        serve(LocalSocket(sock), name)
+        return
+    refuse(name, "a peer that is neither root nor the owner")
+    sock.close()
 
 
 def is_crowded(sock: Any, address: Any) -> bool:

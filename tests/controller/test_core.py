@@ -171,12 +171,18 @@ def test_nobody_is_waited_for_beyond_patience() -> None:
     assert changes(core.handle([], now=PATIENCE))
 
 
-def test_a_switch_with_flows_waits_until_its_siblings_have_told_theirs() -> None:
-    ours = ("tcp:127.0.0.1:6653",)
+LOCAL = "unix:/run/isat/openflow.sock"
+
+
+@pytest.mark.parametrize("target", ["tcp:127.0.0.1:6653", "tcp:127.0.0.1", LOCAL])
+def test_a_switch_with_flows_waits_until_its_siblings_have_told_theirs(
+    target: str,
+) -> None:
     bridges = BridgesSeen(
-        (Bridge(S1, "s1", controllers=ours), Bridge(S2, "s2", controllers=ours)), ()
+        (Bridge(S1, "s1"), Bridge(S2, "s2", controllers=(target,))), ()
     )
-    core = Core(awaiting("ovsdb"))
+    policy = awaiting("ovsdb")
+    core = Core(replace(policy, targets=(*policy.targets, LOCAL)))
     stale = frozenset({0x15A7 << 48 | 1})
     core.handle([bridges, SwitchReady(S1, ()), FlowsListed(S1, stale)], now=0.0)
     assert not changes(core.handle([], now=0.1))

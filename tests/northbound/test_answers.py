@@ -313,6 +313,7 @@ def test_the_status_tells_switches_and_what_they_hold(lab: Runtime) -> None:
     told = ask(lab, "status")
 
     assert told["listening"] == 6653
+    assert told["targets"] == ("tcp:127.0.0.1:6653",)
     assert told["uptime"] >= 0
     [switch] = told["switches"]
     assert switch == {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,14 +20,16 @@ import pytest
 from flows import wire
 from tests.bench.intruder import Intruder
 from tests.bench.siege import MISTAKE
+from tests.conftest import cannot_run
 from tests.sources.test_openflow_check import BAD, message
-from tests.support.fake_switch import FakeSwitch
+from tests.support.fake_switch import FakeSwitch, connected
 from tests.support.full_switch import FullSwitch, question
 from tests.support.keys import Keys, new_keys
 from tests.support.wait import wait_until
 
 ISAT = (sys.executable, "-m", "controller.cli")
 OFF = "sources: {netlink: false, ovsdb: false}\n"
+LOCAL = "openflow.sock"
 ALIVE = 5.0  # seconds that an answer may take; a parser that hangs takes for ever
 GROWTH = 32 * 1024  # KiB
 HANDSHAKES_MAX = 128
@@ -39,6 +43,11 @@ class Controller:
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=ALIVE)
+
+    @property
+    def local(self) -> Path:
+        """Its unix socket for switches."""
+        return self.directory / LOCAL
 
     def status(self) -> Any:
         done = subprocess.run(
@@ -66,7 +75,8 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]
 
 @contextmanager
 def started(directory: Path, port_flag: str, *flags: str) -> Iterator[Controller]:
-    (directory / "lab.yaml").write_text(OFF)
+    local = f"openflow: unix:{directory / LOCAL}\n"
+    (directory / "lab.yaml").write_text(OFF + local)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (directory / "log").open("wb") as output:
@@ -298,6 +308,55 @@ def wait_for(switch: FullSwitch, answers: int) -> None:
     answered, too."""
     while len(switch.sent) < answers:
         switch.until(wire.PACKET_OUT)
+
+
+# --- a unix socket ------------------------------------------------------------------
+
+
+def test_a_switch_of_this_host_is_served_at_a_unix_socket(
+    controller: Controller,
+) -> None:
+    with FullSwitch(controller.local, datapath_id=31, hosts=3) as switch:
+        assert switch.echo() < ALIVE
+        switch.settle()
+        assert switch.answer(question(1, 2))
+
+
+def test_nobody_but_root_and_the_owner_connects_there(controller: Controller) -> None:
+    assert stat.S_IMODE(controller.local.stat().st_mode) == 0o600
+    if os.geteuid() != 0:
+        cannot_run("only root can be somebody else")
+    controller.local.chmod(0o666)  # by mistake
+    controller.directory.chmod(0o711)
+    try:
+        done = subprocess.run(
+            (sys.executable, "-P", "-c", STRANGER, LOCAL),
+            user=65534, capture_output=True, text=True, timeout=30,
+            cwd=controller.directory,
+        )  # fmt: skip
+    finally:
+        controller.local.chmod(0o600)
+    assert done.stdout == "closed\n", done.stderr
+    reason = "closed: a peer that is neither root nor the owner"
+    assert controller.status()["counters"][reason] >= 1
+
+
+STRANGER = """
+import socket, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.settimeout(20)
+peer.connect(sys.argv[1])
+print("closed" if peer.recv(1) == b"" else "served")
+"""
+
+
+def test_what_no_switch_sends_is_closed_there_too(controller: Controller) -> None:
+    with FakeSwitch(controller.local, datapath_id=32) as healthy:
+        for name in ("hello, element length 0", "packet-out", "of length 0"):
+            with connected(controller.local) as peer:
+                peer.sendall(message(0) + BAD[name])
+                assert is_closed(peer)
+        assert healthy.echo() < ALIVE
 
 
 # --- TLS ----------------------------------------------------------------------------

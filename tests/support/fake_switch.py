@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,13 +20,23 @@ def message(kind: int, xid: int, body: bytes = b"") -> bytes:
     return struct.pack("!BBHI", 4, kind, 8 + len(body), xid) + body
 
 
+def connected(at: int | Path) -> socket.socket:
+    """To a TCP port of this host, or to a unix socket."""
+    if isinstance(at, int):
+        return socket.create_connection(("127.0.0.1", at), timeout=PATIENCE)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(PATIENCE)
+    sock.connect(str(at))
+    return sock
+
+
 class FakeSwitch:
     """Connects, and answers what it is asked in the handshake; it has no port."""
 
     def __init__(
-        self, port: int, datapath_id: int = 1, tls: ssl.SSLContext | None = None
+        self, at: int | Path, datapath_id: int = 1, tls: ssl.SSLContext | None = None
     ) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.socket = connected(at)
         self._tls = tls
         self._id = datapath_id
         self._rest = b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from controller.packets import arp_request
 from flows import wire
@@ -45,8 +46,8 @@ class FullSwitch(FakeSwitch):
     """Each host of 1 to `hosts` is behind the port of its number.  Once it has refused
     a change it does not say any more what it holds, so that it is left in peace."""
 
-    def __init__(self, port: int, datapath_id: int = 1, hosts: int = 2) -> None:
-        super().__init__(port, datapath_id)
+    def __init__(self, at: int | Path, datapath_id: int = 1, hosts: int = 2) -> None:
+        super().__init__(at, datapath_id)
         self._hosts = range(1, hosts + 1)
         self.has_refused = False
         self.sent: list[bytes] = []  # packet-outs
