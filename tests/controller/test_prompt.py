@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import struct
 from ipaddress import IPv4Address as IP
@@ -27,10 +28,10 @@ from controller.events import (
 )
 from controller.learn import ECHO
 from controller.packets import arp_request, parse
-from controller.prompt import Prompt
+from controller.prompt import Asker, Prompt
 from flows import wire
 from flows.openflow import BROADCAST, OWNER, Output, PopVlan
-from flows.view import Bridge, Fixed, Guard, Proxy, Vlans
+from flows.view import Bridge, Fixed, Guard, Limits, Proxy, Vlans
 from tests.controller.test_histories import (
     BRIDGES,
     KERNEL,
@@ -253,6 +254,67 @@ def test_a_target_that_moves_is_answered_by_its_new_address() -> None:
     assert bytes.fromhex(H2.replace(":", "")) in before
     assert bytes.fromhex(H3.replace(":", "")) in after
     assert bytes.fromhex(H2.replace(":", "")) not in after
+
+
+def test_who_is_contradicted_is_heard_by_the_core() -> None:
+    """Its next question decides who is right."""
+    seen, frame = sight(), question(H1, A, B)
+    seen.ask(1, frame, 1.0)
+    assert seen.ask(1, frame, 1.1)
+    seen.tell(parse(S1, 3, question(H3, A, A)), 1.2)
+    assert seen.ask(1, frame, 1.3) == b""
+
+
+def test_who_has_moved_is_not_answered_where_it_was() -> None:
+    seen, frame = sight(), question(H1, A, B)
+    seen.ask(1, frame, 1.0)
+    assert seen.ask(1, frame, 1.1)
+    seen.tell(PortGone(S1, 1), 1.2)
+    seen.tell(parse(S1, 3, question(H1, A, A)), 1.3)
+    assert seen.ask(1, frame, 1.4) == b""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        PortChanged(port(S1, 4, up=True)),
+        BridgesSeen(BRIDGES, ROWS),
+        KernelChanged(((KERNEL[0].key, KERNEL[0]),)),
+    ],
+    ids=["a port", "bridges", "the kernel"],
+)
+def test_what_concerns_more_than_one_lets_all_be_prepared_anew(change: Event) -> None:
+    seen, frame = sight(), question(H1, A, B)
+    seen.ask(1, frame, 1.0)
+    assert seen.prompt.prepared == 1
+    seen.tell(change, 1.1)
+    seen.at_once(S1, b"", 1.2)
+    assert seen.prompt.prepared == 0
+
+
+def test_so_does_a_conclusion_that_concerns_more_than_one() -> None:
+    """That a port is full follows from how many are behind it, not from a fact."""
+    seen = sight(Policy(limits=Limits(stations_per_port=2)))
+    frame = question(H1, A, B)
+    seen.ask(1, frame, 1.0)
+    seen.tell(FrameSeen(S1, 3, 0, H3), 1.1)
+    seen.at_once(S1, b"", 1.1)
+    assert seen.prompt.prepared == 1
+    seen.tell(FrameSeen(S1, 3, 0, "02:00:00:00:00:99"), 1.2)
+    seen.at_once(S1, b"", 1.2)
+    assert seen.prompt.prepared == 0
+
+
+def test_what_is_forgotten_is_let_go() -> None:
+    seen = sight()
+    seen.prompt = Prompt(seen.core, most=4)
+    for in_port in range(1, 200):
+        sha = f"02:00:00:00:02:{in_port:02x}"
+        frame = question(sha, IP(f"10.0.2.{in_port}"), B)
+        seen.tell(parse(S1, 3, frame), 1.0)
+        seen.prompt.heard(packet_in(3, frame), known(frame, 3))
+    gc.collect()
+    assert sum(isinstance(kept, Asker) for kept in gc.get_objects()) <= 4
 
 
 def test_who_asks_is_learned_anew_as_often_as_without() -> None:
