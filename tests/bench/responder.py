@@ -102,8 +102,9 @@ def scene(ovs: PrivateOvs) -> Iterator[Scene]:
 
 
 @contextmanager
-def under_control(ovs: PrivateOvs, bridge: str) -> Iterator[Record]:
-    config = f"bridges: {{{bridge}: {{}}}}\nsources: {{ovsdb: '{ovs.remote}'}}\n"
+def under_control(ovs: PrivateOvs, bridge: str, more: str = "") -> Iterator[Record]:
+    """more  lines of its configuration"""
+    config = f"bridges: {{{bridge}: {{}}}}\nsources: {{ovsdb: '{ovs.remote}'}}\n{more}"
     inside = ("ip", "netns", "exec", ovs.namespace)
     with controller(ovs.directory, config, inside, ovs.environment) as record:
         wait_until(

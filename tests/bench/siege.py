@@ -39,8 +39,9 @@ QUIET, LEAST = 20.0, 0.5  # seconds before
 PAUSE = 0.002  # seconds between two echo requests
 BETWEEN = 1.0  # seconds between two new hosts
 NEW_HOSTS = 200  # all of them less than a port may have
-WARM = 0.05  # the part of all that comes first, before memory is compared
+WARM = 0.1  # the part of all that comes first, before memory is compared
 HEALTHY_ID = 7
+LIMITS = "limits: {stations_per_port: 256}\n"  # which all ports have reached soon
 STATUS = 6.0  # seconds: Open vSwitch writes it down every five
 ECHO, HANG, GROWTH = 5.0, 100.0, 5.0  # ms, ms and MiB
 MISTAKE = re.compile(r"Traceback|a mistake in")
@@ -58,7 +59,7 @@ def measure(run: Run) -> Iterator[Figure]:
     with PrivateOvs() as ovs:
         there = hosts(ovs)
         with (
-            under_control(ovs, "br0"),
+            under_control(ovs, "br0", LIMITS),
             FlowMonitor(ovs, "br0") as monitor,
             beside(ovs) as healthy,
         ):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,25 @@ def is_served(controller: Controller, keys: Keys | None = None) -> bool:
             return switch.echo() < ALIVE
     except OSError:
         return False
+
+
+def test_when_no_file_descriptor_is_left_those_who_are_served_go_on_being_so(
+    controller: Controller, healthy: FakeSwitch
+) -> None:
+    """And others are, as soon as there is one again."""
+    pid = controller.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    few = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 3
+    reason = "closed: a connection that could not be taken in"
+    with ExitStack() as stack:
+        stack.callback(resource.prlimit, pid, resource.RLIMIT_NOFILE, before)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, before[1]))
+        for _ in range(8):
+            stack.enter_context(controller.connect())
+        assert healthy.echo() < ALIVE
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        wait_until(lambda: refusals(controller).get(reason), within=20, why="a count")
+    wait_until(lambda: is_served(controller), within=20, why="it accepts again")
 
 
 @pytest.mark.parametrize("greeting", [b"", message(0)], ids=["stranger", "greeted"])
