@@ -23,6 +23,7 @@ CONFLICTS_MAX = 1024  # rows that are kept
 CONFLICTS_PER_PORT = 64  # so that one port's lies hide nobody else's
 SETTLE = 2.0  # seconds until a contradiction is taken for one
 OUTLIVED = 6.0  # seconds in which one of two who were only heard is found dead
+RETURN = 10.0  # seconds in which a station that moved is no conflict where it was
 REMIND = 60.0  # seconds until one that goes on is told again
 FORGET = 3600.0  # seconds without a packet
 TOLD_MAX = 16  # in one turn; the others are told in the next
@@ -62,6 +63,7 @@ class Conflict:
     since, last  seconds on the caller's monotonic clock
     told_at   when it was told, None as long as it may settle
     told      packets at that time
+    flaps     it goes to and fro between the two places (`controller.flapping`)
     """
 
     said: Said
@@ -72,18 +74,19 @@ class Conflict:
     last: float
     told_at: float | None = None
     told: int = 0
+    flaps: bool = False
 
     @property
     def key(self) -> ConflictKey:
-        return ConflictKey(
-            self.said.at, self.said.vlan, self.said.lladdr, self.found.ip, self.sends
-        )
+        return key_of(self.said, self.found)
 
     @property
     def name(self) -> str:
         """What such a thing is called."""
         if self.sends:
             return NAMES[self.said.kind]
+        if self.flaps:
+            return "MAC flapping"
         if self.found.ip is None:
             return "MAC spoofing" if self.found.rival else "unknown MAC"
         return NAMES.get(self.said.kind, "IP spoofing")
@@ -91,11 +94,19 @@ class Conflict:
     @property
     def sends(self) -> str:
         """What only others may send, or nobody; "" where it is about addresses."""
-        return str(self.said.kind) if self.said.kind.is_service else ""
+        return service_in(self.said)
 
     @property
     def total(self) -> int:
         return sum(self.counts.values())
+
+
+def key_of(said: Said, found: Contradiction) -> ConflictKey:
+    return ConflictKey(said.at, said.vlan, said.lladdr, found.ip, service_in(said))
+
+
+def service_in(said: Said) -> str:
+    return str(said.kind) if said.kind.is_service else ""
 
 
 Heard = ArpSeen | NdSeen | FrameSeen
@@ -150,7 +161,7 @@ class Conflicts:
     def note(self, heard: Said, found: Contradiction, mode: Mode, now: float) -> None:
         """Another packet that contradicts what is known."""
         row = Conflict(heard, found, mode, {}, now, now)
-        if is_rivalry(row) and self._is_answer(row):
+        if self._is_answer(row):
             return
         row = self.rows.get(row.key, row)
         self.counters[f"contradicting: {heard.kind}"] += 1
@@ -168,8 +179,16 @@ class Conflicts:
         found, said = row.found, row.said
         if found.port is None or found.origin is not Origin.HEARD:
             return False
-        first = ConflictKey(found.port, said.vlan, found.rival, found.ip)
-        return first in self.rows and self.rows[first].found.rival == said.lladdr
+        key = ConflictKey(found.port, said.vlan, found.rival, found.ip)
+        first = self.rows.get(key)
+        if first is None or first.found.rival != said.lladdr:
+            return False
+        is_return = found.ip is None and row.since < first.last + RETURN
+        return is_rivalry(row) or (row.mode is Mode.WATCH and is_return)
+
+    def flaps(self, key: ConflictKey) -> None:
+        if key in self.rows:
+            self.rows[key] = replace(self.rows[key], flaps=True)
 
     def _has_room(self, at: PortKey) -> bool:
         return len(self.rows) < CONFLICTS_MAX and self._crowds[at] < CONFLICTS_PER_PORT

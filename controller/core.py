@@ -42,6 +42,7 @@ from controller.conflicts import (
     Conflicts,
     Heard,
     in_words,
+    key_of,
     port_in_words,
     said,
     sayings,
@@ -74,11 +75,13 @@ from controller.events import (
     TargetUnknown,
     TrialSeen,
 )
+from controller.flapping import Flapping, Step, known_elsewhere
 from controller.fullness import is_deaf
 from controller.heal import newly_deaf
 from controller.learn import (
     able,
     arp_is_no_news_until,
+    domain_of,
     forget,
     from_dhcp,
     home,
@@ -104,7 +107,7 @@ from controller.waiting import Question, port_of, target_of
 from flows import leases
 from flows.budgets import meters
 from flows.compile import Compiled
-from flows.dispute import Contradiction, Said, contradiction
+from flows.dispute import Contradiction, Kind, Said, contradiction
 from flows.flood import opened
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.groups import groups
@@ -118,7 +121,7 @@ from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
 from flows.switch import Switch, prepared
 from flows.tracked import changed
-from flows.trust import Mode
+from flows.trust import Mode, is_shared
 from flows.view import (
     Address,
     AddressKey,
@@ -292,6 +295,7 @@ class Core:
         self.attacks = Attacks()
         self.rivals = Rivals()
         self.moves = Moves()
+        self.flapping = Flapping()
         self.attempts = Attempts()
         self.leases = Leases()
         self.defence = Defence()
@@ -312,6 +316,8 @@ class Core:
         self._claimed: dict[Holding, set[str]] = {}  # by whom, in this turn
         self._silent: list[Probe] = []  # in this turn
         self._awake: list[Probe] = []
+        self._left: list[Probe] = []  # places, in this turn
+        self._intruders: list[tuple[Said, Contradiction]] = []
 
     # --- the two verbs --------------------------------------------------------------
 
@@ -563,11 +569,16 @@ class Core:
         self.counters["claims of an address that too many claim"] += 1
         return FrameSeen(*claim.at, claim.vlan, claim.lladdr)
 
-    def _learn(self, event: Heard, now: float) -> None:
-        """What a packet says; who speaks is watched from now on."""
-        before, self.view = self.view, learn(self.view, event, now)
-        if self.view is not before:
-            key = speaker(event)
+    def _learn(self, event: Heard, now: float, *, is_tried: bool = False) -> None:
+        """What a packet says; who speaks is watched from now on.
+
+        is_tried  the place that is known was asked, and is silent
+        """
+        before, after, key = self.view, learn(self.view, event, now), speaker(event)
+        if after is not before:
+            if not is_tried and not self._may_move(after, event, now):
+                return
+            self.view = after
             self.liveness.watch(self.view, key)
             self._awake += [*awoken(before, self.view, key)]
         self._count_unkept(event)
@@ -578,6 +589,25 @@ class Core:
         station = self.view.stations.get(speaker(event)) if ip else None
         if ip and station and (why := no_room(self.view, station, ip)):
             self.counters[f"addresses not kept, as {why}"] += 1
+
+    def _may_move(self, after: View, event: Heard, now: float) -> bool:
+        """Where nobody enforces: at once, unless it goes to and fro."""
+        key, at = speaker(event), PortKey(event.datapath_id, event.in_port)
+        old = known_elsewhere(self.view, after, key)
+        if old is None or is_shared(key.lladdr):
+            return True
+        step = Step((domain_of(after, key), key.lladdr), old, at)
+        if not self.flapping.may_move(step, now):
+            self.moves.suspect(old, None, event, now)
+            return False
+        self._left += [Probe(old, claim.ip) for claim in old.claims[:1]]
+        wrong = self.flapping.moved(step, now)
+        if wrong is not None:
+            where = at if wrong == old.port else old.port
+            intruder = Said(wrong, key.vlan, key.lladdr, Kind.FRAME)
+            lie = Contradiction(None, key.lladdr, where, Origin.HEARD)
+            self._intruders.append((intruder, lie))
+        return True
 
     def _credible(self, event: Heard, now: float) -> Heard | None:
         """What of it may be learned: all, if nothing that is known speaks against it,
@@ -590,7 +620,7 @@ class Core:
         is_ours = found is not None and self._is_ours(heard, found)
         if found is None or (mode is Mode.LEARN and not (is_theft or is_ours)):
             return event
-        self.conflicts.note(heard, found, Mode.ENFORCE if is_ours else mode, now)
+        self._note(heard, found, Mode.ENFORCE if is_ours else mode, now)
         if mode is not Mode.ENFORCE and not (is_theft or is_ours):
             return event
         self._suspect(found, event, now)
@@ -606,7 +636,20 @@ class Core:
                 if self.network.trust.mode(heard.at) is Mode.LEARN:
                     found = self.rivals.against(event, self.view, self.network)
                     if found is not None:
-                        self.conflicts.note(heard, found, Mode.LEARN, now)
+                        self._note(heard, found, Mode.LEARN, now)
+        for heard, found in self._intruders:
+            row = self.conflicts.rows.get(key_of(heard, found))
+            is_counted = row is not None and row.last == now
+            if self.network.trust.mode(heard.at) is Mode.LEARN and not is_counted:
+                self._note(heard, found, Mode.LEARN, now)
+        self._intruders.clear()
+
+    def _note(self, heard: Said, found: Contradiction, mode: Mode, now: float) -> None:
+        """By the place at which it is heard, where it is not."""
+        self.conflicts.note(heard, found, mode, now)
+        place = self.network.domain(heard.at.datapath_id, heard.vlan), heard.lladdr
+        if found.ip is None and self.flapping.is_on_trial(place, now):
+            self.conflicts.flaps(key_of(heard, found))
 
     def _against(self, event: Heard, now: float) -> tuple[Said, Contradiction | None]:
         """The first that it says and something known speaks against."""
@@ -672,6 +715,10 @@ class Core:
                 yield CountHits(datapath_id, (cookie,))
         for attempt in self.attempts.due(now):
             yield from self._settled(attempt)
+        for left in self._left:
+            if self._is_ready(left.station.datapath_id):
+                yield self._asked(left)
+        self._left.clear()
         told = self.conflicts.due(self.network, now)
         for row in told:
             yield TellConflict(in_words(row, self.view))
@@ -738,7 +785,8 @@ class Core:
         if outcome.news is not None:
             self.counters["moves that were believed"] += 1
             heard = said(outcome.news)
-            self._learn(FrameSeen(*heard.at, heard.vlan, heard.lladdr), now)
+            frame = FrameSeen(*heard.at, heard.vlan, heard.lladdr)
+            self._learn(frame, now, is_tried=True)
             self._is_outdated = True
             self._hear(outcome.news, now)  # what it says besides is judged anew
 

@@ -35,6 +35,7 @@ PURE = [
     "controller/defence.py",
     "controller/eventlog.py",
     "controller/events.py",
+    "controller/flapping.py",
     "controller/fullness.py",
     "controller/heal.py",
     "controller/learn.py",

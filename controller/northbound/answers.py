@@ -120,6 +120,8 @@ def status(runtime: Running, _: Json) -> Json:
             **core.moves.counters,
             **core.leases.counters,
             **core.defence.counters,
+            **core.flapping.counters,
+            "stations that are on trial": core.flapping.on_trial(time.monotonic()),
             **runtime.counters,
         },
         "limits": list(limits(core, time.monotonic())),

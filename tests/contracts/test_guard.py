@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from controller.flapping import MOVES_MAX
 from tests.contracts.test_end_to_end import SOON, Controller, pings
 from tests.support.ovs import Host, PrivateOvs
 from tests.support.wait import wait_until
@@ -161,6 +162,29 @@ def test_where_nobody_guards_the_rivals_are_shown(lab: Lab, sources: str) -> Non
         if row["ip"] == GATEWAY_IP
     ]
     assert rivals == [{(LIAR, "h3"), (GATEWAY, "h1")}]
+
+
+def test_where_nobody_guards_a_port_is_stolen_for_moments_and_the_thief_told(
+    lab: Lab,
+) -> None:
+    """Frames with the gateway's MAC; nobody but the gateway itself says where it is."""
+    controller = lab.guarded("learn", "heard")
+    before = controller.isat("status")["counters"]["flows added"]
+    lab.attack("mac")
+
+    def thefts() -> list[Any]:
+        return [row for row in controller.isat("conflicts") if row["lladdr"] == GATEWAY]
+
+    wait_until(thefts, within=SOON, why="a conflict")
+    [row] = thefts()
+    assert (row["port"], row["against"]["port"]) == ("h3", "h1")
+    assert row["kind"] in ("MAC spoofing", "MAC flapping")
+    said = f"conflict: {GATEWAY} at br0:h3 sends, but is at br0:h1 (heard)"
+    assert said in lab.ovs.log("isat.log")
+    counters = controller.isat("status")["counters"]
+    assert counters["moves that were damped"] > MOVES_MAX
+    assert counters["flows added"] - before < 20 * MOVES_MAX
+    assert pings(lab.ovs, lab.victim, GATEWAY_IP)
 
 
 ALL_KINDS = {"reply", "request", "announcement", "IPv4 packet"}
