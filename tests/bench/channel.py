@@ -38,6 +38,7 @@ SOURCE = Path(__file__).with_name("switches.c")
 PEERS = Path(__file__).with_name("peers")
 QUIET = """\
 sources: {netlink: false, ovsdb: false}
+loops: false
 liveness: {silent_after: 3600, forget_after: 7200}
 """
 COOKIE = f"{OWNER << 48 | 1:x}"
