@@ -8,7 +8,8 @@ that has gone out by one port and come in by another (`controller.loops`).
 
 Switches and segments are a graph, and all of a spanning forest of it stays open: a
 segment that is the only way between two switches is no loop.  Ports are taken in order,
-so that with each further connection ports are closed, and none is opened.
+so that with each further connection ports are closed, and none is opened.  A segment
+that sends a frame back to where it came from has a loop of its own: it is left out.
 """
 
 from __future__ import annotations
@@ -104,14 +105,16 @@ def loops(shape: Fabric, ports: Ports, led: frozenset[Pair], echoes: Echoes) -> 
         if top(one) != top(other):
             joined[top(other)] = top(one)
     segments = {key: top(key) for pair in alive for key in pair}
-    back = {one for one, other in alive if one == other}
+    reflecting = {segments[one] for one, other in alive if one == other}
     first: dict[object, PortKey] = {}
     closed: dict[PortKey, PortKey] = {}
     for key in sorted(segments):
         island = "island", shape.islands.get(key.datapath_id, key.datapath_id)
         segment = "segment", segments[key]
-        if key in back or top(island) == top(segment):
-            closed[key] = first.get(segment, key)
+        if segments[key] in reflecting:
+            closed[key] = key
+        elif top(island) == top(segment):
+            closed[key] = first[segment]
         else:
             joined[top(island)] = top(segment)
             first.setdefault(segment, key)
