@@ -310,9 +310,7 @@ class Core:
         self._twins = self.network.twins
         self._told_of = self.network.fabric  # what the log knows of cables
         self._closed = self.network.loops  # what it knows of loops
-        self.listed: dict[
-            AddressKey, float
-        ] = {}  # since when, of the kernel's addresses
+        self.listed: dict[AddressKey, float] = {}  # by the kernel, since when
         self._claimed: dict[Holding, set[str]] = {}  # by whom, in this turn
         self._silent: list[Probe] = []  # in this turn
         self._awake: list[Probe] = []
