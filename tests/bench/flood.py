@@ -206,7 +206,7 @@ def take_turn(here: Scene, times: Times, seconds: float) -> None:
                 break
     output, _ = asking.communicate(timeout=60)
     found = json.loads(output)
-    times.answers += [LOST if took is None else took for took in found]
+    times.answers += [LOST if took is None else took for took in found or [None]]
 
 
 def learn(here: Scene, monitor: FlowMonitor) -> float:

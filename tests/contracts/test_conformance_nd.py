@@ -145,6 +145,7 @@ def test_who_asks_without_the_option_is_answered_with_it(segment: Segment) -> No
     holder, asker = segment.known_6(3), segment.station(4)
     question = asker.solicits(holder.ip6, options=())
     assert segment.after(asker.wire, question)[3] == [question]
+    segment.consider()  # its answer has come, too
     segment.silence()
     asker.wire.send(question)
     segment.consider()
