@@ -420,8 +420,7 @@ class Core:
                 self.sources["ovsdb"] = "ok"
                 yield from self._adoptions(event)
             case TrialSeen():
-                if self.policy.loop_secret:
-                    self.view = self.loops.heard(self.view, event, now)
+                self.view = self.loops.heard(self.view, event, now)
                 return
             case FrameIgnored(why=why, heard=heard):
                 self.counters[f"ignored: {why}"] += 1
@@ -739,7 +738,7 @@ class Core:
             self.network = network(self.view)
         for text in loops.news(before, self._closed, self.view):
             yield TellNews(text)
-        if self.policy.loop_secret and "starting" not in self.sources.values():
+        if "starting" not in self.sources.values():
             yield from self.loops.due(self.view, self.network, now, self._is_ready)
 
     def _several(self) -> Iterator[Command]:

@@ -34,7 +34,8 @@ AT_MOST = 8  # ports that are told of one by one
 class Loops:
     """When each port is tried next.
 
-    secret  that nobody else knows, for as long as this process runs
+    secret  that nobody else knows, for as long as this process runs; without one
+            nothing is tried, and nothing believed
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -60,6 +61,8 @@ class Loops:
         self, view: View, known: Network, now: float, is_ready: Callable[[int], bool]
     ) -> Iterator[TryPort]:
         """What is sent now."""
+        if not self.secret:
+            return
         self._want(known.outward, now)
         sent = 0
         while self._agenda and self._agenda[0][0] <= now:
@@ -95,7 +98,7 @@ class Loops:
 
     def heard(self, view: View, event: TrialSeen, now: float) -> View:
         """The next view, with an echo more, if the frame is ours."""
-        sender = trial.read(self.secret, event.unit, now)
+        sender = trial.read(self.secret, event.unit, now) if self.secret else None
         if sender is None or sender not in view.ports:
             self.counters["loop trials that are not ours, or old"] += 1
             return view

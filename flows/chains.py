@@ -22,6 +22,7 @@ from flows.tracked import Tracked, changed, updated
 from flows.view import LOCAL_PORT, OWN_NAMESPACE, Interface, Link, LinkKey, PortKey
 
 OWN_INTERFACES = {"internal", "tap"}  # OVSDB types whose kernel side is this host
+TUNNELS = {"vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}  # likewise
 ABOVE = {"macvlan", "macvtap"}  # kinds that have a link-layer address of their own
 INTERFACES_MAX = 1024  # behind one port; what leads to more is not followed
 

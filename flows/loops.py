@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from flows.chains import OWN_INTERFACES, Chain
+from flows.chains import OWN_INTERFACES, TUNNELS, Chain
 from flows.fabric import Fabric, Ports
 from flows.memo import Step, remember_last
 from flows.tracked import Tracked, changed
@@ -37,7 +37,7 @@ Echoes = Mapping[EchoKey, Echo]
 Pair = tuple[PortKey, PortKey]
 Loops = Mapping[PortKey, PortKey]
 
-ELSEWHERE = {"patch", "vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}
+NO_CABLE = OWN_INTERFACES | TUNNELS | {"patch"}  # OVSDB types that nobody can plug
 
 
 # --- what the kernel shows ------------------------------------------------------------
@@ -160,7 +160,7 @@ def is_outward(
     if key.port_no == LOCAL_PORT or not is_edge(ports.get(key), shape):
         return False
     row = interfaces.get(key)
-    if row is not None and row.type in OWN_INTERFACES | ELSEWHERE:
+    if row is not None and row.type in NO_CABLE:
         return False
     chain = behind.get(key)
     if chain is None:

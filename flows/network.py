@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.chains import chains
+from flows.chains import TUNNELS, chains
 from flows.fabric import Fabric, Ports, fabric
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
@@ -47,8 +47,6 @@ from flows.view import (
     View,
 )
 from flows.vlans import Members, membership_at, memberships, stripped_at
-
-TUNNELS = {"vxlan", "geneve", "gre", "erspan", "stt", "lisp", "gtpu"}
 
 
 @dataclass(frozen=True, slots=True)
