@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
-from controller import attacks, cables, loops
+from controller import attacks, cables, loops, trial
 from controller.adoption import DEFAULT_TARGET, is_among
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
@@ -36,6 +36,7 @@ from controller.commands import (
     TellConflict,
     TellLimit,
     TellNews,
+    TryPort,
 )
 from controller.conflicts import (
     Conflict,
@@ -103,6 +104,8 @@ from controller.questions import Questions
 from controller.reconcile import Plan, plan_groups, plan_meters
 from controller.replies import reply
 from controller.rivals import Rivals
+from controller.trial import Reach
+from controller.tries import Tries
 from controller.waiting import Question, port_of, target_of
 from flows import leases
 from flows.budgets import meters
@@ -132,6 +135,7 @@ from flows.view import (
     Limits,
     Neighbor,
     Nics,
+    Port,
     PortKey,
     Proxy,
     Service,
@@ -164,7 +168,7 @@ class Policy:
     proxies    how questions are answered
     defend     announce addresses for their owners when others claim them
     nics       how hosts with several interfaces in one segment are settled
-    loop_secret  of the frames that ports are tried with; without one they are not
+    secret     of the frames that ports are tried with; without one they are not
     silent_after  seconds without a sign of life until who was heard is not answered for
     forget_after  seconds until who is silent is forgotten
     awaited    sources that are switched on: "netlink", "ovsdb"
@@ -180,7 +184,7 @@ class Policy:
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
-    loop_secret: bytes = field(default=b"", repr=False)
+    secret: bytes = field(default=b"", repr=False)
     silent_after: float = 30.0
     forget_after: float = 300.0
     awaited: frozenset[str] = frozenset()
@@ -301,7 +305,8 @@ class Core:
         self.defence = Defence()
         self.questions = Questions()
         self.overruns = Overruns()
-        self.loops = Loops(self.policy.loop_secret)
+        self.tries = Tries()
+        self.loops = Loops(self.tries.period)
         self._seen_holders = self.network.holders  # at the end of the last turn
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
@@ -310,6 +315,7 @@ class Core:
         self._twins = self.network.twins
         self._told_of = self.network.fabric  # what the log knows of cables
         self._closed = self.network.loops  # what it knows of loops
+        self._serial = 0  # of the last frame that a port was tried with
         self.listed: dict[AddressKey, float] = {}  # by the kernel, since when
         self._claimed: dict[Holding, set[str]] = {}  # by whom, in this turn
         self._silent: list[Probe] = []  # in this turn
@@ -359,6 +365,7 @@ class Core:
             self.attempts.deadline(),
             self.leases.deadline(),
             self.defence.deadline(),
+            self.tries.deadline(),
             self.loops.deadline(),
             self.questions.deadline(self.view),
             *(until for until, _ in self._away.values()),
@@ -420,7 +427,7 @@ class Core:
                 self.sources["ovsdb"] = "ok"
                 yield from self._adoptions(event)
             case TrialSeen():
-                self.view = self.loops.heard(self.view, event, now)
+                self._tried_port(event, now)
                 return
             case FrameIgnored(why=why, heard=heard):
                 self.counters[f"ignored: {why}"] += 1
@@ -738,8 +745,25 @@ class Core:
             self.network = network(self.view)
         for text in loops.news(before, self._closed, self.view):
             yield TellNews(text)
-        if "starting" not in self.sources.values():
-            yield from self.loops.due(self.view, self.network, now, self._is_ready)
+        if "starting" in self.sources.values() or not self.policy.secret:
+            return
+        self.tries.want(self.network.outward, now)
+        for port in self.tries.due(self.view, now, self._is_ready):
+            yield self._trial(port, Reach.SEGMENT, now)
+
+    def _trial(self, port: Port, reach: Reach, now: float) -> TryPort:
+        self._serial = (self._serial + 1) % 2**32
+        data = trial.write(self.policy.secret, port, now, reach, self._serial)
+        return TryPort(*port.key, data)
+
+    def _tried_port(self, event: TrialSeen, now: float) -> None:
+        at, secret = PortKey(event.datapath_id, event.in_port), self.policy.secret
+        said = trial.read(secret, event.unit) if secret else None
+        reach = Reach.CABLE if event.is_direct else Reach.SEGMENT
+        if said is not None and said.reach is not reach:
+            said = None  # somebody has changed where it went
+        if reach is Reach.SEGMENT:
+            self.view = self.loops.heard(self.view, at, said, now)
 
     def _several(self) -> Iterator[Command]:
         """Hosts that have come to have several interfaces in one segment."""
@@ -1077,7 +1101,8 @@ class Core:
 
     def _opened(self, datapath_id: int, channel: Channel) -> frozenset[int]:
         known = self.network
-        inputs = (self.view.ports, known.fabric, known.tree)
+        shut = known.unknown, known.held, known.loops
+        inputs = (self.view.ports, known.fabric, known.tree, *shut)
         if not same(channel.opened_by, inputs):
             channel.opened_by = inputs
             channel.opened = opened(Switch(datapath_id, self.view, known))

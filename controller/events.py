@@ -250,12 +250,14 @@ class FrameIgnored:
 class TrialSeen:
     """A frame that shows where a port leads has come in by another, or by the same.
 
-    unit  the LLDP data unit, which says by which port it was sent
+    unit       the LLDP data unit, which says by which port it was sent
+    is_direct  it was for the nearest bridge, and has passed none
     """
 
     datapath_id: int
     in_port: int
     unit: bytes
+    is_direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

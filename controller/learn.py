@@ -28,7 +28,7 @@ from controller.events import (
     SwitchReady,
 )
 from flows.chains import Chain, Way, chains, is_live
-from flows.fabric import fabric
+from flows.fabric import fabric_of
 from flows.locations import heard_at
 from flows.memo import remember_last
 from flows.parties import Domain, is_unicast, members
@@ -200,7 +200,7 @@ def is_stated(view: View, key: StationKey, port_no: int, ip: IPAddress | None) -
 
 
 def domain_of(view: View, key: StationKey) -> Domain:
-    islands = fabric(view.ports, view.interfaces, view.links).islands
+    islands = fabric_of(view).islands
     return Domain(islands.get(key.datapath_id, key.datapath_id), key.vlan)
 
 
@@ -252,8 +252,8 @@ def may_teach(view: View, key: StationKey, at: PortKey) -> bool:
     port = view.ports.get(at)
     if port is None or not has_carrier(view, port):
         return False
-    shape = fabric(view.ports, view.interfaces, view.links)
-    if at in shape.uplinks:
+    shape = fabric_of(view)
+    if at in shape.uplinks or at in view.untried:
         return False
     if not any(membership_at(members_of(view), at).hears(key.vlan)):
         return False  # it has said so before the port's VLANs were others
@@ -284,7 +284,7 @@ def known_as(view: View, key: StationKey) -> list[Station]:
 
 def neighbors(view: View, datapath_id: int) -> tuple[int, ...]:
     """The switches that this one can reach, and itself."""
-    shape = fabric(view.ports, view.interfaces, view.links)
+    shape = fabric_of(view)
     return members(shape)[shape.islands[datapath_id]]
 
 
@@ -501,7 +501,7 @@ def without_echoes(view: View, keys: Iterable[StationKey]) -> View:
     hosts = kernel_hosts(view)
     if not hosts:
         return view
-    islands = fabric(view.ports, view.interfaces, view.links).islands
+    islands = fabric_of(view).islands
     for key in keys:
         station = view.stations.get(key)
         domain = Domain(islands.get(key.datapath_id, key.datapath_id), key.vlan)
@@ -638,8 +638,8 @@ def without_stations(view: View, is_gone: Callable[[Station], bool]) -> View:
 
 def without_strays(before: View, after: View) -> View:
     """What was heard on a port before it was known to lead to another switch."""
-    old = fabric(before.ports, before.interfaces, before.links).uplinks
-    new = fabric(after.ports, after.interfaces, after.links).uplinks
+    old = fabric_of(before).uplinks
+    new = fabric_of(after).uplinks
     return without_stations_at(after, set(new) - set(old))
 
 
@@ -667,7 +667,7 @@ def without_former_vlans(before: View, after: View) -> View:
 
 
 def members_of(view: View) -> Members:
-    shape = fabric(view.ports, view.interfaces, view.links)
+    shape = fabric_of(view)
     return memberships(shape, view.interfaces)
 
 
@@ -736,10 +736,10 @@ def settled(before: View, after: View, changes: Iterable[KernelChange]) -> View:
     if before.links is after.links and before.addresses is after.addresses:
         return after
     hosts, behind = kernel_hosts(before), chains(before.interfaces, before.links)
-    shape = fabric(before.ports, before.interfaces, before.links)
+    shape = fabric_of(before)
     after = without_dead_carriers(without_strays(before, after), changes)
     after = without_departed(after, hosts, behind)
-    if fabric(after.ports, after.interfaces, after.links) is not shape:
+    if fabric_of(after) is not shape:
         return without_echoes(after, after.stations)
     places = changed(hosts, kernel_hosts(after))
     heard = (one for place in places for one in heard_at(shape, after.stations, place))

@@ -10,99 +10,46 @@ is opened when nothing has come back for half a minute, or at once when it goes 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from heapq import heappop, heappush
 
-from controller import trial
-from controller.commands import TryPort
 from controller.conflicts import port_in_words
-from controller.events import TrialSeen
+from controller.trial import Trial
+from controller.tries import PERIOD
 from flows.loops import Loops as Closed
-from flows.network import Network
 from flows.view import Echo, EchoKey, PortKey, View
 
-SOON = (0.2, 1.0, 3.0)  # seconds between the first trials of a port
-PERIOD = 10.0  # seconds between all others
-GONE = 3 * PERIOD + trial.FRESH  # seconds without an echo
-TRIALS_MAX = 64  # in one turn; the others wait for the next
-PAUSE = 0.1  # seconds until then
+FRESH = 5.0  # seconds that a frame may be on its way
 ECHOES_MAX = 1_024  # more are told of nobody: with fewer the same ports are closed
 AT_MOST = 8  # ports that are told of one by one
 
 
 class Loops:
-    """When each port is tried next.
+    """Echoes, and when they are over.
 
-    secret  that nobody else knows, for as long as this process runs; without one
-            nothing is tried, and nothing believed
+    period  seconds between two trials of a port
     """
 
-    def __init__(self, secret: bytes) -> None:
-        self.secret = secret
+    def __init__(self, period: float = PERIOD) -> None:
+        self.gone = 3 * period + FRESH  # seconds without an echo
         self.counters: Counter[str] = Counter()
-        self._wanted: frozenset[PortKey] = frozenset()
-        self._tries: dict[PortKey, int] = {}  # by port: so often it was tried
-        self._agenda: list[tuple[float, PortKey, int]] = []  # a heap
-        self._not_before = float("-inf")
         self._ports: object = None
         self._last: dict[EchoKey, float] = {}  # when an echo was heard
         self._look_at: float | None = None  # when the eldest echo may be over
 
     def deadline(self) -> float | None:
-        times = [] if self._look_at is None else [self._look_at]
-        if self._agenda:
-            times.append(max(self._agenda[0][0], self._not_before))
-        return min(times, default=None)
+        return self._look_at
 
-    # --- to try ---------------------------------------------------------------------
+    def heard(self, view: View, at: PortKey, said: Trial | None, now: float) -> View:
+        """The next view, with an echo more.
 
-    def due(
-        self, view: View, known: Network, now: float, is_ready: Callable[[int], bool]
-    ) -> Iterator[TryPort]:
-        """What is sent now."""
-        if not self.secret:
-            return
-        self._want(known.outward, now)
-        sent = 0
-        while self._agenda and self._agenda[0][0] <= now:
-            if sent == TRIALS_MAX:
-                self._not_before = now + PAUSE
-                return
-            _, key, tries = heappop(self._agenda)
-            if self._tries.get(key) != tries:
-                continue
-            port = view.ports.get(key)
-            if port is None or not is_ready(key.datapath_id):
-                heappush(self._agenda, (now + SOON[1], key, tries))
-                continue
-            pause = SOON[tries] if tries < len(SOON) else PERIOD
-            self._plan(key, tries + 1, now + pause)
-            sent += 1
-            yield TryPort(*key, trial.write(self.secret, port, now))
-
-    def _want(self, outward: frozenset[PortKey], now: float) -> None:
-        if outward is self._wanted:
-            return
-        for key in self._wanted - outward:
-            del self._tries[key]
-        for key in sorted(outward - self._wanted):
-            self._plan(key, 0, now)
-        self._wanted = outward
-
-    def _plan(self, key: PortKey, tries: int, at: float) -> None:
-        self._tries[key] = tries
-        heappush(self._agenda, (at, key, tries))
-
-    # --- what comes back --------------------------------------------------------------
-
-    def heard(self, view: View, event: TrialSeen, now: float) -> View:
-        """The next view, with an echo more, if the frame is ours."""
-        sender = trial.read(self.secret, event.unit, now) if self.secret else None
-        if sender is None or sender not in view.ports:
+        said  None if the frame is not ours
+        """
+        is_fresh = said is not None and 0 <= said.age(now) <= FRESH
+        if said is None or not is_fresh or said.sender not in view.ports:
             self.counters["loop trials that are not ours, or old"] += 1
             return view
-        echo = Echo(event.datapath_id, event.in_port, *sender, now)
+        echo = Echo(*at, *said.sender, now)
         if echo.key in view.echoes:
             self._last[echo.key] = now
             return view
@@ -110,7 +57,7 @@ class Loops:
             self.counters["echoes of loop trials, as there are too many"] += 1
             return view
         self._last[echo.key] = now
-        self._look_at = min(self._look_at or now + GONE, now + GONE)
+        self._look_at = min(self._look_at or now + self.gone, now + self.gone)
         return replace(view, echoes=view.echoes.set(echo.key, echo))
 
     def expire(self, view: View, now: float) -> View:
@@ -122,10 +69,14 @@ class Loops:
         for key in view.echoes:
             ends = PortKey(*key[:2]), PortKey(*key[2:])
             rows = [view.ports.get(end) for end in ends]
-            if now >= self._last[key] + GONE or not all(row and row.up for row in rows):
+            if now >= self._last[key] + self.gone or not all(
+                row and row.up for row in rows
+            ):
                 echoes = echoes.delete(key)
                 del self._last[key]
-        self._look_at = min((at + GONE for at in self._last.values()), default=None)
+        self._look_at = min(
+            (at + self.gone for at in self._last.values()), default=None
+        )
         return view if echoes is view.echoes else replace(view, echoes=echoes)
 
 

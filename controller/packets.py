@@ -21,7 +21,7 @@ from controller.events import (
     NdSeen,
     TrialSeen,
 )
-from flows.admit import TRIAL
+from flows.admit import NEAREST, TRIAL
 from flows.dispute import Kind
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION
 from flows.openflow import BROADCAST, ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_LLDP
@@ -31,7 +31,8 @@ ETHERNET_AND_IPV4 = (1, 0x0800, 6, 4)  # ar$hrd, ar$pro, ar$hln, ar$pln
 SHORTEST_IPV4 = 20  # octets, a header without options
 UNKNOWN_LLADDR = "00:00:00:00:00:00"  # ar$tha of a request
 NOWHERE = IPv4Address("0.0.0.0")
-TRIAL_OCTETS, TRIAL_MAX = octets(TRIAL), 256
+TRIALS = {octets(TRIAL): False, octets(NEAREST): True}  # for the nearest bridge
+TRIAL_MAX = 256
 EVERYWHERE = IPv4Address("255.255.255.255")
 
 ARP = Struct("!HHBBH6s4s6s4s")
@@ -67,8 +68,9 @@ def parse(datapath_id: int, in_port: int, data: bytes) -> Packet:
             return parse_dhcp(datapath_id, in_port, vlan, data, payload, found)
     if eth_type == ETH_IPV6:
         return parse_ipv6(datapath_id, in_port, vlan, data, payload)
-    if eth_type == ETH_LLDP and data[:6] == TRIAL_OCTETS:
-        return TrialSeen(datapath_id, in_port, data[payload : payload + TRIAL_MAX])
+    if eth_type == ETH_LLDP and (is_direct := TRIALS.get(data[:6])) is not None:
+        unit = data[payload : payload + TRIAL_MAX]
+        return TrialSeen(datapath_id, in_port, unit, is_direct and not vlan)
     if eth_type != ETH_ARP:
         ip = ipv4_source(eth_type, data[payload : payload + SHORTEST_IPV4])
         return FrameSeen(datapath_id, in_port, vlan, eth_src, ip)

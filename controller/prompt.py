@@ -55,10 +55,11 @@ EVERYBODYS = {
     "floods",
     "sponges",
     "echoes",
+    "untried",
     "neighbors",
     "abilities",
 }
-CONCLUDED = {"located", "holders", "tree", "unknown", "outward"}
+CONCLUDED = {"located", "holders", "tree", "unknown", "outward", "open_ended", "held"}
 VIEW = tuple(f.name for f in fields(View) if f.name not in EVERYBODYS)
 NETWORK = tuple(f.name for f in fields(Network) if f.name not in CONCLUDED)
 

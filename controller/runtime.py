@@ -233,7 +233,7 @@ def policy_of(config: Config, targets: tuple[str, ...]) -> Policy:
         proxies=config.proxies,
         confine=config.confine,
         defend=config.defend,
-        loop_secret=os.urandom(32) if config.loops else b"",
+        secret=os.urandom(32) if config.loops else b"",
         limits=config.limits,
         nics=config.nics,
         silent_after=float(config.liveness.silent_after),

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from flows import enforce
 from flows.enforce import PRIORITY_TAGGED
+from flows.forward import CONTROLLER_LLADDR
 from flows.openflow import (
     ETH_LLDP,
     GROUP_BIT,
@@ -27,6 +28,7 @@ from flows.vlans import EVERY, UNTAGGED, Membership, prefixes
 
 NOWHERE = "00:00:00:00:00:00"
 TRIAL = "03:69:73:61:74:00"  # a group of our own, which bridges of others pass on
+NEAREST = "01:80:c2:00:00:0e"  # LLDP's, which they keep back: IEEE 802.1AB, 7.1
 RESERVED = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"  # IEEE 802.1Q, table 8-1
 PRESENT = 0x1000  # OFPVID_PRESENT
 UNICAST = f"{NOWHERE}/{GROUP_BIT}"
@@ -44,6 +46,15 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         TELL,
         note="what tries whether a port leads back to us is for the controller",
     )
+    yield flow(
+        t,
+        399,
+        oxm(eth_type=ETH_LLDP, eth_dst=NEAREST, eth_src=CONTROLLER_LLADDR),
+        TELL,
+        note="LLDP that bears the source of our own is for the controller",
+    )
+    for port_no in switch.held:
+        yield untried(t, port_no)
     for port_no in switch.loops:
         key = PortKey(switch.datapath_id, port_no)
         yield closed(t, port_no, switch.network.loops[key])
@@ -83,6 +94,12 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         note="a tagged frame belongs to the domain of its VLAN",
     )
     yield flow(t, 0, oxm(), onward, note="everything else is untagged")
+
+
+@lru_cache(maxsize=1 << 10)
+def untried(table: int, port_no: int) -> Flow:
+    note = f"drop: port {port_no} is being tried: it may lead to another switch"
+    return flow(table, 398, oxm(in_port=port_no), note=note, subject=port_no)
 
 
 @lru_cache(maxsize=1 << 10)

@@ -278,7 +278,7 @@ def inputs(view: View, known: Network) -> tuple[object, ...]:
     """All that the flows come from which are not of one station or address."""
     facts = (view.ports, view.abilities, view.sponges)
     guard = (known.trust, known.placed, known.unheld, known.siblings, known.nics)
-    flood = (known.tree, known.unknown, known.loops, known.full)
+    flood = (known.tree, known.unknown, known.held, known.loops, known.full)
     return (*facts, *flood, *guard, *context(view, known))
 
 

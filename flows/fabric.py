@@ -1,7 +1,8 @@
 """Which ports lead to other switches, and the way between any two switches.
 
 Both ends of a veth pair, or two patch ports, that are ports of switches of ours are a
-link: known as soon as the kernel or OVSDB knows it, without any discovery packet.
+link: known as soon as the kernel or OVSDB knows it, without any discovery packet.  What
+they do not show has shown itself by LLDP (`controller.links`).
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ from flows.memo import Step
 from flows.tracked import Tracked, changed
 from flows.view import (
     OWN_NAMESPACE,
+    Adjacency,
+    AdjacencyKey,
     Interface,
     Link,
     LinkKey,
     Port,
     PortKey,
+    View,
 )
 from flows.ways import Exits, Ways, ways
 
 Ports = Tracked[PortKey, Port]
+Adjacencies = Mapping[AdjacencyKey, Adjacency]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,19 @@ class Fabric:
     ways: Ways
 
 
-Given = tuple[Ports, Interfaces, Links]
+Given = tuple[Ports, Interfaces, Links, Adjacencies]
 
 
-def every_cable(ports: Ports, interfaces: Interfaces, links: Links) -> Fabric:
+def every_cable(
+    ports: Ports, interfaces: Interfaces, links: Links, adjacencies: Adjacencies
+) -> Fabric:
     uplinks = dict(cables(ports, interfaces, links))
+    for row in sorted(adjacencies.values(), key=lambda row: row.key):
+        one, other = row.ends
+        if one != other and not any(
+            end in uplinks or end not in ports for end in row.ends
+        ):
+            uplinks |= {one: other, other: one}
     usable = {
         port: far
         for port, far in sorted(uplinks.items())
@@ -70,8 +83,8 @@ def every_cable(ports: Ports, interfaces: Interfaces, links: Links) -> Fabric:
 
 def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
     """The same, if no port has come or gone, and no cable is touched."""
-    ports, interfaces, links = now
-    if interfaces is not before[1]:
+    ports, interfaces, links, adjacencies = now
+    if interfaces is not before[1] or adjacencies is not before[3]:
         return None
     for key in changed(before[0], ports):
         if key in known.uplinks or (key in before[0]) != (key in ports):
@@ -91,6 +104,10 @@ def wiring(link: Link | None) -> tuple[object, ...] | None:
 
 
 fabric = Step(every_cable, next_fabric)
+
+
+def fabric_of(view: View) -> Fabric:
+    return fabric(view.ports, view.interfaces, view.links, view.adjacencies)
 
 
 def cables(

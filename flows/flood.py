@@ -39,5 +39,5 @@ def is_closed(switch: Switch, port: Port) -> bool:
 
 def is_open(switch: Switch, port: Port) -> bool:
     known = switch.network
-    is_shut = port.key in known.unknown or port.key in known.loops
+    is_shut = any(port.key in some for some in (known.unknown, known.held, known.loops))
     return port.up and not is_shut and not is_closed(switch, port)

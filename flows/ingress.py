@@ -32,6 +32,8 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
             yield from metered(here.table_id, port_no, onward)
     for port_no in switch.admitted:
         yield admitted(here.table_id, port_no, onward)
+    for port_no in switch.held:
+        yield untried(here.table_id, port_no, onward)
     for port_no in switch.loops:
         yield looping(here.table_id, port_no, onward)
     yield flow(
@@ -52,6 +54,12 @@ def admitted(table: int, port_no: int, onward: GotoTable) -> Flow:
         note=f"port {port_no} is known",
         subject=port_no,
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def untried(table: int, port_no: int, onward: GotoTable) -> Flow:
+    note = f"port {port_no} is being tried: only what tries it is let in"
+    return flow(table, 50, oxm(in_port=port_no), onward, note=note, subject=port_no)
 
 
 @lru_cache(maxsize=1 << 12)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flows.chains import TUNNELS, chains
-from flows.fabric import Fabric, Ports, fabric
+from flows.fabric import Fabric, Ports, fabric_of
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
 from flows.loops import Loops, doors, loops, outward
@@ -37,6 +37,7 @@ from flows.tracked import Tracked, changed
 from flows.tree import open_tree
 from flows.trust import Trust, trust
 from flows.twins import Groups, Siblings, siblings, twins_of
+from flows.untried import held, open_ended
 from flows.view import (
     Bridge,
     Fixed,
@@ -57,6 +58,8 @@ class Network:
     unknown      ports of which nobody can tell yet where they lead
     loops        ports that lead back to others of ours, and to which
     outward      ports behind which there may be anything
+    open_ended   those of them that may lead to another switch of ours
+    held         those of these that wait until they are tried
     tree         ports to other switches that broadcasts are sent to
     placed       configured holders of addresses that are located
     unheld       addresses that the kernel lists behind a closed port and nobody holds
@@ -74,6 +77,8 @@ class Network:
     unknown: frozenset[PortKey]
     loops: Loops
     outward: frozenset[PortKey]
+    open_ended: frozenset[PortKey]
+    held: frozenset[PortKey]
     tree: frozenset[PortKey]
     located: Tracked[Place, Located]
     holders: Tracked[Holding, Holder]
@@ -114,13 +119,15 @@ class Network:
 
 @remember_arguments
 def network(view: View) -> Network:
-    shape = fabric(view.ports, view.interfaces, view.links)
+    shape = fabric_of(view)
     behind = chains(view.interfaces, view.links)
     closed = loops(shape, view.ports, doors(behind, view.interfaces), view.echoes)
     of_vlans = memberships(shape, view.interfaces)
     far_ends = kernel_hosts(view)
     where = located_stations(shape, far_ends, view.ports, view.stations)
-    held = located_holders(shape, far_ends, where, view.bindings)
+    held_by = located_holders(shape, far_ends, where, view.bindings)
+    leading = outward(view.ports, view.interfaces, behind, shape)
+    may_lead = open_ended(leading, behind)
     several = twins_of(view)
     trusted = trust(view)
     return Network(
@@ -128,15 +135,17 @@ def network(view: View) -> Network:
         of_vlans,
         unknown_ports(view.ports, view.interfaces, view.bridges),
         closed,
-        outward(view.ports, view.interfaces, behind, shape),
+        leading,
+        may_lead,
+        held(view.untried, may_lead),
         open_tree(shape, view.floods),
         where,
-        held,
+        held_by,
         full_ports(view.crowds, view.limits.stations_per_port),
         trusted,
         placed(shape, where, view.bindings),
-        unheld(shape, held, trusted, of_vlans),
-        contested(held),
+        unheld(shape, held_by, trusted, of_vlans),
+        contested(held_by),
         rules_of(view),
         promiscuous(view.proxies, view.ports, view.bridges),
         middles(meant(where, middle_ports(view.proxies, view.ports, view.bridges))),
@@ -160,13 +169,14 @@ def unknown_ports(
 
 
 def role(view: View, key: PortKey) -> Role:
-    shape = fabric(view.ports, view.interfaces, view.links)
+    shape = fabric_of(view)
     if key in shape.uplinks:
         return Role.FABRIC
     if key in network(view).loops:
         return Role.LOOP
     row = view.interfaces.get(key)
-    if key in unknown_ports(view.ports, view.interfaces, view.bridges):
+    unknown = unknown_ports(view.ports, view.interfaces, view.bridges)
+    if key in unknown or key in network(view).held:
         return Role.UNKNOWN
     return Role.TUNNEL if row and row.type in TUNNELS else Role.EDGE
 

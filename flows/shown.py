@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.chains import Chain, Interfaces, Links, Speaker, chains
-from flows.fabric import Fabric, Ports, fabric
+from flows.fabric import Adjacencies, Fabric, Ports, fabric
 from flows.memo import Step, remember_arguments
 from flows.parties import Domain, Located, Origin, Place, is_unicast, may_be_at, members
 from flows.tracked import Tracked, changed, updated
@@ -189,7 +189,12 @@ def by_ip(rows: list[Address]) -> tuple[Address, ...]:
 
 def kernel_hosts(view: View) -> FarEnds:
     return hosts_of(
-        view.ports, view.interfaces, view.links, view.addresses, view.routers
+        view.ports,
+        view.interfaces,
+        view.links,
+        view.adjacencies,
+        view.addresses,
+        view.routers,
     )
 
 
@@ -198,10 +203,12 @@ def hosts_of(
     ports: Ports,
     interfaces: Interfaces,
     links: Links,
+    adjacencies: Adjacencies,
     addresses: Tracked[AddressKey, Address],
     routers: Tracked[RouterKey, Router],
 ) -> FarEnds:
-    shape, behind = fabric(ports, interfaces, links), chains(interfaces, links)
+    shape = fabric(ports, interfaces, links, adjacencies)
+    behind = chains(interfaces, links)
     of_vlans = memberships(shape, interfaces)
     return kernel_stations(
         shape,

@@ -66,7 +66,8 @@ class Switch:
     def admitted(self) -> tuple[int, ...]:
         """port_no of the ports of which it is known what they lead to, and that this
         is not back to us."""
-        unknown, loops = self.network.unknown, self.network.loops
+        unknown = self.network.unknown | self.network.held
+        loops = self.network.loops
         return tuple(
             port.port_no
             for port in self.ports
@@ -78,6 +79,12 @@ class Switch:
         """port_no of the ports that lead back to others of ours."""
         loops = self.network.loops
         return tuple(port.port_no for port in self.ports if port.key in loops)
+
+    @cached_property
+    def held(self) -> tuple[int, ...]:
+        """port_no of the ports that are being tried, and are no loop so far."""
+        held = self.network.held - self.network.unknown - self.network.loops.keys()
+        return tuple(port.port_no for port in self.ports if port.key in held)
 
     @cached_property
     def uplinks(self) -> tuple[int, ...]:

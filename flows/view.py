@@ -18,6 +18,9 @@ Normal form: each fact once, under the key that the one who reports it uses.
     floods       OpenFlow      what switches may send broadcasts to, and what they do
     stations     packets       where a link-layer address was heard, and what it claims
     sponges      packets       what did not answer, and is not asked for at present
+    echoes       packets       frames of our own that have come in, and by which port
+    adjacencies  packets       cables between switches that such frames have shown
+    untried      OpenFlow      ports that came up, and may lead to a switch of ours
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
     services     configuration behind which ports there are routers and DHCP servers
@@ -94,6 +97,15 @@ class EchoKey(NamedTuple):
     port_no: int
     sender_datapath_id: int
     sender_port_no: int
+
+
+class AdjacencyKey(NamedTuple):
+    """Two ports that are joined by a cable, the lesser one first."""
+
+    datapath_id: int
+    port_no: int
+    far_datapath_id: int
+    far_port_no: int
 
 
 class NamespaceKey(NamedTuple):
@@ -484,6 +496,51 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjacency:
+    """A cable between two ports of ours that no kernel shows: each of them has heard
+    LLDP of ours that the other has sent, and that of nobody else.
+
+    since  seconds on the caller's monotonic clock
+    """
+
+    datapath_id: int
+    port_no: int
+    far_datapath_id: int
+    far_port_no: int
+    since: float
+
+    @property
+    def key(self) -> AdjacencyKey:
+        return AdjacencyKey(
+            self.datapath_id, self.port_no, self.far_datapath_id, self.far_port_no
+        )
+
+    @property
+    def ends(self) -> tuple[PortKey, PortKey]:
+        return (
+            PortKey(self.datapath_id, self.port_no),
+            PortKey(self.far_datapath_id, self.far_port_no),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """A port that has come up, and of which nobody knows yet whether it leads to
+    another switch of ours.
+
+    since  seconds on the caller's monotonic clock
+    """
+
+    datapath_id: int
+    port_no: int
+    since: float
+
+    @property
+    def key(self) -> PortKey:
+        return PortKey(self.datapath_id, self.port_no)
+
+
+@dataclass(frozen=True, slots=True)
 class Fixed:
     """A binding that the configuration vouches for: the strongest of all origins."""
 
@@ -642,6 +699,8 @@ class View:
     bound: Map[PortKey, int] = field(default_factory=Map, compare=False)
     sponges: Map[SpongeKey, Sponge] = field(default_factory=Map)
     echoes: Map[EchoKey, Echo] = field(default_factory=Map)
+    adjacencies: Map[AdjacencyKey, Adjacency] = field(default_factory=Map)
+    untried: Map[PortKey, Untried] = field(default_factory=Map)
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()
     services: tuple[Service, ...] = ()

@@ -13,6 +13,7 @@ from flows.view import (
     OWN_NAMESPACE,
     Ability,
     Address,
+    Adjacency,
     Bridge,
     Claim,
     Echo,
@@ -30,6 +31,7 @@ from flows.view import (
     Service,
     Sponge,
     Station,
+    Untried,
     View,
     bound_of,
     crowds_of,
@@ -52,6 +54,8 @@ Fact = (
     | Station
     | Sponge
     | Echo
+    | Adjacency
+    | Untried
     | Fixed
     | Guard
     | Service
@@ -70,6 +74,8 @@ TABLE_OF = {
     Station: "stations",
     Sponge: "sponges",
     Echo: "echoes",
+    Adjacency: "adjacencies",
+    Untried: "untried",
 }
 
 

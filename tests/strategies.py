@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
+from immutables import Map
 
 from flows.openflow import (
     BROADCAST,
@@ -29,6 +30,7 @@ from flows.tracked import Tracked
 from flows.view import (
     LOCAL_PORT,
     Address,
+    Adjacency,
     Bridge,
     Claim,
     Fixed,
@@ -46,6 +48,7 @@ from flows.view import (
     Service,
     Station,
     Tunnel,
+    Untried,
     View,
     Vlans,
     bound_of,
@@ -350,6 +353,10 @@ RULES = (
     Proxy("what nobody knows", "br0", 0),
 )
 proxies = st.lists(st.sampled_from(RULES), max_size=4, unique=True).map(tuple)
+adjacencies = st.builds(
+    Adjacency, datapath_ids, port_numbers, datapath_ids, port_numbers, st.just(1.0)
+)
+untried = st.builds(Untried, datapath_ids, port_numbers, st.just(1.0))
 floods = st.builds(
     Flooding,
     datapath_ids,
@@ -368,6 +375,12 @@ def tables(
     )
 
 
+def maps(
+    rows: SearchStrategy[Row], key: Callable[[Row], K]
+) -> SearchStrategy[Map[K, Row]]:
+    return tables(rows, key).map(lambda some: Map(dict(some)))
+
+
 @composite
 def views(draw: DrawFn) -> View:
     heard = draw(tables(stations, lambda row: row.key))
@@ -381,6 +394,8 @@ def views(draw: DrawFn) -> View:
         neighbors=draw(tables(neighbors, lambda row: row.key)),
         routers=draw(tables(routers, lambda row: row.key)),
         floods=draw(tables(floods, lambda row: row.datapath_id)),
+        adjacencies=draw(maps(adjacencies, lambda row: row.key)),
+        untried=draw(maps(untried, lambda row: row.key)),
         stations=heard,
         crowds=crowds_of(heard),
         bound=bound_of(heard),

@@ -14,8 +14,10 @@ from controller.core import question
 from controller.events import ArpSeen, NdSeen
 from controller.ndp import advertisement, announcement
 from controller.packets import arp_reply, arp_request
+from controller.trial import Reach, write
 from flows import arp, nd, wire
 from flows.openflow import OWNER, OWNER_MASK, GotoTable, Output
+from tests.facts import port
 from tests.support.golden import ALL, golden
 
 ASKER, HOLDER, H1, GATEWAY = (
@@ -51,6 +53,9 @@ WRITTEN = {
         replace(SOLICITED, target=IPv6Address("fd00::fd")), lladdr=GATEWAY, router=True
     ),
     "arp-poll": question(HOLDER, IP, 0),
+    "lldp-trial": write(
+        b"nobody else knows", port(1, 7), 1.2345, Reach.CABLE, serial=5
+    ),
     "na-answer": advertisement(SOLICITED, lladdr=HOLDER, router=False),
     "na-answer-in-a-vlan": advertisement(
         replace(SOLICITED, vlan=5), lladdr=HOLDER, router=False

@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scapy.contrib.lldp import (
-    LLDPDU,
-    LLDPDUChassisID,
-    LLDPDUEndOfLLDPDU,
-    LLDPDUPortID,
-    LLDPDUTimeToLive,
-)
-from scapy.layers.l2 import Ether
-
 from controller import trial
 from controller.commands import Command, TellNews, TryPort
 from controller.core import Core, Policy
@@ -25,19 +13,21 @@ from controller.events import (
     SwitchReady,
     TrialSeen,
 )
-from controller.loops import ECHOES_MAX, GONE, PERIOD, TRIALS_MAX
+from controller.loops import ECHOES_MAX, FRESH
 from controller.packets import parse
+from controller.tries import PERIOD, TRIALS_MAX
 from flows.view import PortKey
 from tests.facts import S1, S2, port, ports
 
 SECRET = b"nobody else knows"
+GONE = 3 * PERIOD + FRESH
 
 
 class Hub:
     """A core, its switches, and ports of theirs that are connected by something."""
 
     def __init__(self, *numbers: int, switches: tuple[int, ...] = (S1,)) -> None:
-        self.core, self.now = Core(Policy(loop_secret=SECRET)), 0.0
+        self.core, self.now = Core(Policy(secret=SECRET)), 0.0
         self.connected: set[PortKey] = set()
         self.done: list[Command] = []
         for switch in switches:
@@ -156,50 +146,12 @@ def test_many_ports_are_tried_a_few_at_a_time() -> None:
     assert {*hub.tries()} == {PortKey(S1, n) for n in range(1, 200)}
 
 
-# --- the frame ------------------------------------------------------------------------
-
-
-def test_the_frame_is_an_lldp_data_unit_that_says_whose_it_is() -> None:
-    frame = Ether(trial.write(SECRET, port(S1, 7), 1.0))
-    assert frame.dst == "03:69:73:61:74:00" and frame.src == port(S1, 7).lladdr
-    assert frame[LLDPDUChassisID].id == f"isat {S1:016x}".encode()
-    assert frame[LLDPDUPortID].id == b"7"
-    assert frame[LLDPDUTimeToLive].ttl == 5
-    assert frame.haslayer(LLDPDUEndOfLLDPDU) and frame.haslayer(LLDPDU)
-
-
-def test_only_who_has_the_secret_can_make_it() -> None:
-    unit = trial.write(SECRET, port(S1, 7), 1.0)[14:]
-    assert trial.read(SECRET, unit, 2.0) == PortKey(S1, 7)
-    assert trial.read(b"another", unit, 2.0) is None
-
-
-@pytest.mark.parametrize("now", [0.5, 7.0])
-def test_an_old_frame_is_worth_nothing(now: float) -> None:
-    unit = trial.write(SECRET, port(S1, 7), 1.0)[14:]
-    assert trial.read(SECRET, unit, now) is None
-
-
 def test_a_frame_that_is_not_ours_is_counted_and_closes_nothing() -> None:
     hub = Hub(1, 2)
     forged = trial.write(b"a guess", port(S1, 2), hub.now)[14:]
     hub.tell(TrialSeen(S1, 1, forged))
     assert not hub.closed and not hub.core.view.echoes
     assert hub.core.loops.counters["loop trials that are not ours, or old"] == 1
-
-
-@given(st.integers(0, 80), st.binary(min_size=1, max_size=8))
-def test_a_damaged_frame_is_nobodys(at: int, damage: bytes) -> None:
-    whole = trial.write(SECRET, port(S1, 7), 1.0)[14:]
-    unit = bytearray(whole)
-    unit[at : at + len(damage)] = damage
-    found = trial.read(SECRET, bytes(unit), 2.0)
-    assert found in (None, PortKey(S1, 7))
-
-
-@given(st.binary(max_size=300))
-def test_whatever_the_octets_are_reading_ends(unit: bytes) -> None:
-    assert trial.read(SECRET, unit, 1.0) is None
 
 
 def test_echoes_have_a_bound() -> None:

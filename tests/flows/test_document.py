@@ -16,6 +16,7 @@ from flows.document import INDEXES, DocumentError, from_json, to_json
 from flows.view import (
     Ability,
     Address,
+    Adjacency,
     Bridge,
     Claim,
     Echo,
@@ -33,6 +34,7 @@ from flows.view import (
     Service,
     Sponge,
     Station,
+    Untried,
     View,
 )
 from tests import strategies
@@ -97,6 +99,8 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         Station(1, 0, H1, 2, 1.0, (Claim(IPv4Address("10.0.0.1"), 2.0),)),
         Sponge(1, 0, IPv4Address("10.0.0.8"), 6, 1.0, 2.0),
         Echo(1, 3, 1, 4, 1.0),
+        Adjacency(1, 3, 2, 4, 1.0),
+        Untried(1, 5, 1.0),
         Fixed(0, IPv4Address("10.0.0.9"), H2),
         Guard("watch", "br0", "h1"),
         Service("router", True, "br0", "h1"),

@@ -1,13 +1,13 @@
 """Which ports lead to other switches, and the way between any two switches."""
 
-from flows.fabric import Fabric, fabric
+from flows.fabric import Fabric, fabric_of
 from flows.view import Link, PortKey, View
 from flows.ways import Way
 from tests.facts import S1, S2, S3, Fact, cable, interface, port, ports, view_of
 
 
 def shape(view: View) -> Fabric:
-    return fabric(view.ports, view.interfaces, view.links)
+    return fabric_of(view)
 
 
 def patch(one: tuple[int, int], other: tuple[int, int]) -> list[Fact]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.chains import chains
-from flows.fabric import fabric
+from flows.fabric import fabric_of
 from flows.loops import doors, every_door, every_outward, loops, outward
 from flows.network import network, role
 from flows.parties import Role
@@ -196,7 +196,7 @@ def test_the_steps_come_to_what_is_defined() -> None:
         view = view_of(*linux_bridge((1, 2), (1, 3)), *facts)  # type: ignore[arg-type]
         for one in (before, view, before):
             behind = chains(one.interfaces, one.links)
-            shape = fabric(one.ports, one.interfaces, one.links)
+            shape = fabric_of(one)
             assert doors(behind, one.interfaces) == every_door(behind, one.interfaces)
             given_ = one.ports, one.interfaces, behind, shape
             assert outward(*given_) == every_outward(*given_)

@@ -63,6 +63,8 @@ ROWS = {
     "addresses": strategies.link_addresses,
     "routers": strategies.routers,
     "stations": strategies.stations,
+    "adjacencies": strategies.adjacencies,
+    "untried": strategies.untried,
 }
 
 
