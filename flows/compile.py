@@ -69,9 +69,9 @@ class Compiled:
         """Whether an update would change nothing, as far as can be seen at once."""
         if self._seen is None:
             return False
-        seen = self._seen[1]
-        rows = (known.located, known.holders), (seen.located, seen.holders)
-        return same(*rows) and same(inputs(*self._seen), inputs(view, known))
+        seen, at = self._seen, self.datapath_id
+        rows = (known.located, known.holders), (seen[1].located, seen[1].holders)
+        return same(*rows) and same(inputs(at, *seen), inputs(at, view, known))
 
     def update(
         self, view: View, known: Network, held: Set[int] | None = None
@@ -82,9 +82,10 @@ class Compiled:
               the difference is to these
         """
         seen, self._seen = self._seen, None  # if it fails, begin anew
-        if seen is not None and not same(context(*seen), context(view, known)):
+        at = self.datapath_id
+        if seen is not None and not same(context(at, *seen), context(at, view, known)):
             seen = None
-        switch = Switch(self.datapath_id, view, known)
+        switch = Switch(at, view, known)
         if seen is None:
             difference = self._anew(switch, self.cookies if held is None else held)
         else:
@@ -183,7 +184,8 @@ def touched(switch: Switch, seen: tuple[View, Network] | None) -> Iterator[Part]
         yield from (place for place in now.located if place[0].island == here)
         yield from (holding for holding in now.holders if holding[0].island == here)
         return
-    if not same(inputs(*seen), inputs(switch.view, now)):
+    at = switch.datapath_id
+    if not same(inputs(at, *seen), inputs(at, switch.view, now)):
         yield None
     for place in changed(seen[1].located, now.located):
         if place[0].island == switch.island:
@@ -266,20 +268,21 @@ def by_table(
     ]
 
 
-def context(view: View, known: Network) -> tuple[object, ...]:
-    """All that the flows of one station or address come from, besides itself."""
+def context(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
+    """All that a switch's flows of one station or address come from, besides itself."""
     trust = known.trust
     guard = (trust.modes, trust.configured, trust.given, trust.confines)
     policy = (known.rules, known.promiscuous, known.middles)
-    return (known.fabric, known.vlans, view.limits, *guard, *policy)
+    island = known.islands.get(datapath_id)
+    return (island, known.vlans, view.limits, *guard, *policy)
 
 
-def inputs(view: View, known: Network) -> tuple[object, ...]:
-    """All that the flows come from which are not of one station or address."""
+def inputs(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
+    """All that its flows come from which are not of one station or address."""
     facts = (view.ports, view.abilities, view.sponges)
     guard = (known.trust, known.placed, known.unheld, known.siblings, known.nics)
     flood = (known.tree, known.unknown, known.held, known.loops, known.full)
-    return (*facts, *flood, *guard, *context(view, known))
+    return (*facts, *flood, *guard, *context(datapath_id, view, known))
 
 
 def check(entry: Flow, table: Table, here: Here) -> None:

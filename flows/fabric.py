@@ -25,7 +25,7 @@ from flows.view import (
     PortKey,
     View,
 )
-from flows.ways import Exits, Ways, ways
+from flows.ways import Exits, Way, Ways, ways
 
 Ports = Tracked[PortKey, Port]
 Adjacencies = Mapping[AdjacencyKey, Adjacency]
@@ -44,6 +44,20 @@ class Fabric:
     uplinks: Mapping[PortKey, PortKey]
     islands: Mapping[int, int]
     tree: frozenset[PortKey]
+    ways: Ways
+
+
+@dataclass(frozen=True, slots=True)
+class Island:
+    """What of a fabric concerns the switches of one island.
+
+    name     smallest datapath_id of them
+    uplinks  their cables, up or down
+    ways     between them
+    """
+
+    name: int
+    uplinks: Mapping[PortKey, PortKey]
     ways: Ways
 
 
@@ -104,6 +118,42 @@ def wiring(link: Link | None) -> tuple[object, ...] | None:
 
 
 fabric = Step(every_cable, next_fabric)
+
+Islands = Mapping[int, Island]  # by datapath_id
+
+
+def every_island(shape: Fabric) -> Islands:
+    uplinks: dict[int, dict[PortKey, PortKey]] = {}
+    ways: dict[int, dict[int, Mapping[int, Way]]] = {}
+    for port, far in shape.uplinks.items():
+        uplinks.setdefault(shape.islands[port.datapath_id], {})[port] = far
+    for datapath_id, name in shape.islands.items():
+        ways.setdefault(name, {})[datapath_id] = shape.ways[datapath_id]
+    found = {name: Island(name, uplinks.get(name, {}), ways[name]) for name in ways}
+    return {datapath_id: found[name] for datapath_id, name in shape.islands.items()}
+
+
+def next_islands(before: tuple[Fabric], known: Islands, now: tuple[Fabric]) -> Islands:
+    """Each that is as before is the same object, whatever happens to others."""
+    found = every_island(*now)
+    names = {one.name: one for one in found.values()}
+    kept = {name: known[name] for name, one in names.items() if known.get(name) == one}
+    return {d: kept.get(one.name, one) for d, one in found.items()}
+
+
+islands = Step(every_island, next_islands)
+
+
+def regrouped(one: Fabric, other: Fabric) -> frozenset[int]:
+    """Names of islands, of either, that are not the same in the other."""
+    moved = {
+        datapath_id
+        for datapath_id in one.islands.keys() | other.islands.keys()
+        if one.islands.get(datapath_id) != other.islands.get(datapath_id)
+    }
+    moved |= {p.datapath_id for p, _ in one.uplinks.items() ^ other.uplinks.items()}
+    found = (shape.islands.get(m) for shape in (one, other) for m in moved)
+    return frozenset(name for name in found if name is not None)
 
 
 def fabric_of(view: View) -> Fabric:

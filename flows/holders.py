@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from flows.fabric import Fabric
 from flows.locations import Locations
 from flows.memo import Step, remember_last
 from flows.parties import Candidate, Domain, Holder, Holding, Located, Origin, Place
@@ -20,7 +19,6 @@ Holders = Tracked[Holding, Holder]
 
 
 def every_holder(
-    shape: Fabric,
     far_ends: FarEnds,
     located: Locations,
     bindings: tuple[Fixed, ...],
@@ -36,18 +34,18 @@ def every_holder(
 
 
 def next_holders(
-    before: tuple[Fabric, FarEnds, Locations, tuple[Fixed, ...]],
+    before: tuple[FarEnds, Locations, tuple[Fixed, ...]],
     known: Holders,
-    now: tuple[Fabric, FarEnds, Locations, tuple[Fixed, ...]],
+    now: tuple[FarEnds, Locations, tuple[Fixed, ...]],
 ) -> Holders | None:
-    shape, far_ends, located, bindings = now
-    if shape is not before[0] or bindings is not before[3]:
+    far_ends, located, bindings = now
+    if bindings is not before[2]:
         return None
     given = by_lladdr(bindings)
-    places = changed(before[2], located) | changed(before[1], far_ends)
+    places = changed(before[1], located) | changed(before[0], far_ends)
     claims: dict[Holding, list[Candidate]] = {}
     for place in places:
-        for ip, _ in candidates(place, before[2].get(place), before[1], given):
+        for ip, _ in candidates(place, before[1].get(place), before[0], given):
             claims.setdefault((place[0], ip), [])
         for ip, candidate in candidates(place, located.get(place), far_ends, given):
             claims.setdefault((place[0], ip), []).append(candidate)

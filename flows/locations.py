@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from immutables import Map
 
-from flows.fabric import Fabric, Ports
+from flows.fabric import Fabric, Ports, regrouped
 from flows.memo import Step, remember_last
 from flows.parties import Located, Origin, Place, domain, may_be_at, members
 from flows.shown import FarEnd, FarEnds
@@ -47,12 +47,14 @@ def next_locations(
     now: tuple[Fabric, FarEnds, Ports, Stations],
 ) -> Locations | None:
     shape, far_ends, ports, stations = now
-    if shape is not before[0]:
-        return None
-    keys = set(changed(before[3], stations))
+    keys, places = set(changed(before[3], stations)), set[Place]()
+    anew = regrouped(before[0], shape) if shape is not before[0] else frozenset()
+    if anew:
+        keys.update(key for key in stations if shape.islands.get(key[0]) in anew)
+        places = {place for place in known if place[0].island in anew}
     if moved := changed(before[2], ports):
         keys.update(key for key, row in stations.items() if row.port in moved)
-    places = {place for key in keys if (place := place_of(shape, key)) is not None}
+    places |= {place for key in keys if (place := place_of(shape, key)) is not None}
     for place in places | changed(before[1], far_ends):
         heard = heard_at(shape, stations, place)
         where = located(shape, ports, place, heard, far_ends.get(place))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flows.chains import TUNNELS, chains
-from flows.fabric import Fabric, Ports, fabric_of
+from flows.fabric import Fabric, Islands, Ports, fabric_of, islands
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
 from flows.loops import Loops, doors, loops, outward
@@ -54,6 +54,7 @@ from flows.vlans import Members, membership_at, memberships, stripped_at
 class Network:
     """Every conclusion from one view.
 
+    islands      what of the fabric concerns each switch
     vlans        ports that are not members of every VLAN, and of which they are
     unknown      ports of which nobody can tell yet where they lead
     loops        ports that lead back to others of ours, and to which
@@ -73,6 +74,7 @@ class Network:
     """
 
     fabric: Fabric
+    islands: Islands
     vlans: Members
     unknown: frozenset[PortKey]
     loops: Loops
@@ -125,13 +127,14 @@ def network(view: View) -> Network:
     of_vlans = memberships(shape, view.interfaces)
     far_ends = kernel_hosts(view)
     where = located_stations(shape, far_ends, view.ports, view.stations)
-    held_by = located_holders(shape, far_ends, where, view.bindings)
+    held_by = located_holders(far_ends, where, view.bindings)
     leading = outward(view.ports, view.interfaces, behind, shape)
     may_lead = open_ended(leading, behind)
     several = twins_of(view)
     trusted = trust(view)
     return Network(
         shape,
+        islands(shape),
         of_vlans,
         unknown_ports(view.ports, view.interfaces, view.bridges),
         closed,

@@ -78,7 +78,7 @@ class Tracked(Mapping[K, V], Generic[K, V]):
         # Another version may have been made of this one, which the page tells of.
         if page.following is not None or len(page.keys) != self._position:
             page = Page()
-        elif self._position == PAGE:
+        elif self._position >= PAGE:
             page = page.turned()
         after._page = page
         page.keys.append(key)

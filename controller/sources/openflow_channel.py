@@ -31,6 +31,7 @@ from ryu.ofproto import ofproto_parser, ofproto_v1_3_parser
 
 from controller import private_socket
 from controller.sources.openflow_check import (
+    ECHO_REPLY,
     ECHO_REQUEST,
     ERROR,
     HEADER,
@@ -156,7 +157,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
             _, _, length, _ = HEADER.unpack_from(data, at)
             if len(data) - at < length:
                 break
-            self._message(data[at : at + length])
+            self._message(data[at : at + length], answers)
             at += length
             slow += 1
             if slow % TURN_MESSAGES == 0:
@@ -178,11 +179,14 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
     def _is_greeted(self) -> bool:
         return bool(self.state != HANDSHAKE_DISPATCHER)
 
-    def _message(self, message: bytes) -> None:
+    def _message(self, message: bytes, answers: list[bytes]) -> None:
         check(message, self._is_greeted)
         version, kind, length, xid = HEADER.unpack_from(message)
         if kind == ECHO_REQUEST and self._size > ECHO_MAX:
             return  # as long as it likes, from anybody: they would wait, and we pay
+        if kind == ECHO_REQUEST and not self._is_observed(kind):
+            answers.append(bytes((version, ECHO_REPLY)) + message[2:])
+            return  # at once: the core's next turn may come before the sending thread's
         if version != VERSION and kind == ERROR:
             raise Unacceptable("no version of OpenFlow in common")
         part = int.from_bytes(message[8:10]) if kind == MULTIPART_REPLY else 0
@@ -200,8 +204,12 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
 
     def _is_listened_for(self, kind: int, part: int) -> bool:
         event = event_of(kind, part)
-        brick = self.ofp_brick
-        return bool(brick.observers.get(event) or brick.event_handlers.get(event))
+        is_ours = bool(self.ofp_brick.event_handlers.get(event))
+        return is_ours or self._is_observed(kind, part)
+
+    def _is_observed(self, kind: int, part: int = 0) -> bool:
+        """By another application."""
+        return bool(self.ofp_brick.observers.get(event_of(kind, part)))
 
     def _deliver(
         self, version: int, kind: int, length: int, xid: int, message: bytes

@@ -39,7 +39,8 @@ QUIET, LEAST = 20.0, 0.5  # seconds before
 PAUSE = 0.002  # seconds between two echo requests
 BETWEEN = 1.0  # seconds between two new hosts
 NEW_HOSTS = 200  # all of them less than a port may have
-WARM = 0.1  # the part of all that comes first, before memory is compared
+PARTS = 10  # of all messages: after the first one caches are filled, more or less
+FEWEST = 500  # messages of a part, and as many frames
 HEALTHY_ID = 7
 LIMITS = "limits: {stations_per_port: 256}\n"  # which all ports have reached soon
 STATUS = 6.0  # seconds: Open vSwitch writes it down every five
@@ -107,8 +108,9 @@ def measured(
     end = time.monotonic() + max(QUIET * run.share, LEAST)
     watch(here, healthy, quiet, lambda: time.monotonic() < end)
     began, held, dealt_with = time.monotonic(), list[float](), list[dict[str, int]]()
-    for seed, share in enumerate((WARM, 1 - WARM)):
-        half = run.of(round(MESSAGES * share / 2), least=500)
+    parts = run.of(PARTS)
+    half = max(FEWEST, round(MESSAGES * run.share / parts / 2))
+    for seed in range(parts):
         run.tell(f"{half:,} damaged messages, and as many frames")
         process = intruder(here.ovs, seed, half)
         watch(here, healthy, under, partial(is_running, process))
@@ -116,8 +118,9 @@ def measured(
         held.append(memory(here.ovs))
     yield from told(dealt_with, quiet, under)
     yield Figure(
-        f"the controller's memory grew after the first {WARM:.0%} by",
-        held[1] - held[0], "MiB", GROWTH, note=f"from {number(held[0])} MiB",
+        f"the controller's memory grew after the first of {parts} parts by",
+        held[-1] - held[0], "MiB", GROWTH,
+        note=f"after each: {', '.join(map(number, held))}",
     )  # fmt: skip
     mistakes = len(MISTAKE.findall(here.ovs.log("isat.log")))
     yield Figure("exceptions in the controller's log", mistakes, "", at_most=0)

@@ -281,6 +281,19 @@ def test_flows_that_go_on_from_the_last_are_those_of_the_view(
             assert not (is_current and (difference.added or difference.removed))
 
 
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Parts that are written anew from now on."""
+    looked_at: list[object] = []
+    original = Compiled._written
+
+    def counting(self: Compiled, switch: Any, part: Any) -> Any:
+        looked_at.append(part)
+        return original(self, switch, part)
+
+    monkeypatch.setattr(Compiled, "_written", counting)
+    return looked_at
+
+
 def test_a_host_that_moves_costs_its_own_flows_and_no_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -290,14 +303,7 @@ def test_a_host_that_moves_costs_its_own_flows_and_no_others(
     lab = view_of(ports(S1, 1, 2), *crowd, Limits(1000, 10))
     compiled = Compiled(S1)
     compiled.update(lab, network(lab))
-    looked_at: list[object] = []
-    original = Compiled._written
-
-    def counting(self: Compiled, switch: Any, part: Any) -> Any:
-        looked_at.append(part)
-        return original(self, switch, part)
-
-    monkeypatch.setattr(Compiled, "_written", counting)
+    looked_at = looks(monkeypatch)
     moved = with_host(lab, heard_host(S1, 2, "02:00:00:00:01:05", "10.0.1.5"))
     difference = compiled.update(moved, network(moved))
 
@@ -307,6 +313,33 @@ def test_a_host_that_moves_costs_its_own_flows_and_no_others(
         "10.0.1.5",
     }
     assert {*compiled.cookies} == {*compile_flows(moved, S1)}
+
+
+def test_a_switch_that_comes_alone_costs_the_others_no_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hosts = [heard_host(S1, n, f"02:00:00:00:01:0{n}", f"10.0.1.{n}") for n in (1, 2)]
+    lab = view_of(ports(S1, 1, 2), *hosts)
+    compiled = Compiled(S1)
+    compiled.update(lab, network(lab))
+    looked_at = looks(monkeypatch)
+    for there in (attach([*ports(S2, 1, 2)])(lab), lab):
+        known = network(there)
+        difference = compiled.update(there, known)
+        assert (difference.added, difference.removed) == ((), ())
+        assert {*compiled.cookies} == {*compile_flows(there, S1, known)}
+    assert looked_at == [None, None]
+
+
+def test_a_cable_to_another_switch_concerns_every_host() -> None:
+    hosts = [heard_host(S1, n, f"02:00:00:00:01:0{n}", f"10.0.1.{n}") for n in (1, 2)]
+    lab = view_of(ports(S1, 1, 2), ports(S2, 1), *hosts)
+    compiled = Compiled(S2)
+    assert compiled.update(lab, network(lab)).added
+    wired = attach(cable((S1, 3), (S2, 3)))(lab)
+    added = compiled.update(wired, network(wired)).added
+    assert {"10.0.1.1", "10.0.1.2"} <= {str(entry.subject) for entry in added}
+    assert {*compiled.cookies} == {*compile_flows(wired, S2)}
 
 
 def test_an_address_that_comes_to_a_kernel_host_and_goes_is_all_that_changes() -> None:

@@ -23,7 +23,12 @@ from tests.bench.intruder import Intruder
 from tests.bench.siege import MISTAKE
 from tests.conftest import cannot_run
 from tests.sources.test_openflow_check import BAD, message
-from tests.support.fake_switch import FakeSwitch, connected
+from tests.support.fake_switch import (
+    ECHO_REPLY,
+    ECHO_REQUEST,
+    FakeSwitch,
+    connected,
+)
 from tests.support.full_switch import FullSwitch, question
 from tests.support.keys import Keys, new_keys
 from tests.support.wait import wait_until
@@ -271,6 +276,61 @@ def test_damaged_messages_and_frames_stop_nobody(
     assert intruder.count["frames"] == 800
     assert controller.memory() - before < GROWTH
     assert not MISTAKE.search(controller.log())
+
+
+# --- echoes ---------------------------------------------------------------------------
+
+
+class Listening(FakeSwitch):
+    """It keeps the answers to its echo requests."""
+
+    def __init__(self, port: int, datapath_id: int) -> None:
+        super().__init__(port, datapath_id)
+        self.echoed: list[bytes] = []
+
+    def hear(self, whole: bytes) -> None:
+        if whole[1] == ECHO_REPLY:
+            self.echoed.append(whole)
+
+    def ask(self, *data: bytes) -> list[bytes]:
+        """All of them in one write, and one more, so that a second answer is seen."""
+        self.echoed.clear()
+        asked = (wire.message(ECHO_REQUEST, one, n) for n, one in enumerate(data))
+        self.socket.sendall(b"".join(asked))
+        self.echo()
+        return self.echoed[:-1]
+
+
+SAID = (b"", b"one", bytes(30_000), b"three")
+EXPECTED = [wire.message(ECHO_REPLY, one, n) for n, one in enumerate(SAID)]
+
+
+def test_an_echo_request_is_answered_with_what_it_has_brought(
+    controller: Controller,
+) -> None:
+    with Listening(controller.port, 31) as switch:
+        assert switch.ask(*SAID) == EXPECTED
+
+
+OBSERVER = """\
+from ryu.base.app_manager import RyuApp
+from ryu.controller import ofp_event
+from ryu.controller.handler import MAIN_DISPATCHER, set_ev_cls
+
+class Observer(RyuApp):
+    @set_ev_cls(ofp_event.EventOFPEchoRequest, MAIN_DISPATCHER)
+    def on_echo(self, ev):
+        print("heard", ev.msg.data, flush=True)
+"""
+
+
+def test_another_application_may_observe_echo_requests(tmp_path: Path) -> None:
+    observer = tmp_path / "observer.py"
+    observer.write_text(OBSERVER)
+    running = started(tmp_path, "--ofp-tcp-listen-port", str(observer))
+    with running as controller, Listening(controller.port, 31) as switch:
+        assert switch.ask(*SAID) == EXPECTED
+        wait_until(lambda: "heard b'three'" in controller.log(), why="the observer")
 
 
 # --- answers at once ------------------------------------------------------------------
