@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from flows.cookies import Cookies
-from flows.memo import same
+from flows.memo import remember_last, same
 from flows.network import Network, network
 from flows.openflow import Flow
-from flows.parties import Holding, Place
+from flows.parties import Holding, Located, Place
 from flows.pipeline import PIPELINE, Table, numbered, of_nobody
 from flows.switch import Here, Switch
 from flows.tracked import changed
 from flows.view import View
+from flows.ways import Exit
 
 Flows = Mapping[int, Flow]
 
@@ -32,6 +33,7 @@ class FlowConflict(Exception):
     """
 
 
+Exits = Mapping[int, Exit]  # how a frame leaves for each other switch
 Placed = tuple[Table, Here]
 Part = Place | Holding | None  # a station, an address, or None: what concerns all
 Claims = tuple[Part, dict[int, Flow]]  # what is written for it, by cookie
@@ -64,6 +66,8 @@ class Compiled:
         self._parts: dict[Part, bytes] = {}  # cookies, eight octets each
         self._shared: dict[int, int] = {}  # by cookie: in how many further parts
         self._seen: tuple[View, Network] | None = None
+        self._nearby: tuple[object, ...] = ()
+        self._exits: Exits = {}
 
     def is_current(self, view: View, known: Network) -> bool:
         """Whether an update would change nothing, as far as can be seen at once."""
@@ -71,7 +75,15 @@ class Compiled:
             return False
         seen, at = self._seen, self.datapath_id
         rows = (known.located, known.holders), (seen[1].located, seen[1].holders)
-        return same(*rows) and same(inputs(at, *seen), inputs(at, view, known))
+        if not same(*rows) or not same(inputs(at, *seen), inputs(at, view, known)):
+            return False
+        if same(cabling(*seen), cabling(view, known)):
+            return True
+        switch = Switch(at, view, known)
+        if nearby(switch) != self._nearby or switch.exits != self._exits:
+            return False
+        self._seen = view, known
+        return True
 
     def update(
         self, view: View, known: Network, held: Set[int] | None = None
@@ -86,11 +98,14 @@ class Compiled:
         if seen is not None and not same(context(at, *seen), context(at, view, known)):
             seen = None
         switch = Switch(at, view, known)
+        near = nearby(switch)
         if seen is None:
             difference = self._anew(switch, self.cookies if held is None else held)
         else:
-            difference = self._step(switch, touched(switch, seen))
-        self._seen = view, known
+            ours: tuple[Part, ...] = () if near == self._nearby else (None,)
+            parts = (*ours, *touched(switch, seen), *turned(switch, self._exits))
+            difference = self._step(switch, dict.fromkeys(parts))
+        self._seen, self._nearby, self._exits = (view, known), near, switch.exits
         if held is None or seen is None:
             return difference
         return self._compared(switch, held)
@@ -105,13 +120,13 @@ class Compiled:
         self._parts, self._shared = fresh._parts, fresh._shared
         return Difference(added, removed)
 
-    def _step(self, switch: Switch, parts: Iterator[Part]) -> Difference:
+    def _step(self, switch: Switch, parts: Iterable[Part]) -> Difference:
         renewed = [*self._claims(switch, parts)]
         gone = {cookie for part, _ in renewed for cookie in self._without(part)}
         added = self._with(renewed, gone)
         return Difference(added, self._superfluous(gone))
 
-    def _claims(self, switch: Switch, parts: Iterator[Part]) -> Iterator[Claims]:
+    def _claims(self, switch: Switch, parts: Iterable[Part]) -> Iterator[Claims]:
         """What is written for each; raises FlowConflict if two of these differ in what
         they want for one table, priority and match."""
         rights: dict[int, int] = {}  # cookies, by a hash of these three
@@ -195,6 +210,27 @@ def touched(switch: Switch, seen: tuple[View, Network] | None) -> Iterator[Part]
             yield holding
 
 
+def turned(switch: Switch, before: Exits) -> Iterator[Part]:
+    """Stations of switches that frames leave for by another way than before."""
+    now = switch.exits
+    if now is before:
+        return
+    goals = {goal for goal in {*now, *before} if now.get(goal) != before.get(goal)}
+    there = stations_by_switch(switch.network.located)
+    for goal in goals:
+        yield from ((where.domain, where.lladdr) for where in there.get(goal, ()))
+
+
+@remember_last
+def stations_by_switch(
+    located: Mapping[Place, Located],
+) -> Mapping[int, tuple[Located, ...]]:
+    grouped: dict[int, list[Located]] = {}
+    for where in located.values():
+        grouped.setdefault(where.port.datapath_id, []).append(where)
+    return {datapath_id: tuple(rows) for datapath_id, rows in grouped.items()}
+
+
 def compile_flows(
     view: View,
     datapath_id: int,
@@ -269,7 +305,8 @@ def by_table(
 
 
 def context(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
-    """All that a switch's flows of one station or address come from, besides itself."""
+    """All that a switch's flows of one station or address come from, besides itself and
+    the way to its switch."""
     trust = known.trust
     guard = (trust.modes, trust.configured, trust.given, trust.confines)
     policy = (known.rules, known.promiscuous, known.middles)
@@ -278,11 +315,26 @@ def context(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
 
 
 def inputs(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
-    """All that its flows come from which are not of one station or address."""
-    facts = (view.ports, view.abilities, view.sponges)
+    """All that its flows come from which are not of one station or address, besides
+    what is `nearby`."""
+    facts = (view.abilities, view.sponges)
     guard = (known.trust, known.placed, known.unheld, known.siblings, known.nics)
-    flood = (known.tree, known.unknown, known.held, known.loops, known.full)
+    flood = (known.unknown, known.held, known.loops, known.full)
     return (*facts, *flood, *guard, *context(datapath_id, view, known))
+
+
+def cabling(view: View, known: Network) -> tuple[object, ...]:
+    """Where this stays, so does what is nearby, and the way to everybody."""
+    return (view.ports, known.tree, known.fabric)
+
+
+def nearby(switch: Switch) -> tuple[object, ...]:
+    """Its ports, the far ends of its cables, and which of them are on the tree."""
+    ports, known = switch.ports, switch.network
+    uplinks = known.fabric.uplinks
+    far = (uplinks.get(port.key) for port in ports)
+    ends = tuple(switch.view.ports.get(end) for end in far if end is not None)
+    return ports, ends, tuple(port.key in known.tree for port in ports)
 
 
 def check(entry: Flow, table: Table, here: Here) -> None:

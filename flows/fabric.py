@@ -25,7 +25,7 @@ from flows.view import (
     PortKey,
     View,
 )
-from flows.ways import Exits, Way, Ways, ways
+from flows.ways import Exits, Ways, ways
 
 Ports = Tracked[PortKey, Port]
 Adjacencies = Mapping[AdjacencyKey, Adjacency]
@@ -53,12 +53,10 @@ class Island:
 
     name     smallest datapath_id of them
     uplinks  their cables, up or down
-    ways     between them
     """
 
     name: int
     uplinks: Mapping[PortKey, PortKey]
-    ways: Ways
 
 
 Given = tuple[Ports, Interfaces, Links, Adjacencies]
@@ -124,12 +122,10 @@ Islands = Mapping[int, Island]  # by datapath_id
 
 def every_island(shape: Fabric) -> Islands:
     uplinks: dict[int, dict[PortKey, PortKey]] = {}
-    ways: dict[int, dict[int, Mapping[int, Way]]] = {}
     for port, far in shape.uplinks.items():
         uplinks.setdefault(shape.islands[port.datapath_id], {})[port] = far
-    for datapath_id, name in shape.islands.items():
-        ways.setdefault(name, {})[datapath_id] = shape.ways[datapath_id]
-    found = {name: Island(name, uplinks.get(name, {}), ways[name]) for name in ways}
+    names = {*shape.islands.values()}
+    found = {name: Island(name, uplinks.get(name, {})) for name in names}
     return {datapath_id: found[name] for datapath_id, name in shape.islands.items()}
 
 

@@ -2,215 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import replace
-
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controller.broadcast import Floods
-from controller.commands import ChangeFlows, Command, ListFlows
-from controller.core import PATIENCE, Core
-from controller.events import (
-    BridgesSeen,
-    ChangeDone,
-    ChangeFailed,
-    FlowsCounted,
-    FlowsListed,
-    KernelFact,
-    KernelSynced,
-    PortChanged,
-    SwitchReady,
-)
-from flows.openflow import Flow, Group, Output
-from flows.pipeline import TABLE_IDS
-from flows.view import Bridge, Interface, Link, Port, PortKey
-from tests.facts import cable
-
-FLOOD = TABLE_IDS["flood"]
-
-Ends = tuple[tuple[int, int], tuple[int, int]]
-
-
-class Switch:
-    """Does what it is told when it likes, in order."""
-
-    def __init__(self) -> None:
-        self.flows: dict[object, Flow] = {}
-        self.groups: dict[int, Group] = {}
-        self.told: deque[ChangeFlows | ListFlows] = deque()
-
-    def is_asked(self) -> bool:
-        return bool(self.told) and isinstance(self.told[0], ListFlows)
-
-    def is_told_flows(self) -> bool:
-        return any(
-            isinstance(order, ChangeFlows) and (order.plan.add or order.plan.delete)
-            for order in self.told
-        )
-
-    def obey(self) -> None:
-        order = self.told.popleft()
-        assert isinstance(order, ChangeFlows)
-        change = order.plan
-        gone = [key for key, row in self.flows.items() if row.cookie in change.delete]
-        for key in gone:
-            del self.flows[key]
-        self.flows |= {row.key: row for row in change.add}
-        self.groups |= {group.group_id: group for group in change.groups.put}
-        for number in change.groups.delete:  # no error, if it is gone: 1.3, 6.5
-            self.groups.pop(number, None)
-
-    def sends_to(self, port_no: int) -> bool:
-        """Broadcasts that came in by another port, or from a host."""
-        return any(
-            Output(port_no) in row.actions
-            for row in self.flows.values()
-            if row.table == FLOOD and row.priority == 0
-        )
-
-    def takes_from(self, port_no: int) -> bool:
-        return bool(self.flows) and not any(
-            row.match == (("in_port", str(port_no)),) and not row.actions
-            for row in self.flows.values()
-            if row.table == FLOOD
-        )
-
-
-class Plant:
-    """Switches, cables between them, and the core that controls them."""
-
-    def __init__(self, number: int, cables: list[tuple[int, int]]) -> None:
-        self.core = Core()
-        self.now = 0.0
-        self.switches = {n: Switch() for n in range(1, number + 1)}
-        self.ends: list[Ends] = [
-            ((a, 10 + n), (b, 30 + n)) for n, (a, b) in enumerate(cables)
-        ]
-        self.cut: set[Ends] = set()
-        self.ports: dict[PortKey, Port] = {}
-        self.facts: list[KernelFact] = []
-        rows: list[Interface] = []
-        for ends in self.ends:
-            for fact in cable(*ends):
-                if isinstance(fact, Port):
-                    self.ports[fact.key] = fact
-                elif isinstance(fact, Interface):
-                    rows.append(fact)
-                elif isinstance(fact, Link):
-                    self.facts.append(fact)
-        us = ("tcp:127.0.0.1:6653",)
-        bridges = tuple(Bridge(n, f"s{n}", controllers=us) for n in self.switches)
-        self.tell(BridgesSeen(bridges, tuple(rows)), KernelSynced(tuple(self.facts)))
-        for n in self.switches:
-            self.connect(n)
-
-    def connect(self, n: int) -> None:
-        ports = tuple(p for p in self.ports.values() if p.datapath_id == n)
-        self.switches[n].told.clear()
-        self.tell(SwitchReady(n, ports))
-        self.answer(n)
-
-    def restart(self) -> None:
-        """Another controller, that knows nothing; the switches know what they did."""
-        facts = BridgesSeen(
-            tuple(self.core.view.bridges.values()),
-            tuple(self.core.view.interfaces.values()),
-        )
-        self.core, self.now = Core(), 0.0
-        self.tell(facts, KernelSynced(tuple(self.facts)))
-        for n in self.switches:
-            self.connect(n)
-
-    def tell(self, *events: object) -> None:
-        self.now += 0.01
-        self.perform(self.core.handle(events, self.now))  # type: ignore[arg-type]
-
-    def perform(self, commands: list[Command]) -> None:
-        for command in commands:
-            if isinstance(command, ChangeFlows | ListFlows):
-                self.switches[command.datapath_id].told.append(command)
-
-    def answer(self, n: int) -> None:
-        """Which flows it holds, if it is asked for that before anything else."""
-        while self.switches[n].is_asked():
-            self.switches[n].told.popleft()
-            cookies = frozenset(row.cookie for row in self.switches[n].flows.values())
-            groups = tuple(self.switches[n].groups.values())
-            self.tell(FlowsListed(n, cookies, groups=groups))
-
-    def lose(self, n: int) -> None:
-        """Somebody deletes a flow, and the next audit finds it missing."""
-        flows = self.switches[n].flows
-        kept = self.core.channels[n].installed
-        others = [key for key, row in flows.items() if row.table != FLOOD]
-        if others and kept is not None and not self.switches[n].told:
-            del flows[max(others, key=str)]
-            self.core.channels[n].expected = len(kept)
-            self.tell(FlowsCounted(n, len(flows)))
-
-    def cut_or_mend(self, ends: Ends) -> None:
-        """The cable works again at once, and the controller is told."""
-        self.cut ^= {ends}
-        for end in ends:
-            key = PortKey(*end)
-            self.ports[key] = replace(self.ports[key], up=ends not in self.cut)
-        for end in ends:
-            self.tell(PortChanged(self.ports[PortKey(*end)]))
-            self.check()
-
-    def obey(self, n: int) -> None:
-        self.answer(n)
-        if self.switches[n].told:
-            self.switches[n].obey()
-            self.check()
-            self.tell(ChangeDone(n))
-
-    def refuse(self, n: int) -> None:
-        """It does what it was told, and complains."""
-        self.answer(n)
-        if self.switches[n].told:
-            self.switches[n].obey()
-            self.check()
-            self.tell(ChangeFailed(n, "refused"))
-
-    def check(self) -> None:
-        """The cables that a broadcast passes have no loop."""
-        joined: dict[int, int] = {}
-
-        def top(n: int) -> int:
-            while n in joined:
-                n = joined[n]
-            return n
-
-        for ends in self.ends:
-            if ends in self.cut or not self.passes(ends):
-                continue
-            one, other = (top(n) for n, _ in ends)
-            assert one != other, "a loop"
-            joined[one] = other
-
-    def passes(self, ends: Ends) -> bool:
-        return any(
-            self.switches[a].sends_to(p) and self.switches[b].takes_from(q)
-            for (a, p), (b, q) in (ends, ends[::-1])
-        )
-
-    def settle(self) -> None:
-        self.now += 2 * PATIENCE
-        self.tell()
-        while any(switch.told for switch in self.switches.values()):
-            for n in self.switches:
-                self.obey(n)
-
-    def tree(self) -> set[PortKey]:
-        return {
-            PortKey(*end)
-            for ends in self.ends
-            if ends not in self.cut and self.passes(ends)
-            for end in ends
-        }
-
+from flows.openflow import Flow, Output
+from flows.view import PortKey
+from tests.support.plant import FAR, FLOOD, NEAR, Plant
 
 SIZE = 5
 numbers = st.integers(1, SIZE)
@@ -334,7 +132,8 @@ def test_a_switch_with_unknown_flows_keeps_others_from_opening_a_loop() -> None:
     plant = Plant(4, RING)
     plant.settle()
     [row] = [f for f in plant.switches[3].flows.values() if f.key[:2] == (FLOOD, 0)]
-    stray = Flow(FLOOD, 0, (), (Output(11), Output(32), Output(30)), "as it was once")
+    everywhere = (Output(NEAR + 2), Output(FAR + 1))
+    stray = Flow(FLOOD, 0, (), everywhere, "as it was once")
     plant.switches[3].flows[row.key] = stray
     plant.cut_or_mend(plant.ends[0])
     plant.settle()

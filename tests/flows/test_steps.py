@@ -40,10 +40,13 @@ from tests.facts import (
     H3,
     S1,
     S2,
+    S3,
     TABLE_OF,
+    Fact,
     cable,
     heard_host,
     kernel_host,
+    port,
     ports,
     view_of,
 )
@@ -125,12 +128,21 @@ hosts = st.builds(
     ips,
     nsid=st.integers(0, 2),
 ) | st.builds(heard_host, *places, ips, at=st.sampled_from([0.0, 1.0, 2.0]))
-cables = st.builds(cable, st.just((S1, 3)), st.just((S2, 3)))
+ENDS = (
+    ((S1, 3), (S2, 3)),
+    ((S1, 4), (S2, 4)),
+    ((S2, 5), (S3, 3)),
+    ((S1, 5), (S3, 4)),
+)
+cables = st.builds(lambda ends: cable(*ends), st.sampled_from(ENDS))
+of_cables = st.sampled_from([end for ends in ENDS for end in ends])
+failures = st.builds(lambda end, up: port(*end, up=up), of_cables, st.booleans())
 
 edits = st.one_of(
     st.builds(attach, hosts),
     st.builds(attach, hosts),
     st.builds(attach, cables),
+    st.builds(put, st.just("ports"), failures),
     st.builds(
         take, st.sampled_from(["addresses", "links", "stations"]), st.integers(0, 9)
     ),
@@ -328,7 +340,7 @@ def test_a_switch_that_comes_alone_costs_the_others_no_host(
         difference = compiled.update(there, known)
         assert (difference.added, difference.removed) == ((), ())
         assert {*compiled.cookies} == {*compile_flows(there, S1, known)}
-    assert looked_at == [None, None]
+    assert looked_at == []
 
 
 def test_a_cable_to_another_switch_concerns_every_host() -> None:
@@ -340,6 +352,28 @@ def test_a_cable_to_another_switch_concerns_every_host() -> None:
     added = compiled.update(wired, network(wired)).added
     assert {"10.0.1.1", "10.0.1.2"} <= {str(entry.subject) for entry in added}
     assert {*compiled.cookies} == {*compile_flows(wired, S2)}
+
+
+def ring_of_four() -> View:
+    facts: list[Fact] = []
+    for n in range(1, 5):
+        facts += cable((n, 8), (n % 4 + 1, 9))
+        facts += kernel_host(n, 1, f"02::{n}", f"10.0.0.{n}", nsid=n)
+    return view_of(facts)
+
+
+def test_a_cable_that_fails_costs_the_stations_that_are_reached_by_another_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab, compiled = ring_of_four(), Compiled(S1)
+    compiled.update(lab, network(lab))
+    looked_at = looks(monkeypatch)
+    failed = put("ports", port(S2, 8, up=False))(lab)  # from s2 to s3
+    compiled.update(failed, network(failed))
+
+    stations = {part[1] for part in looked_at if isinstance(part, tuple)}
+    assert stations == {"02::3"}  # which two ways led to
+    assert {*compiled.cookies} == {*compile_flows(failed, S1)}
 
 
 def test_an_address_that_comes_to_a_kernel_host_and_goes_is_all_that_changes() -> None:
