@@ -88,12 +88,13 @@ from controller.learn import (
     home,
     learn,
     no_room,
-    recover,
+    recover_all,
 )
 from controller.leases import Leases
-from controller.liveness import Liveness, Look, Probe, Subject, witness
+from controller.liveness import Liveness, Look, Probe, Subject
 from controller.liveness import in_words as silences_in_words
 from controller.loops import Loops
+from controller.memories import Memories
 from controller.moves import Moves
 from controller.ndp import is_probe, solicitation
 from controller.nics import in_words as twins_in_words
@@ -107,7 +108,6 @@ from controller.rivals import Rivals
 from controller.trial import Reach
 from controller.tries import Tries
 from controller.waiting import Question, port_of, target_of
-from flows import leases
 from flows.budgets import meters
 from flows.compile import Compiled
 from flows.dispute import Contradiction, Kind, Said, contradiction
@@ -128,7 +128,6 @@ from flows.trust import Mode, is_shared
 from flows.view import (
     Address,
     AddressKey,
-    Claim,
     Fixed,
     Guard,
     IPAddress,
@@ -486,11 +485,10 @@ class Core:
 
     def _recover(self, event: FlowsListed, at: float) -> None:
         told: dict[StationKey, list[Binding]] = {}
-        for one in filter(is_genuine, event.bindings):
+        for one in filter(Memories().is_genuine, event.bindings):
             key = StationKey(event.datapath_id, one.vlan, one.lladdr)
             told.setdefault(key, []).append(one)
-        for key, ones in told.items():
-            self.view = recover(self.view, key, ones, at)
+        self.view = recover_all(self.view, told.items(), at)
         for key, ones in told.items():
             self.liveness.remember(self.view, key, ones)
             self.leases.watch(self.view, key)
@@ -1221,21 +1219,3 @@ def awoken(before: View, after: View, key: StationKey) -> Iterator[Probe]:
     for one in old.silent:
         if one.ip in claimed:
             yield Probe(new, one.ip)
-
-
-def remembered(binding: Binding) -> int:
-    """The cookie of the flow that remembers this lease."""
-    assert binding.ip is not None and binding.leased_until is not None
-    return leases.lease(
-        *(TABLE_IDS["leases"], binding.in_port, binding.vlan, binding.lladdr),
-        *(binding.ip, int(binding.leased_until)),
-    ).cookie
-
-
-def is_genuine(binding: Binding) -> bool:
-    """Whether we would have written this flow: its cookie is its digest."""
-    if binding.leased_until is not None:
-        return binding.ip is not None and remembered(binding) == binding.cookie
-    claims = (Claim(binding.ip, 0.0, binding.router),) if binding.ip else ()
-    station = Station(0, binding.vlan, binding.lladdr, binding.in_port, 0.0, claims)
-    return witness(station, binding.ip).cookie == binding.cookie

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from immutables import Map
 
@@ -30,10 +30,10 @@ from controller.events import (
 from flows.chains import Chain, Way, chains, is_live
 from flows.fabric import fabric_of
 from flows.locations import heard_at
-from flows.memo import remember_last
+from flows.memo import remember_last, same
 from flows.parties import Domain, is_unicast, members
 from flows.shown import FarEnds, kernel_hosts
-from flows.tracked import Tracked, changed, updated
+from flows.tracked import Draft, Tracked, changed, updated
 from flows.twins import siblings_of
 from flows.view import (
     INFINITY,
@@ -496,6 +496,82 @@ def recover(
     return without_echoes(moved(view, station), [key])
 
 
+def recover_all(
+    view: View, told: Iterable[tuple[StationKey, Sequence[Binding]]], at: float
+) -> View:
+    """The same of many; all tables are replaced once."""
+    stations, crowds, bound = view.stations, view.crowds, view.bound
+    drafts = stations.draft(), Draft(crowds), Draft(bound)
+    draft = with_stations(view, *(cast(Any, one) for one in drafts))
+    fresh = Fresh(view, at)
+    for key, ones in told:
+        station = fresh.station(draft, key, ones)
+        if station is None:
+            draft = recover(draft, key, ones, at)
+        else:
+            draft = put(draft, station)
+    of_stations, of_crowds, of_bound = drafts
+    return with_stations(
+        view, stations.after(of_stations), of_crowds.finish(), of_bound.finish()
+    )
+
+
+class Fresh:
+    """Stations that nothing else is known of, nor of who else they might be: so they
+    are what their flows say.  Of others `recover` says what to make of them.
+
+    at  when they count as confirmed
+    """
+
+    def __init__(self, view: View, at: float) -> None:
+        self._view, self._at = view, at
+        self._shape = fabric_of(view)
+        self._shown, self._given = kernel_hosts(view), given(view.bindings)
+        self._teaches: dict[tuple[PortKey, int], bool] = {}
+
+    def station(
+        self, view: View, key: StationKey, ones: Sequence[Binding]
+    ) -> Station | None:
+        port_no = ones[0].in_port
+        at = PortKey(key.datapath_id, port_no)
+        if (
+            view.stations.get(key) is not None
+            or self._is_shown(key)
+            or (key.vlan, key.lladdr) in self._given
+            or not self._is_taught_by(key, at)
+            or is_crowded(view, at)
+        ):
+            return None
+        claims = [
+            Claim(one.ip, self._at, one.router) for one in ones if one.ip is not None
+        ]
+        if any(one.in_port != port_no or one.leased_until for one in ones):
+            return None
+        if len(claims) > 1 and len({claim.ip for claim in claims}) < len(claims):
+            return None
+        station = Station(*key, port_no, self._at, tuple(claims))
+        most = view.limits
+        is_many = len(claims) > most.addresses_per_station
+        room = most.bindings_per_port - (view.bound.get(at) or 0)
+        return None if is_many or len(claims) > room else station
+
+    def _is_shown(self, key: StationKey) -> bool:
+        if not self._shown:
+            return False
+        return (domain_of(self._view, key), key.lladdr) in self._shown
+
+    def _is_taught_by(self, key: StationKey, at: PortKey) -> bool:
+        """Where nobody is shown, and which is the only switch of its island."""
+        found = self._teaches.get((at, key.vlan))
+        if found is None:
+            island = self._shape.islands.get(key.datapath_id)
+            is_alone = island is not None and len(members(self._shape)[island]) == 1
+            nobody = key._replace(lladdr="")
+            found = is_alone and may_teach(self._view, nobody, at)
+            self._teaches[at, key.vlan] = found
+        return found
+
+
 def without_echoes(view: View, keys: Iterable[StationKey]) -> View:
     """Each fact once: what the kernel states itself need not be kept as hearsay."""
     hosts = kernel_hosts(view)
@@ -534,8 +610,19 @@ def put(view: View, station: Station) -> View:
         bound = counted(bound, at, count)
     else:
         bound = counted(bound, at, count - before.bound)
-    known = view.stations.set(key, station)
-    return replace(view, stations=known, crowds=crowds, bound=bound)
+    return with_stations(view, view.stations.set(key, station), crowds, bound)
+
+
+def with_stations(
+    view: View,
+    stations: Tracked[StationKey, Station],
+    crowds: Map[PortKey, int],
+    bound: Map[PortKey, int],
+) -> View:
+    """The same view, if these are drafts that it has already."""
+    if same((stations, crowds, bound), (view.stations, view.crowds, view.bound)):
+        return view
+    return replace(view, stations=stations, crowds=crowds, bound=bound)
 
 
 def forget(view: View, stations: Iterable[Station]) -> View:
@@ -544,9 +631,7 @@ def forget(view: View, stations: Iterable[Station]) -> View:
         known = known.delete(station.key)
         crowds = counted(crowds, station.port, -1)
         bound = counted(bound, station.port, -station.bound)
-    if known is view.stations:
-        return view
-    return replace(view, stations=known, crowds=crowds, bound=bound)
+    return with_stations(view, known, crowds, bound)
 
 
 def counted(
@@ -554,7 +639,7 @@ def counted(
 ) -> Map[PortKey, int]:
     if not difference:
         return crowds
-    count = crowds.get(port, 0) + difference
+    count = (crowds.get(port) or 0) + difference
     return crowds.set(port, count) if count > 0 else crowds.delete(port)
 
 

@@ -174,15 +174,17 @@ class Liveness:
         station = view.stations.get(key)
         if station is None:
             return
-        since = dict(subjects(station))
+        left = dict(subjects(station))
         for one in bindings:
-            subject = Subject(key, one.ip)
             is_its = one.in_port == station.port_no and one.leased_until is None
-            is_its = is_its and one.router == router_of(station, one.ip)
-            if is_its and subject in since and subject not in self.watches:
-                at = since[subject]
+            if not is_its or one.router != router_of(station, one.ip):
+                continue
+            subject = Subject(key, one.ip)
+            at = left.pop(subject, None)
+            if at is not None and subject not in self.watches:
                 self._watch(station, subject, one.cookie, at, None)
-        self.watch(view, key, is_news=False)  # what they do not tell of
+        if left:
+            self.watch(view, key, is_news=False)  # what they do not tell of
 
     def _watch(
         self,

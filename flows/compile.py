@@ -8,16 +8,18 @@ after a change only what has changed is written again.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, MutableSet, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet, Set
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 
 from flows.cookies import Cookies
 from flows.memo import remember_last, same
 from flows.network import Network, network
-from flows.openflow import Flow
-from flows.parties import Holding, Located, Place
+from flows.openflow import Flow, cookie_of, right_of
+from flows.parties import Holder, Holding, Located, Place
 from flows.pipeline import PIPELINE, Table, numbered, of_nobody
+from flows.stencils import Stencils
 from flows.switch import Here, Switch
 from flows.tracked import changed
 from flows.view import View
@@ -111,14 +113,11 @@ class Compiled:
         return self._compared(switch, held)
 
     def _anew(self, switch: Switch, held: Set[int]) -> Difference:
-        """All parts; a set is faster than Cookies while they grow."""
-        fresh = Compiled(self.datapath_id, self._pipeline)
-        cookies = fresh.cookies = set()
-        added = fresh._with(self._claims(switch, touched(switch, None)), held)
-        removed = tuple(sorted(held - cookies))
-        self.cookies = Cookies(cookies)
-        self._parts, self._shared = fresh._parts, fresh._shared
-        return Difference(added, removed)
+        growing = Growing(switch, held, self._written, self._pipeline)
+        growing.go_on()
+        self.cookies = Cookies(growing.cookies)
+        self._parts, self._shared = growing.parts, growing.shared
+        return Difference(tuple(growing.added), growing.removed)
 
     def _step(self, switch: Switch, parts: Iterable[Part]) -> Difference:
         renewed = [*self._claims(switch, parts)]
@@ -133,8 +132,8 @@ class Compiled:
         for part in parts:
             entries = {entry.cookie: entry for entry in self._written(switch, part)}
             for cookie, entry in entries.items():
-                if rights.setdefault(hash(entry.key), cookie) != cookie:
-                    self._look_for_conflict(switch)
+                if rights.setdefault(entry.right, cookie) != cookie:
+                    look_for_conflict(switch, self._pipeline)
             yield part, entries
 
     def _compared(self, switch: Switch, held: Set[int]) -> Difference:
@@ -180,25 +179,105 @@ class Compiled:
     def _written(self, switch: Switch, part: Part) -> list[Flow]:
         return written(switch, part, self._pipeline)
 
-    def _look_for_conflict(self, switch: Switch) -> None:
-        """Two flows may claim the same: to be certain, compare them all."""
-        view, known = switch.view, switch.network
-        compile_flows(view, self.datapath_id, known, self._pipeline)
+
+class Growing:
+    """The flows of all parts of a switch, none of which is written yet.
+
+    held   cookies that the switch holds
+    added  flows that it does not
+
+    What it holds is written as cookies alone, where many parts are alike.
+    """
+
+    def __init__(
+        self,
+        switch: Switch,
+        held: Set[int],
+        write: Callable[[Switch, Part], list[Flow]],
+        pipeline: tuple[Table, ...],
+    ) -> None:
+        self.held = held if isinstance(held, set | frozenset) else {*held}
+        self.added: list[Flow] = []
+        self.cookies: set[int] = set()  # faster than Cookies while they grow
+        self.parts: dict[Part, bytes] = {}
+        self.shared: dict[int, int] = {}
+        self._switch, self._write, self._pipeline = switch, write, pipeline
+        self._left = rows_of(switch)
+        self._rights: dict[int, int] = {}  # cookies, by Flow.right
+        self._stencils = Stencils(switch, partial(written_of, switch, pipeline))
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        return tuple(sorted(self.held - self.cookies))
+
+    def go_on(self, most: int | None = None) -> bool:
+        """Write so many parts; whether there was one left.  Raises FlowConflict."""
+        is_more = False
+        for part, one in islice(self._left, most):
+            is_more = True
+            claims = self._as_held(one) if one is not None and self.held else None
+            if claims is None:
+                claims = self._written(part)
+            if claims:
+                self._put(part, claims)
+        return is_more
+
+    def _as_held(self, one: Located | Holder) -> Mapping[int, int] | None:
+        """Flow.right by cookie; None if the switch lacks one, or they must be written
+        to know."""
+        texts = self._stencils.texts(one)
+        if texts is None:
+            return None
+        claims = {cookie_of(text): right_of(text) for text in texts}
+        return claims if claims.keys() <= self.held else None
+
+    def _written(self, part: Part) -> Mapping[int, int]:
+        """The same, and what the switch lacks of them."""
+        held, known = self.held, self.cookies
+        claims: dict[int, int] = {}
+        for entry in self._write(self._switch, part):
+            cookie = entry.cookie
+            if cookie not in claims and cookie not in held and cookie not in known:
+                self.added.append(entry)
+            claims[cookie] = entry.right
+        return claims
+
+    def _put(self, part: Part, claims: Mapping[int, int]) -> None:
+        cookies, shared, rights = self.cookies, self.shared, self._rights
+        for cookie, right in claims.items():
+            if rights.setdefault(right, cookie) != cookie:
+                look_for_conflict(self._switch, self._pipeline)
+            if cookie in cookies:
+                shared[cookie] = shared.get(cookie, 0) + 1
+            else:
+                cookies.add(cookie)
+        self.parts[part] = array("Q", claims).tobytes()
+
+
+def rows_of(switch: Switch) -> Iterator[tuple[Part, Located | Holder | None]]:
+    """All parts, with what is known of them."""
+    here = switch.island
+    yield None, None
+    yield from (
+        row for row in switch.network.located.items() if row[0][0].island == here
+    )
+    yield from (
+        row for row in switch.network.holders.items() if row[0][0].island == here
+    )
+
+
+def look_for_conflict(switch: Switch, pipeline: tuple[Table, ...]) -> None:
+    """Two flows may claim the same: to be certain, compare them all."""
+    compile_flows(switch.view, switch.datapath_id, switch.network, pipeline)
 
 
 def cookies_in(octets: bytes) -> Iterable[int]:
     return array("Q", octets)
 
 
-def touched(switch: Switch, seen: tuple[View, Network] | None) -> Iterator[Part]:
-    """Parts that may have changed since a view with the same context; or all."""
+def touched(switch: Switch, seen: tuple[View, Network]) -> Iterator[Part]:
+    """Parts that may have changed since a view with the same context."""
     now = switch.network
-    if seen is None:
-        yield None
-        here = switch.island
-        yield from (place for place in now.located if place[0].island == here)
-        yield from (holding for holding in now.holders if holding[0].island == here)
-        return
     at = switch.datapath_id
     if not same(inputs(at, *seen), inputs(at, switch.view, now)):
         yield None
@@ -240,7 +319,7 @@ def compile_flows(
     """Every flow that `datapath_id` should hold, by cookie.  Raises FlowConflict."""
     switch = Switch(datapath_id, view, conclusions or network(view))
     entries: dict[object, Flow] = {}  # by table, priority and match
-    for part in touched(switch, None):
+    for part, _ in rows_of(switch):
         for (table, here), mine in by_table(switch, part, pipeline):
             for entry in mine:
                 check(entry, table, here)
@@ -282,25 +361,42 @@ def written(
     return entries
 
 
+def written_of(
+    switch: Switch, pipeline: tuple[Table, ...], one: Located | Holder
+) -> list[Flow]:
+    """What they hold of a station or an address."""
+    return [entry for _, mine in of_row(switch, one, pipeline) for entry in mine]
+
+
 def by_table(
     switch: Switch, part: Part, pipeline: tuple[Table, ...]
 ) -> Iterable[tuple[Placed, Iterator[Flow]]]:
     if part is None:
         return [(one, one[0].always(switch, one[1])) for one in placed_tables(pipeline)]
+    one = row_of(switch, part)
+    return () if one is None else of_row(switch, one, pipeline)
+
+
+def row_of(switch: Switch, part: Part) -> Located | Holder | None:
+    """What is known of a part, if it is about somebody."""
+    if part is None:
+        return None
     if isinstance(part[1], str):
-        where = switch.network.located.get((part[0], part[1]))
-        if where is None:
-            return ()
+        return switch.network.located.get((part[0], part[1]))
+    return switch.network.holders.get((part[0], part[1]))
+
+
+def of_row(
+    switch: Switch, one: Located | Holder, pipeline: tuple[Table, ...]
+) -> Iterable[tuple[Placed, Iterator[Flow]]]:
+    if isinstance(one, Located):
         return [
-            (one, one[0].of_station(switch, one[1], where))
-            for one in tables_of_stations(pipeline)
+            (table, table[0].of_station(switch, table[1], one))
+            for table in tables_of_stations(pipeline)
         ]
-    holder = switch.network.holders.get((part[0], part[1]))
-    if holder is None:
-        return ()
     return [
-        (one, one[0].of_holder(switch, one[1], holder))
-        for one in tables_of_holders(pipeline)
+        (table, table[0].of_holder(switch, table[1], one))
+        for table in tables_of_holders(pipeline)
     ]
 
 

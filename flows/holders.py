@@ -8,7 +8,7 @@ from flows.locations import Locations
 from flows.memo import Step, remember_last
 from flows.parties import Candidate, Domain, Holder, Holding, Located, Origin, Place
 from flows.shown import FarEnd, FarEnds
-from flows.tracked import Tracked, changed, updated
+from flows.tracked import Tracked, changed
 from flows.view import (
     Fixed,
     IPAddress,
@@ -49,8 +49,9 @@ def next_holders(
             claims.setdefault((place[0], ip), [])
         for ip, candidate in candidates(place, located.get(place), far_ends, given):
             claims.setdefault((place[0], ip), []).append(candidate)
+    draft = known.draft()
     for holding, mine in claims.items():
-        row = known.get(holding)
+        row = draft.get(holding)
         domain, ip = holding
         others = [
             one
@@ -58,8 +59,8 @@ def next_holders(
             if (domain, one.lladdr) not in places
         ]
         ones = [*others, *mine]
-        known = updated(known, holding, judge(domain, ip, ones) if ones else None)
-    return known
+        draft.put(holding, judge(domain, ip, ones) if ones else None, row)
+    return known.after(draft)
 
 
 located_holders = Step(every_holder, next_holders)
@@ -118,25 +119,17 @@ def heard_claims(
 ) -> Iterator[tuple[IPAddress, Candidate]]:
     """A station's own word.  Where the kernel has its address table, that decides: an
     address that is not in it (any more) is not vouched for."""
-    in_kernel = {address.ip for address in end.addresses} if end else set()
+    in_kernel = {address.ip for address in end.addresses} if end else ()
     is_leased = bool(where.leases)  # DHCP has leased an address to the same station
+    is_vouched = not where.has_table
     for claim in station.claims:
         if claim.ip not in in_kernel:
-            yield (
-                claim.ip,
-                Candidate(
-                    where.lladdr,
-                    where.port,
-                    Origin.HEARD if claim.leased_until is None else Origin.DHCP,
-                    vouched=not where.has_table,
-                    confirmed_at=claim.confirmed_at,
-                    router=claim.router,
-                    leased_until=claim.leased_until,
-                    is_beside=is_leased
-                    and claim.leased_until is None
-                    and claim.ip.version == 4,
-                ),
-            )
+            until = claim.leased_until
+            is_beside = is_leased and until is None and claim.ip.version == 4
+            origin = Origin.HEARD if until is None else Origin.DHCP
+            heard = (claim.confirmed_at, claim.router, until, is_beside)
+            at = where.port
+            yield claim.ip, Candidate(where.lladdr, at, origin, is_vouched, *heard)
 
 
 def router_of(where: Located, end: FarEnd | None, ip: IPAddress) -> bool | None:
@@ -150,7 +143,7 @@ def router_of(where: Located, end: FarEnd | None, ip: IPAddress) -> bool | None:
 def judge(domain: Domain, ip: IPAddress, rivals: list[Candidate]) -> Holder:
     """The strongest wins.  Equally strong and different: nobody is answered for,
     the question goes to all of them."""
-    ranked = tuple(sorted(rivals, key=strength))
+    ranked = tuple(sorted(rivals, key=strength)) if len(rivals) > 1 else (*rivals,)
     best = ranked[0]
     if not best.vouched:
         reason = f"the kernel's own table of {best.lladdr} does not list it"

@@ -11,7 +11,7 @@ from flows.fabric import Fabric, Ports, regrouped
 from flows.memo import Step, remember_last
 from flows.parties import Located, Origin, Place, domain, may_be_at, members
 from flows.shown import FarEnd, FarEnds
-from flows.tracked import Tracked, changed, updated
+from flows.tracked import Tracked, changed
 from flows.view import (
     PortKey,
     Station,
@@ -55,11 +55,12 @@ def next_locations(
     if moved := changed(before[2], ports):
         keys.update(key for key, row in stations.items() if row.port in moved)
     places |= {place for key in keys if (place := place_of(shape, key)) is not None}
+    draft = known.draft()
     for place in places | changed(before[1], far_ends):
         heard = heard_at(shape, stations, place)
         where = located(shape, ports, place, heard, far_ends.get(place))
-        known = updated(known, place, where)
-    return known
+        draft.put(place, where, draft.get(place))
+    return known.after(draft)
 
 
 def place_of(shape: Fabric, key: StationKey) -> Place | None:
@@ -86,11 +87,10 @@ def located(
 
     heard  what it has said at all switches of its island
     """
-    latest = max(
-        (one for one in heard if may_be_at(shape, ports, one.port)),
-        key=lambda one: (one.heard_at, one.port),
-        default=None,
-    )
+    ones = [one for one in heard if may_be_at(shape, ports, one.port)]
+    if len(ones) > 1:
+        ones.sort(key=lambda one: (one.heard_at, one.port))
+    latest = ones[-1] if ones else None
     if end is not None:
         return replace(end.located, station=latest) if latest else end.located
     if latest is None:

@@ -22,6 +22,7 @@ from flows.view import LOCAL_PORT, IPAddress
 
 OWNER = 0x15A7  # "isat": the top 16 bits of every cookie this controller installs
 OWNER_MASK = 0xFFFF << 48
+OURS = OWNER << 48
 FLEETING = 0x15A8  # the same, of flows that the switch itself removes in a second
 IN_PORT = 0xFFFFFFF8  # OFPP_IN_PORT
 FLOOD = 0xFFFFFFFB  # OFPP_FLOOD
@@ -31,6 +32,8 @@ ETH_IPV4, ETH_ARP, ETH_IPV6, ETH_LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
 ETH_VLAN = 0x8100  # the customer's tag of IEEE 802.1Q
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 GROUP_BIT = "01:00:00:00:00:00"  # IEEE 802: set in multicast and broadcast addresses
+
+ACTIONS = " actions="  # stands in the text of a flow between what it matches and does
 
 PORT_NAMES = {IN_PORT: "IN_PORT", CONTROLLER: "CONTROLLER:65535", LOCAL_PORT: "LOCAL"}
 
@@ -282,6 +285,7 @@ class Flow:
     subject: Subject = field(default=None, compare=False)
     timeout: int = 0
     _cookie: int = field(default=0, init=False, repr=False, compare=False)
+    _right: int = field(default=0, init=False, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -290,7 +294,7 @@ class Flow:
         actions = ",".join(map(str, self.actions)) or "drop"
         until = f",hard_timeout={self.timeout}" if self.timeout else ""
         head = f"table={self.table}{until},priority={self.priority}"
-        return f"{head}{match} actions={actions}"
+        return f"{head}{match}{ACTIONS}{actions}"
 
     @property
     def key(self) -> tuple[int, int, Match]:
@@ -300,10 +304,21 @@ class Flow:
     @property
     def cookie(self) -> int:
         if not self._cookie:
-            digest = blake2b(self.text.encode(), digest_size=6).digest()
-            cookie = OWNER << 48 | int.from_bytes(digest, "big")
-            object.__setattr__(self, "_cookie", cookie)  # a value of the value, once
+            self._identify()
         return self._cookie
+
+    @property
+    def right(self) -> int:
+        """A hash of table, priority and match (`right_of`)."""
+        if not self._cookie:
+            self._identify()
+        return self._right
+
+    def _identify(self) -> None:
+        """Values of the value, once."""
+        text = self.text
+        object.__setattr__(self, "_cookie", cookie_of(text))
+        object.__setattr__(self, "_right", right_of(text))
 
     @property
     def fleeting_cookie(self) -> int:
@@ -312,6 +327,18 @@ class Flow:
 
     def __str__(self) -> str:
         return f"cookie={self.cookie:#x},{self.text}"
+
+
+def cookie_of(text: str) -> int:
+    """Of the flow with this text."""
+    digest = blake2b(text.encode(), digest_size=6).digest()
+    return OURS | int.from_bytes(digest, "big")
+
+
+def right_of(text: str) -> int:
+    """A hash of what the flow with this text matches, and with which priority: a switch
+    keeps one flow of these.  In another process it is another."""
+    return hash(text[: text.index(ACTIONS)])
 
 
 def is_ours(cookie: int) -> bool:

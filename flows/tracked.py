@@ -7,8 +7,15 @@ another.  Pages lead on only: with the versions of their time they are gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    ValuesView,
+)
+from typing import Any, Generic, TypeVar, cast, overload
 
 from immutables import Map
 
@@ -58,6 +65,17 @@ class Tracked(Mapping[K, V], Generic[K, V]):
     def without(self, key: K) -> Tracked[K, V]:
         return self.delete(key) if key in self._rows else self
 
+    def draft(self) -> Draft[K, V]:
+        return Draft(self._rows)
+
+    def after(self, draft: Draft[K, V]) -> Tracked[K, V]:
+        """With all that was written to a draft of this version; itself, if nothing."""
+        after: Tracked[K, V] = self
+        rows = draft.finish()
+        for key in draft.written:
+            after = after._next(rows, key)
+        return after
+
     def changed_since(self, earlier: Tracked[K, V]) -> frozenset[K] | None:
         """Keys whose rows may differ; None if it is not known, as of strangers."""
         page, start = earlier._page, earlier._position
@@ -96,6 +114,14 @@ class Tracked(Mapping[K, V], Generic[K, V]):
         """As any Mapping's, at once."""
         return self._rows.get(key, default)
 
+    def items(self) -> ItemsView[K, V]:
+        """As any Mapping's, at once."""
+        return cast("ItemsView[K, V]", self._rows.items())
+
+    def values(self) -> ValuesView[V]:
+        """Likewise."""
+        return cast("ValuesView[V]", self._rows.values())
+
     def __iter__(self) -> Iterator[K]:
         return iter(self._rows)
 
@@ -114,6 +140,43 @@ class Tracked(Mapping[K, V], Generic[K, V]):
 
     def __repr__(self) -> str:
         return f"Tracked({dict(self._rows)!r})"
+
+
+class Draft(Generic[K, V]):
+    """Rows of a mapping that many others are written to before anybody else sees it:
+    `set` and `delete` change this one, and return it, as if it were the next version.
+
+    written  keys
+    """
+
+    __slots__ = ("_rows", "get", "written")
+
+    def __init__(self, rows: Map[K, V]) -> None:
+        self._rows = rows.mutate()
+        self.get: Callable[..., Any] = self._rows.get
+        self.written: dict[K, None] = {}
+
+    def set(self, key: K, value: V) -> Draft[K, V]:
+        self._rows[key] = value
+        self.written[key] = None
+        return self
+
+    def delete(self, key: K) -> Draft[K, V]:
+        """Raises KeyError if there is no such key."""
+        del self._rows[key]
+        self.written[key] = None
+        return self
+
+    def put(self, key: K, row: V | None, before: V | None) -> None:
+        """As `updated`; what it says so far the caller knows."""
+        if row is None:
+            if before is not None:
+                self.delete(key)
+        elif before != row:
+            self.set(key, row)
+
+    def finish(self) -> Map[K, V]:
+        return self._rows.finish()
 
 
 def changed(
