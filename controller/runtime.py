@@ -36,7 +36,7 @@ from controller.sources.netlink import Netlink
 from controller.sources.ovsdb import Ovsdb
 
 BATCH = 256  # events taken together: as many share one compilation
-PACKETS_LEAST = 8  # of these packets, however long a turn takes
+PACKETS_LEAST = 2  # of these packets, however long a turn takes
 TURN = 0.002  # seconds that a turn should take: switches wait for its end
 LONGEST_WAIT = 60.0  # seconds
 LONG_LIST = 4096  # flows that a switch holds

@@ -46,7 +46,7 @@ from controller.sources.openflow_check import (
 
 READ_SIZE = 64 * 1024  # octets
 TURN = 16 * 1024  # octets that are dealt with before others have their turn
-TURN_MESSAGES = 16  # or messages that were not answered at once
+TURN_MESSAGES = 64  # or messages that were not answered at once
 WAITING_MAX = 256 * 1024 * 1024  # octets that a switch may leave unread
 ECHO_MAX = 4 * 1024 * 1024  # of these, until it gets no more answers to echo requests
 PIECE = 64 * 1024  # octets in one write
@@ -229,16 +229,30 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
         """Never waits for the switch; one that leaves too much unread is given up."""
         if self.send_q is None:
             return False
+        buf = self._untaken(buf)
         if self._size + len(buf) > WAITING_MAX:
             self._refuse("a switch that does not read what it is sent")
             self.close()
             return False
-        self._waiting.append(bytes(buf))
-        self._size += len(buf)
+        if buf:
+            self._waiting.append(bytes(buf))
+            self._size += len(buf)
         if close_socket:
             self._waiting.append(b"")
-        self._bell.set()
+        if self._waiting:
+            self._bell.set()
         return True
+
+    def _untaken(self, buf: bytes) -> bytes:
+        """What the switch does not take at once.  The sending thread would have its
+        turn only after all who read."""
+        if self._waiting or self._is_writing or self._file is None:
+            return buf
+        try:
+            return buf[self._file.send(buf) :]
+        except OSError as error:  # it takes nothing now, or never will
+            log.debug("sending to %s: %s", self.address, error)
+            return buf
 
     def _send_at_once(self, answers: list[bytes]) -> None:
         """Those to what was just read.  Who reads none of them gets no more."""
@@ -249,13 +263,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
         if self._size > ECHO_MAX:
             unsent["reads not answered, as the switch does not read"] += 1
             return
-        if not (self._waiting or self._is_writing or self._file is None):
-            try:
-                buf = buf[self._file.send(buf) :]
-            except OSError as error:  # it takes nothing now, or never will
-                log.debug("sending to %s: %s", self.address, error)
-        if buf:
-            self.send(buf)
+        self.send(buf)
 
     def _send_loop(self) -> None:
         try:

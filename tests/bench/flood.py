@@ -1,8 +1,8 @@
 """A port floods with ARP: what do the others notice?
 
-Five hosts at one bridge: one floods, one asks for another that is answered for, and
-behind the fourth new hosts announce themselves.  Times are taken in turns, quiet and
-under each flood, so that what else the machine does falls on both.
+Hosts at one bridge: one floods, one asks for another that is answered for, and behind
+others new hosts announce themselves, no more than a port may have.  Times are taken in
+turns, quiet and under each flood, so that what else the machine does falls on both.
 
 Beside it, in the same run, the same floods at two bridges without a controller: one
 that answers by a flow that was written by hand, and drops all else, which is what the
@@ -46,9 +46,12 @@ MARGIN = 1.0  # seconds that a flood is longer than what is measured
 FACTOR = 2.0  # that times may grow by
 MEMORY = 32  # MiB that the controller may grow by in the first round
 LATER = 8  # MiB that it may grow by after that, in all rounds
-NEW_HOSTS = 24  # in each turn: all of them are less than a port may have
+NEW_HOSTS = 48  # in each turn
+OF_A_PORT = 960  # of them; it may have 1024
 LOST = 500.0  # milliseconds that a missing answer counts as
 SOURCE = Path(__file__).with_name("flood.c")
+TURNS = 8  # in a round: each flood, and quiet before it
+CROWDS = ROUNDS * TURNS * NEW_HOSTS // OF_A_PORT + 1  # ports that hosts come behind
 FLOODS = {
     "one question": (),
     "changing targets": ("tpa",),
@@ -99,12 +102,17 @@ def built() -> Iterator[Path]:
 
 def hosts(ovs: PrivateOvs) -> dict[str, Host]:
     ovs.add_bridge("br0")
+    names = ("asker", "asked", "flooder", *map(crowd, range(CROWDS)))
     return {
         name: ovs.add_host(
             name, "br0", f"10.0.0.{n}/24", f"02:00:00:00:00:{n:02x}", ofport=n
         )
-        for n, name in enumerate(("asker", "asked", "crowd", "flooder"), start=1)
+        for n, name in enumerate(names, start=1)
     }
+
+
+def crowd(number: int) -> str:
+    return f"crowd{number}"
 
 
 def controlled(ovs: PrivateOvs, flooder: Path, run: Run) -> Iterator[Figure]:
@@ -174,7 +182,7 @@ def flood(
 ) -> Iterator[None]:
     """Longer than what is measured, on both sides; it must last until its end."""
     host = here.hosts["flooder"]
-    sha, spa = host.mac.replace(":", ""), IPv4Address("10.0.0.4").packed.hex()
+    sha, spa = host.mac.replace(":", ""), IPv4Address("10.0.0.3").packed.hex()
     tpa = IPv4Address("10.0.0.2").packed.hex()
     long = str(seconds + MARGIN)
     command = (str(here.flooder), "eth0", str(RATE), long, sha, spa, tpa, *words)
@@ -218,10 +226,11 @@ def learn(here: Scene, monitor: FlowMonitor) -> float:
 def announce(here: Scene) -> tuple[str, float]:
     """A new host, and when."""
     n = next(here.new)
+    behind = here.hosts[crowd(n // OF_A_PORT)]
     ip = IPv4Address(f"10.1.{n >> 8}.{n & 0xFF}")
     me = Me(ip, bytes((2, 0, 0, 1, n >> 8, n & 0xFF)))
     with (
-        inside(named(here.hosts["crowd"].namespace)),
+        inside(named(behind.namespace)),
         packet_socket("eth0", ETH_P_ARP) as line,
     ):
         began = time.monotonic()

@@ -141,6 +141,7 @@ class FlowMonitor(Witness):
 
     def __init__(self, ovs: PrivateOvs, bridge: str) -> None:
         self.cookies: dict[str, str] = {}  # of the last flow told of, by address
+        self._watches = threading.Event()
         inside = ("ip", "netns", "exec", ovs.namespace)
         bound = ("setpriv", "--pdeathsig", "KILL")
         watch = ("monitor", bridge, f"watch:table={TABLE_IDS['arp']},!initial")
@@ -148,7 +149,15 @@ class FlowMonitor(Witness):
             (*inside, *bound, "ovs-ofctl", "-OOpenFlow13", *watch), env=ovs.environment
         )
 
+    def __enter__(self) -> Self:
+        """What has changed before the switch has taken the order is not told."""
+        why = "the switch to say that it is watched"
+        wait_until(self._watches.is_set, within=PATIENCE, why=why)
+        return self
+
     def hear(self, line: str, now: float) -> None:
+        if "FLOW_MONITOR reply" in line:
+            self._watches.set()
         event = self.EVENT.search(line)
         if event and "in_port" not in line:
             self.cookies[event[3]] = event[2]
