@@ -74,6 +74,20 @@ class Liveness:
 
 
 @dataclass(frozen=True, slots=True)
+class Links:
+    """How cables are found that the kernel does not show.
+
+    lldp   send LLDP by ports that may lead to another switch, and believe what comes in
+    every  seconds between two trials of a port
+    hold   seconds that who was heard at a port counts as being there
+    """
+
+    lldp: bool = True
+    every: int = 10
+    hold: int = 60
+
+
+@dataclass(frozen=True, slots=True)
 class PortPolicy:
     """What the file says of one port; the same as of a bridge."""
 
@@ -129,6 +143,7 @@ class Config:
     proxies   how questions are answered; without any for all hosts that are known
     defend    announce an address on behalf of its owner when others claim it
     loops     try ports that may lead anywhere whether they lead back to us
+    links     how cables are found that the kernel does not show
     openflow  path of a unix socket where switches of this host connect, ""
     """
 
@@ -140,6 +155,7 @@ class Config:
     confine: bool = True
     defend: bool = False
     loops: bool = True
+    links: Links = field(default_factory=Links)
     openflow: str = ""
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
@@ -495,6 +511,33 @@ LIVENESS = Section(
     ),
 )
 
+LINKS = Section(
+    Links,
+    (
+        Key(
+            "lldp",
+            flag(),
+            "send LLDP by ports that may lead to another switch of ours, for all that"
+            " the kernel shows",
+            "true",
+        ),
+        Key(
+            "every",
+            integer(1, 3_600, "seconds"),
+            "between two trials of such a port, and of those that `loops` is about; a"
+            " cable is gone after three without an answer",
+            str(Links().every),
+        ),
+        Key(
+            "hold",
+            integer(0, 86_400, "seconds"),
+            "that a port where somebody was heard is no end of a cable, also if it goes"
+            " down meanwhile",
+            str(Links().hold),
+        ),
+    ),
+)
+
 SOURCES = Section(
     Sources,
     (
@@ -650,6 +693,7 @@ SCHEMA = Section(
             "try ports that may lead anywhere, and close those that lead back to us",
             "true",
         ),
+        Key("links", LINKS, "how cables are found that the kernel does not show"),
         Key(
             "proxy",
             ListOf(PROXY, proxying.place, proxying.place_in_words, proxying.clashes),

@@ -91,12 +91,14 @@ from controller.learn import (
     recover_all,
 )
 from controller.leases import Leases
+from controller.links import HOLD, Links
 from controller.liveness import Liveness, Look, Probe, Subject
 from controller.liveness import in_words as silences_in_words
 from controller.loops import Loops
 from controller.memories import Memories
 from controller.moves import Moves
 from controller.ndp import is_probe, solicitation
+from controller.newcomers import Newcomers
 from controller.nics import in_words as twins_in_words
 from controller.nics import settled_in_words
 from controller.overruns import Overruns
@@ -106,8 +108,9 @@ from controller.reconcile import Plan, plan_groups, plan_meters
 from controller.replies import reply
 from controller.rivals import Rivals
 from controller.trial import Reach
-from controller.tries import Tries
+from controller.tries import PERIOD, Tries
 from controller.waiting import Question, port_of, target_of
+from flows import admit, ingress
 from flows.budgets import meters
 from flows.compile import Compiled
 from flows.dispute import Contradiction, Kind, Said, contradiction
@@ -116,15 +119,16 @@ from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.groups import groups
 from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
-from flows.memo import same
+from flows.memo import remember_last, same
 from flows.network import Network, network
-from flows.openflow import Flow, Group, Meter, is_ours
+from flows.openflow import Flow, GotoTable, Group, Meter, is_ours
 from flows.parties import Holding, Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
 from flows.switch import Switch, prepared
 from flows.tracked import changed
 from flows.trust import Mode, is_shared
+from flows.untried import cable_ends
 from flows.view import (
     Address,
     AddressKey,
@@ -151,6 +155,8 @@ AUDIT = 10.0  # seconds between two counts of a switch's flows
 UNDERWAY_MAX = 1024  # changes that one switch has not confirmed yet
 AWAY = 60.0  # seconds that the flows of a switch that is gone are kept in mind
 AWAY_MAX = 16  # such switches
+RETURN = 1.0  # seconds that who was at the other end of a cable may take to say so
+NO_PORTS: frozenset[PortKey] = frozenset()
 TOGETHER = 2.0  # seconds that a switch without flows waits for others like it
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
@@ -168,6 +174,10 @@ class Policy:
     defend     announce addresses for their owners when others claim them
     nics       how hosts with several interfaces in one segment are settled
     secret     of the frames that ports are tried with; without one they are not
+    loops      they are tried whether they lead back to us
+    lldp       they are tried whether they lead to another switch of ours
+    try_every  seconds between two trials of a port
+    hold       seconds that who was heard at a port counts as being there
     silent_after  seconds without a sign of life until who was heard is not answered for
     forget_after  seconds until who is silent is forgotten
     awaited    sources that are switched on: "netlink", "ovsdb"
@@ -184,6 +194,10 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
     secret: bytes = field(default=b"", repr=False)
+    loops: bool = True
+    lldp: bool = False
+    try_every: float = PERIOD
+    hold: float = HOLD
     silent_after: float = 30.0
     forget_after: float = 300.0
     awaited: frozenset[str] = frozenset()
@@ -210,6 +224,8 @@ class Channel:
     expected   how many flows there were when they were last counted
     retry_at   after a refusal: when to look again; None if nothing was refused
     refusals   in a row
+    linked     ports that its flows take for uplinks, of which nobody has told yet
+    linked_until  until when it waits for that
     floods     what it does with broadcasts, as far as it has confirmed it
     opened     ports that its flows send broadcasts to
     opened_by  what that was computed from
@@ -233,6 +249,8 @@ class Channel:
     retry_at: float | None = None
     refusals: int = 0
     last_refusal: str = ""
+    linked: frozenset[PortKey] = frozenset()
+    linked_until: float = 0.0
     floods: Floods = field(default_factory=Floods)
     opened: frozenset[int] = frozenset()
     opened_by: tuple[object, ...] = ()
@@ -304,7 +322,9 @@ class Core:
         self.defence = Defence()
         self.questions = Questions()
         self.overruns = Overruns()
-        self.tries = Tries()
+        self.tries = Tries(self.policy.try_every)
+        self.links = Links(self.tries, self.policy.hold)
+        self.newcomers = Newcomers(self.tries)
         self.loops = Loops(self.tries.period)
         self._seen_holders = self.network.holders  # at the end of the last turn
         self._is_outdated = False  # the conclusions, by more than what was heard
@@ -327,6 +347,7 @@ class Core:
     def handle(self, events: Sequence[Event], now: float) -> list[Command]:
         """Take in facts, in order of arrival.  `now` is seconds, monotonic."""
         commands: list[Command] = []
+        before = self.view
         self._claimed.clear()
         self._forget_who_stays_away(now)
         for event in events:
@@ -338,6 +359,8 @@ class Core:
         self.view = self.leases.due(self.view, now)
         self.view = self.loops.expire(self.view, now)
         self.network = network(self.view)
+        if self._is_linking:
+            self._link(now)
         commands += self._cables()
         commands += self._trials(now)
         self._rivalries(events, now)
@@ -352,6 +375,8 @@ class Core:
         commands += self._looks(events, now)
         commands += self._changes(now)
         commands += self._audits(now)
+        if self._is_linking:
+            self.links.left(before, self.view, self.network, now)
         return commands
 
     def deadline(self) -> float | None:
@@ -366,6 +391,8 @@ class Core:
             self.defence.deadline(),
             self.tries.deadline(),
             self.loops.deadline(),
+            self.links.deadline(),
+            self.newcomers.deadline(),
             self.questions.deadline(self.view),
             *(until for until, _ in self._away.values()),
         ]
@@ -374,6 +401,7 @@ class Core:
         for channel in self.channels.values():
             times += [channel.retry_at, channel.audit_at or None]
             times += [channel.shut_until] if channel.door else []
+            times += [channel.linked_until] if channel.linked else []
         return min((time for time in times if time is not None), default=None)
 
     # --- facts ----------------------------------------------------------------------
@@ -470,6 +498,7 @@ class Core:
         if channel is None:
             return
         channel.listed(cookie for cookie in event.cookies if is_ours(cookie))
+        self.tries.resume(event.datapath_id, now)
         channel.meters = {meter.meter_id: meter for meter in event.meters}
         channel.groups = {group.group_id: group for group in event.groups}
         self.view = able(self.view, event.datapath_id, event.greatest_meter)
@@ -481,6 +510,8 @@ class Core:
         channel.retry_at = None
         if event.datapath_id not in self._familiar:
             self._familiar.add(event.datapath_id)
+            if self._is_linking:
+                self._note_links(event, channel, now)
             self._recover(event, now - self.policy.silent_after)
 
     def _recover(self, event: FlowsListed, at: float) -> None:
@@ -743,11 +774,25 @@ class Core:
             self.network = network(self.view)
         for text in loops.news(before, self._closed, self.view):
             yield TellNews(text)
+        for text in self.links.news(self.view):
+            yield TellConflict(text)
         if "starting" in self.sources.values() or not self.policy.secret:
             return
-        self.tries.want(self.network.outward, now)
+        segments, ends = self._to_try()
+        self.tries.want(either(segments, ends), now)
         for port in self.tries.due(self.view, now, self._is_ready):
-            yield self._trial(port, Reach.SEGMENT, now)
+            if port.key in ends:
+                yield self._trial(port, Reach.CABLE, now)
+            if port.key in segments:
+                yield self._trial(port, Reach.SEGMENT, now)
+
+    def _to_try(self) -> tuple[frozenset[PortKey], frozenset[PortKey]]:
+        """Ports that may lead back to us; ports that may be one end of a cable."""
+        known = self.network
+        segments = known.outward if self.policy.loops else NO_PORTS
+        if not self.policy.lldp:
+            return segments, NO_PORTS
+        return segments, cable_ends(known.open_ended, self.view.adjacencies)
 
     def _trial(self, port: Port, reach: Reach, now: float) -> TryPort:
         self._serial = (self._serial + 1) % 2**32
@@ -760,8 +805,54 @@ class Core:
         reach = Reach.CABLE if event.is_direct else Reach.SEGMENT
         if said is not None and said.reach is not reach:
             said = None  # somebody has changed where it went
-        if reach is Reach.SEGMENT:
+        if reach is Reach.CABLE and self._is_linking:
+            self.links.heard(self.view, at, said, now)
+        elif reach is Reach.SEGMENT and self.policy.loops:
             self.view = self.loops.heard(self.view, at, said, now)
+
+    # --- cables that no kernel shows --------------------------------------------------
+
+    @property
+    def _is_linking(self) -> bool:
+        return self.policy.lldp and bool(self.policy.secret)
+
+    def _link(self, now: float) -> None:
+        """What LLDP has shown, or shows no longer, and which ports wait for it."""
+        before = self.view
+        self.view = self.links.expire(self.view, now, self._is_ready)
+        self.view = self.links.judged(self.view, network(self.view), now)
+        self.network = network(self.view)
+        if "starting" not in self.sources.values():
+            for channel in self.channels.values():
+                is_over = now >= channel.linked_until
+                channel.linked &= NO_PORTS if is_over else self.network.outward
+            self.view = self.newcomers.due(
+                self.view,
+                self.network,
+                now,
+                is_ready=lambda key: self._is_ready(key.datapath_id),
+                may_wait=lambda key: not self.links.is_hosts(self.view, key, now),
+                is_listening=lambda key: self._is_listening(key.datapath_id),
+            )
+        if self.view is not before:
+            self.network = network(self.view)
+
+    def _is_listening(self, datapath_id: int) -> bool:
+        """The switch does all that it was told, and so lets in what ports are tried
+        with."""
+        channel = self.channels.get(datapath_id)
+        return channel is not None and channel.has_done_all and not channel.door
+
+    def _note_links(self, event: FlowsListed, channel: Channel, now: float) -> None:
+        """What the flows of an earlier life tell of ports: those that packets were let
+        in by are not new, and those that were uplinks may be so again in a moment."""
+        self.newcomers.look(self.view)
+        if not event.cookies:
+            return
+        mine = [key for key in self.view.ports if key.datapath_id == event.datapath_id]
+        self.newcomers.forget(key for key in mine if was_admitted(key, event.cookies))
+        channel.linked = frozenset(k for k in mine if was_uplink(k, event.cookies))
+        channel.linked_until = max(now + RETURN, self._patient_until)
 
     def _several(self) -> Iterator[Command]:
         """Hosts that have come to have several interfaces in one segment."""
@@ -1107,6 +1198,8 @@ class Core:
         return channel.opened
 
     def _is_waiting(self, channel: Channel, now: float) -> bool:
+        if channel.linked:
+            return True
         return self._must_wait(channel) and now < self._patient_until
 
     def _must_wait(self, channel: Channel) -> bool:
@@ -1167,6 +1260,22 @@ def behind_the_door(channel: Channel, change: Plan, is_shut: bool) -> Plan:
         return replace(change, add=inside)
     channel.door, channel.shut_until = (), None
     return replace(change, add=inside + door)
+
+
+@remember_last
+def either(one: frozenset[PortKey], other: frozenset[PortKey]) -> frozenset[PortKey]:
+    return one | other
+
+
+def was_admitted(key: PortKey, cookies: Set[int]) -> bool:
+    onward = GotoTable(TABLE_IDS["admit"])
+    return ingress.admitted(FIRST_TABLE, key.port_no, onward).cookie in cookies
+
+
+def was_uplink(key: PortKey, cookies: Set[int]) -> bool:
+    onward = GotoTable(TABLE_IDS["source"])
+    flows = admit.on_its_way(TABLE_IDS["admit"], key.port_no, onward)
+    return all(entry.cookie in cookies for entry in flows)
 
 
 def questions(events: Iterable[Event]) -> Iterator[Question]:

@@ -42,6 +42,7 @@ from flows.view import (
     Ability,
     Address,
     AddressKey,
+    Adjacency,
     Claim,
     Fixed,
     Flooding,
@@ -650,6 +651,12 @@ def noted(view: View, row: Flooding) -> View:
     """What a switch does with broadcasts."""
     floods = updated(view.floods, row.datapath_id, row)
     return view if floods is view.floods else replace(view, floods=floods)
+
+
+def joined(view: View, row: Adjacency) -> View:
+    """Two ports are the ends of a cable: who was heard there is somewhere else."""
+    adjacencies = view.adjacencies.set(row.key, row)
+    return without_strays(view, replace(view, adjacencies=adjacencies))
 
 
 # --- ports --------------------------------------------------------------------------

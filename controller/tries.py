@@ -24,6 +24,7 @@ class Tries:
         self._wanted: frozenset[PortKey] = frozenset()
         self._tries: dict[PortKey, tuple[int, float]] = {}  # how often, and when next
         self._agenda: list[tuple[float, PortKey]] = []  # a heap
+        self._away: dict[int, set[PortKey]] = {}  # due, and of switches that are not
         self._not_before = float("-inf")
 
     def deadline(self) -> float | None:
@@ -35,6 +36,7 @@ class Tries:
             return
         for key in self._wanted - ports:
             del self._tries[key]
+            self._away.get(key.datapath_id, set()).discard(key)
         for key in sorted(ports - self._wanted):
             self._plan(key, 0, now)
         self._wanted = ports
@@ -46,6 +48,11 @@ class Tries:
         """
         if key in self._tries:
             self._plan(key, 0 if anew else self._tries[key][0], now)
+
+    def resume(self, datapath_id: int, now: float) -> None:
+        """A switch can send again: what was due meanwhile is."""
+        for key in sorted(self._away.pop(datapath_id, ())):
+            self._plan(key, self._tries[key][0], now)
 
     def due(
         self, view: View, now: float, is_ready: Callable[[int], bool]
@@ -61,7 +68,7 @@ class Tries:
                 continue  # it was planned anew, or is not wanted any more
             port = view.ports.get(key)
             if port is None or not is_ready(key.datapath_id):
-                self._plan(key, tries, now + SOON[1])
+                self._away.setdefault(key.datapath_id, set()).add(key)
                 continue
             pause = SOON[tries] if tries < len(SOON) else self.period
             self._plan(key, tries + 1, now + pause)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from flows.chains import Chain
 from flows.memo import remember_last
 from flows.tracked import Tracked
-from flows.view import PortKey, Untried
+from flows.view import Adjacency, AdjacencyKey, PortKey, Untried
 
 
 @remember_last
@@ -27,6 +27,15 @@ def open_ended(
     found = frozenset(key for key in outward if key not in behind)
     switches = {key.datapath_id for key in found}
     return found if len(switches) > 1 else frozenset()
+
+
+@remember_last
+def cable_ends(
+    may_lead: frozenset[PortKey], adjacencies: Mapping[AdjacencyKey, Adjacency]
+) -> frozenset[PortKey]:
+    """The same, and the ends of cables that LLDP has shown: where it is sent."""
+    ends = (end for row in adjacencies.values() for end in row.ends)
+    return may_lead.union(ends) if adjacencies else may_lead
 
 
 @remember_last

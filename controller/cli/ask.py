@@ -117,7 +117,7 @@ def ports(arguments: Namespace) -> int:
     has_vlans = any(row["vlans"] for row in rows)
     table(
         [
-            *("SWITCH", "PORT_NO", "PORT", "UP", "ROLE", "LEADS TO", "STATIONS"),
+            *("SWITCH", "PORT_NO", "PORT", "UP", "ROLE", "LEADS TO", "WHY", "STATIONS"),
             *(["VLANS"] if has_vlans else []),
         ],
         [
@@ -128,6 +128,7 @@ def ports(arguments: Namespace) -> int:
                 row["up"],
                 row["role"],
                 row["leads_to"],
+                row["why"],
                 row["stations"],
                 *([row["vlans"] or "all"] if has_vlans else []),
             ]

@@ -20,9 +20,16 @@ def links(arguments: Namespace) -> int:
         as_json(rows)
         return 0
     table(
-        ["FROM", "TO", "KIND", "UP", "BROADCASTS"],
+        ["FROM", "TO", "KIND", "UP", "AGE", "BROADCASTS"],
         [
-            [place(row["from"]), place(row["to"]), row["kind"], row["up"], carries(row)]
+            [
+                place(row["from"]),
+                place(row["to"]),
+                row["kind"],
+                row["up"],
+                "" if row["age"] is None else f"{row['age']:.1f} s",
+                carries(row),
+            ]
             for row in rows
         ],
     )

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from controller.core import Core
-from controller.northbound.ports import attachment, near_link, shown_dpid
+from controller.links import Refused, in_words
+from controller.northbound.ports import (
+    LLDP,
+    attachment,
+    evidence,
+    near_link,
+    shown_cables,
+    shown_dpid,
+)
 from controller.northbound.server import Json
 from flows.tree import Cable, cables, does_pass, may_pass
 from flows.view import PortKey, View, switch_name
@@ -17,8 +26,11 @@ OTHER_WAY = "another way joins its switches"
 
 
 def links(core: Core) -> list[Json]:
-    """Every cable between two switches of ours, up or down."""
-    return [link(core, cable) for cable in cables(core.network.fabric)]
+    """Every cable between two switches of ours, up or down, and those that LLDP would
+    have shown and nobody believes."""
+    found = [link(core, cable) for cable in cables(core.network.fabric)]
+    rows = [row for row in core.links.refused.values() if row.sender]
+    return found + [refused(core, row) for row in sorted(rows, key=lambda r: r.since)]
 
 
 def link(core: Core, cable: Cable) -> Json:
@@ -31,6 +43,35 @@ def link(core: Core, cable: Cable) -> Json:
         "up": is_up(view, cable),
         "broadcasts": carries,
         "why": why,
+        "evidence": evidence(core, one),
+        **heard(core, cable),
+    }
+
+
+def heard(core: Core, cable: Cable) -> Json:
+    """Of a cable that LLDP has shown: seconds since it last did, and that the frames
+    were on their way."""
+    is_shown_by_it = evidence(core, cable[0]) == LLDP
+    last = core.links.last(*cable) if is_shown_by_it else None
+    if last is None:
+        return {"age": None, "on_its_way": None}
+    age = round(time.monotonic() - last, 3)
+    return {"age": age, "on_its_way": core.links.took(*cable)}
+
+
+def refused(core: Core, row: Refused) -> Json:
+    sender = row.sender or row.at
+    age = round(time.monotonic() - row.last, 3)
+    return {
+        "from": attachment(core.view, sender),
+        "to": attachment(core.view, row.at),
+        "kind": LLDP,
+        "up": all(core.view.ports[end].up for end in (sender, row.at)),
+        "broadcasts": "refused",
+        "why": in_words(row, core.view),
+        "evidence": LLDP,
+        "age": age,
+        "on_its_way": None,
     }
 
 
@@ -52,7 +93,9 @@ def is_up(view: View, cable: Cable) -> bool:
 
 
 def kind(view: View, port: PortKey) -> str:
-    """ "veth" of the kernel, or "patch" of Open vSwitch."""
+    """ "veth" of the kernel, "patch" of Open vSwitch, or what LLDP alone has shown."""
+    if port not in shown_cables(view):
+        return LLDP
     near, row = near_link(view, port), view.interfaces.get(port)
     return near.kind if near else row.type if row else ""
 

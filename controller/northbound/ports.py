@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from controller.core import Core
+from controller.links import in_words
 from controller.northbound.server import Json
-from flows.chains import NOWHERE, OWN_INTERFACES, Chain, chains, far_end
+from flows.chains import (
+    NOWHERE,
+    OWN_INTERFACES,
+    Chain,
+    Interfaces,
+    Links,
+    chains,
+    far_end,
+)
+from flows.fabric import Ports, cables
+from flows.memo import remember_arguments
 from flows.network import role
 from flows.parties import Role
 from flows.view import (
@@ -20,6 +33,12 @@ from flows.view import (
 )
 from flows.vlans import told
 
+KERNEL, OVSDB, LLDP = "kernel", "ovsdb", "lldp"
+SHOWN_BY = {
+    KERNEL: "the kernel shows it",
+    OVSDB: "OVSDB shows it",
+    LLDP: "LLDP of ours shows it",
+}
 ENDS_TOLD = 3  # of a port that leads to many interfaces
 
 
@@ -35,9 +54,63 @@ def port_row(core: Core, port: Port) -> Json:
         "role": role(view, port.key).value,
         "link": near.ifname if near else "",
         "kind": near.kind if near else "",
+        "why": why(core, port),
         "leads_to": leads_to(core, port, near),
         "stations": view.crowds.get(port.key, 0),
     }
+
+
+def why(core: Core, port: Port) -> str:
+    """The reason for its role."""
+    view, key = core.view, port.key
+    match role(view, key):
+        case Role.FABRIC:
+            return SHOWN_BY[evidence(core, key)]
+        case Role.LOOP:
+            sent = any(key in (PortKey(*e[:2]), PortKey(*e[2:])) for e in view.echoes)
+            return "a frame of ours came in by it" if sent else SHOWN_BY[KERNEL]
+        case Role.UNKNOWN:
+            is_held = key in core.network.held
+            return "it is being tried" if is_held else "OVSDB has not told of it yet"
+        case Role.TUNNEL:
+            return SHOWN_BY[OVSDB]
+    if is_own(view, key):
+        return "it is this host's own"
+    if not port.up:
+        return "it is down"
+    for row in core.links.refused.values():
+        if key in (row.at, row.sender, row.where):
+            return f"LLDP is refused: {in_words(row, view)}"
+    if key not in core.network.outward:
+        return SHOWN_BY[KERNEL]
+    if view.crowds.get(key):
+        return "stations were heard there"
+    return "nothing shows that it leads to a switch"
+
+
+def evidence(core: Core, port: PortKey) -> str:
+    """Who has shown where an uplink leads."""
+    if port not in shown_cables(core.view):
+        return LLDP
+    row = core.view.interfaces.get(port)
+    return OVSDB if row is not None and row.type == "patch" else KERNEL
+
+
+def shown_cables(view: View) -> Mapping[PortKey, PortKey]:
+    return dict_of(view.ports, view.interfaces, view.links)
+
+
+@remember_arguments
+def dict_of(
+    ports: Ports, interfaces: Interfaces, links: Links
+) -> Mapping[PortKey, PortKey]:
+    return dict(cables(ports, interfaces, links))
+
+
+def is_own(view: View, key: PortKey) -> bool:
+    row = view.interfaces.get(key)
+    is_internal = row is not None and row.type in OWN_INTERFACES
+    return key.port_no == LOCAL_PORT or is_internal
 
 
 def leads_to(core: Core, port: Port, near: Link | None) -> str:
@@ -50,8 +123,7 @@ def leads_to(core: Core, port: Port, near: Link | None) -> str:
     if port.key in core.network.loops:
         back = attachment(view, core.network.loops[port.key])
         return f"back to {back['switch'] or back['datapath_id']} {back['port']}: closed"
-    row = view.interfaces.get(port.key)
-    if port.port_no == LOCAL_PORT or (row and row.type in OWN_INTERFACES):
+    if is_own(view, port.key):
         return "this host"
     if near is None:
         return ""

@@ -93,9 +93,9 @@ def packet_ins(ovs: PrivateOvs) -> int:
     return sum(map(int, TOLD.findall(dump(ovs))))
 
 
-def ages(ovs: PrivateOvs) -> dict[str, float]:
+def ages(ovs: PrivateOvs, bridge: str = "br0") -> dict[str, float]:
     """Seconds that each flow of ours has existed for, by cookie."""
-    return {cookie: float(age) for cookie, age in FLOW.findall(dump(ovs))}
+    return {cookie: float(age) for cookie, age in FLOW.findall(dump(ovs, bridge))}
 
 
 def answers_for(ovs: PrivateOvs, ip: str) -> bool:

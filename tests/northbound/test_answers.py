@@ -232,6 +232,7 @@ def test_a_port_tells_what_it_leads_to(tmp_path: Path) -> None:
         "s2-eth1": "s1 s1-eth1",
     }
     assert rows["s1-eth1"]["role"] == "fabric"
+    assert rows["s1-eth1"]["why"] == "the kernel shows it"
     assert rows[tap]["kind"] == "tun"
     assert not rows["s1"]["up"]
 

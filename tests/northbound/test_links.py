@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from controller.cli.links import drawn
 from controller.northbound.answers import answer
 from controller.runtime import Runtime
+from controller.trial import Reach, Trial
 from flows.network import network
-from flows.view import Flooding, PortKey
-from tests.facts import S1, cable
+from flows.view import Adjacency, Flooding, PortKey
+from tests.facts import S1, cable, ports
 from tests.support.asked import runtime
 
 RING = ((1, 2), (2, 3), (3, 4), (4, 1))
@@ -119,3 +121,44 @@ def test_a_tree_is_drawn(ring: Runtime) -> None:
         "└─ s4  s1-eth2 to s4-eth1",
         "closed: s3-eth1 to s4-eth2: no: another way joins its switches",
     ]
+
+
+# --- cables that no kernel shows ------------------------------------------------------
+
+A1, A2, B1, B2 = (PortKey(s, n) for s in (1, 2) for n in (1, 2))
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Runtime:
+    """Two switches of which only OpenFlow tells; port 1 of each leads to the other."""
+    both = ports(1, 1, 2), ports(2, 1, 2)
+    lab = runtime(tmp_path / "isat.sock", *both, Adjacency(*A1, *B1, 0.0))
+    now = time.monotonic()
+    for at, sender in ((A1, B1), (B1, A1)):
+        said = Trial(Reach.CABLE, sender, round(now, 3) - 0.002, serial=1)
+        lab.core.links.heard(lab.core.view, at, said, now)
+    return doing(lab, {1, 2})
+
+
+def test_a_cable_that_lldp_has_shown_says_so_and_how_old_that_is(
+    foreign: Runtime,
+) -> None:
+    [row] = ask(foreign, "links")
+    assert (row["kind"], row["evidence"], row["up"]) == ("lldp", "lldp", True)
+    assert 0 <= row["age"] < 60 and 0 < row["on_its_way"] < 0.01
+
+
+def test_a_cable_that_the_kernel_shows_has_no_age(ring: Runtime) -> None:
+    assert {row["evidence"] for row in ask(ring, "links")} == {"kernel"}
+    assert {row["age"] for row in ask(ring, "links")} == {None}
+
+
+def test_what_is_refused_is_told_with_the_reason(foreign: Runtime) -> None:
+    late = Trial(Reach.CABLE, B2, 0.0, serial=1)
+    foreign.core.links.heard(foreign.core.view, A2, late, time.monotonic())
+    [_, row] = ask(foreign, "links")
+    assert (row["from"]["port"], row["to"]["port"]) == ("s2-eth2", "s1-eth2")
+    assert row["broadcasts"] == "refused" and "too long" in row["why"]
+    rows = {row["port"]: row for row in ask(foreign, "ports")}
+    assert "too long" in rows["s1-eth2"]["why"]
+    assert rows["s1-eth1"]["why"] == "LLDP of ours shows it"

@@ -24,6 +24,7 @@ from tests.support.wires import Wire, plug
 EXPERIMENTAL = b"\x88\xb5"  # IEEE 802, 9.2.4
 HEAD = 18  # octets of our frames: addresses, ethertype, and which stream it is of
 HOST = 9  # the port of each bridge where its station is
+TARGET = "tcp:127.0.0.1:6653"
 EVERY = 0.001  # seconds between two frames of a stream
 CONNECTIONS = 100
 SHARE = 10  # frames of them that tell a cable that is used from one where others talk
@@ -46,16 +47,26 @@ def ip(n: int) -> str:
 class Cables:
     """Bridges br1, br2, ..., a station at each, and a controller that knows all.
 
-    joined  the numbers of the bridges that each cable joins
+    joined      the numbers of the bridges that each cable joins
+    is_foreign  the controller reads neither OVSDB nor the kernel, as if they were those
+                of another host: it knows what the switches tell by OpenFlow
+    more        of the configuration
     """
 
-    def __init__(self, ovs: PrivateOvs, joined: Sequence[tuple[int, int]]) -> None:
-        self.ovs, self.joined = ovs, joined
+    def __init__(
+        self,
+        ovs: PrivateOvs,
+        joined: Sequence[tuple[int, int]],
+        *,
+        is_foreign: bool = False,
+        more: str = "",
+    ) -> None:
+        self.ovs, self.joined = ovs, [*joined]
         self.numbers = sorted({n for ends in joined for n in ends})
         names = "".join(f"{bridge(n)}: {{}}, " for n in self.numbers)
-        self.controller = Controller(
-            ovs, f"bridges: {{{names}}}\nsources: {{ovsdb: '{ovs.remote}'}}\n"
-        )
+        known = f"bridges: {{{names}}}\nsources: {{ovsdb: '{ovs.remote}'}}\n"
+        nothing = "sources: {ovsdb: false, netlink: false}\n"
+        self.controller = Controller(ovs, (nothing if is_foreign else known) + more)
         far = f"{ovs.namespace}-far"
         ovs.add_namespace(far)
         self.wires: dict[int, Wire] = {}
@@ -66,8 +77,19 @@ class Cables:
             ovs.add_bridge(bridge(n), "fail_mode=secure", identity)  # no storm, ever
             name = f"w{n}"
             self.wires[n] = plug(ovs, far, bridge(n), {HOST: name})[HOST]
+            if is_foreign:
+                ovs.vsctl("set-controller", bridge(n), TARGET)
+                quick = ("other-config:disable-in-band=true", "fail_mode=secure")
+                ovs.vsctl("set", "bridge", bridge(n), *quick)
+                ovs.vsctl("set", "controller", bridge(n), "max_backoff=1000")
         for number, ends in enumerate(joined):
             self._plug(number, ends)
+
+    def add(self, one: int, other: int) -> int:
+        """One more cable; its number."""
+        self.joined.append((one, other))
+        self._plug(len(self.joined) - 1, (one, other))
+        return len(self.joined) - 1
 
     def _plug(self, number: int, ends: tuple[int, int]) -> None:
         one, other = (f"c{number}-{side}" for side in "ab")
