@@ -429,7 +429,7 @@ def nearby(switch: Switch) -> tuple[object, ...]:
     ports, known = switch.ports, switch.network
     uplinks = known.fabric.uplinks
     far = (uplinks.get(port.key) for port in ports)
-    ends = tuple(switch.view.ports.get(end) for end in far if end is not None)
+    ends = tuple(switch.view.ports.get(end) if end else None for end in far)
     return ports, ends, tuple(port.key in known.tree for port in ports)
 
 
