@@ -329,6 +329,7 @@ class Core:
         self._seen_holders = self.network.holders  # at the end of the last turn
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
+        self._is_patient = True
         self._familiar: set[int] = set()
         self._adopted: set[str] = set()
         self._twins = self.network.twins
@@ -347,7 +348,7 @@ class Core:
     def handle(self, events: Sequence[Event], now: float) -> list[Command]:
         """Take in facts, in order of arrival.  `now` is seconds, monotonic."""
         commands: list[Command] = []
-        before = self.view
+        before, self._is_patient = self.view, now < self._patient_until
         self._claimed.clear()
         self._forget_who_stays_away(now)
         for event in events:
@@ -396,7 +397,7 @@ class Core:
             self.questions.deadline(self.view),
             *(until for until, _ in self._away.values()),
         ]
-        if any(self._must_wait(channel) for channel in self.channels.values()):
+        if self._is_patient and any(map(self._must_wait, self.channels.values())):
             times.append(self._patient_until)
         for channel in self.channels.values():
             times += [channel.retry_at, channel.audit_at or None]
@@ -822,10 +823,13 @@ class Core:
         self.view = self.links.expire(self.view, now, self._is_ready)
         self.view = self.links.judged(self.view, network(self.view), now)
         self.network = network(self.view)
-        if "starting" not in self.sources.values():
-            for channel in self.channels.values():
-                is_over = now >= channel.linked_until
-                channel.linked &= NO_PORTS if is_over else self.network.outward
+        is_starting = "starting" in self.sources.values()
+        for channel in self.channels.values():
+            if now >= channel.linked_until:
+                channel.linked = NO_PORTS
+            elif not is_starting:
+                channel.linked &= self.network.outward
+        if not is_starting:
             self.view = self.newcomers.due(
                 self.view,
                 self.network,

@@ -8,12 +8,16 @@ first frame that arrives after the last that did not.
 With detours the switch goes round the cable by itself, whether the controller lives or
 is stopped (SIGSTOP).  Without them, which is what there was before, the controller must
 hear of it first: here the second bucket of the groups is taken away by hand.
+
+The same for cables that LLDP alone has shown, as between switches of other hosts, which
+a port that goes down ends at once, too; and for a cable whose ends stay up and hear
+nothing any more, of which nothing tells but LLDP that does not come.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,6 +28,8 @@ from tests.support.wait import wait_until
 
 RING = ((1, 2), (2, 3), (3, 1))
 FAILURES = 100
+SILENT = 10  # failures that LLDP alone tells of
+EACH = 1  # seconds between two of its frames; by default it is ten
 AT_MOST = 50.0  # ms until traffic is restored
 EVERY = 0.0005  # seconds between two frames
 PATIENCE = 20.0  # seconds: beyond, something is broken, not slow
@@ -61,6 +67,16 @@ def measure(run: Run) -> Iterator[Figure]:
         run.tell(f"{failures} failures, without detours")
         found = outages(ring, failures, has_detours=False)
         yield from found.figures("without detours", None)
+    more = f"links: {{every: {EACH}}}\n"
+    with PrivateOvs() as ovs, Cables(ovs, RING, is_foreign=True, more=more) as ring:
+        run.tell(f"{failures} failures of cables that LLDP has shown, without detours")
+        found = outages(ring, failures, has_detours=False)
+        yield from found.figures("shown by LLDP, a port goes down", None)
+        silent = run.of(SILENT)
+        run.tell(f"{silent} failures that LLDP alone tells of")
+        found = outages(ring, silent, fail=Cables.silence, mend=Cables.hear)
+        what = f"shown by LLDP each {EACH} s, no port goes down"
+        yield from found.figures(what, None)
 
 
 @contextmanager
@@ -77,7 +93,14 @@ def stopped(ring: Cables) -> Iterator[None]:
     wait_until(ring.controller.answered, within=PATIENCE, why="the controller")
 
 
-def outages(ring: Cables, failures: int, has_detours: bool = True) -> Outages:
+def outages(
+    ring: Cables,
+    failures: int,
+    has_detours: bool = True,
+    *,
+    fail: Callable[[Cables, int], float] = Cables.cut,
+    mend: Callable[[Cables, int], None] = Cables.mend,
+) -> Outages:
     found = Outages()
     for _ in range(failures):
         wait_until(lambda: is_whole(ring), within=PATIENCE, why="the shortest ways")
@@ -85,11 +108,11 @@ def outages(ring: Cables, failures: int, has_detours: bool = True) -> Outages:
             take_detours(ring)
         with ring.stream(1, 2, EVERY) as stream:
             stream.goes_on()
-            before, began = stream.sent, ring.cut(0)
+            before, began = stream.sent, fail(ring, 0)
             stream.goes_on()
         found.times.append((restored(stream, before) - began) * 1e3)
         found.lost.append(stream.lost())
-        ring.mend(0)
+        mend(ring, 0)
     return found
 
 

@@ -169,6 +169,8 @@ def test_nobody_is_waited_for_beyond_patience() -> None:
     deadline = core.deadline()
     assert deadline is not None and deadline <= PATIENCE
     assert changes(core.handle([], now=PATIENCE))
+    later = core.deadline()
+    assert later is not None and later > PATIENCE, "nor is that looked at again"
 
 
 LOCAL = "unix:/run/isat/openflow.sock"

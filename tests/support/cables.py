@@ -133,6 +133,19 @@ class Cables:
     def mend(self, number: int) -> None:
         self.kernel.set_up(f"c{number}-a", True)
 
+    def silence(self, number: int) -> float:
+        """Its ends stay up, and hear nothing, as behind a converter; since when."""
+        began = time.monotonic()
+        self._hear(number, "no-receive")
+        return began
+
+    def hear(self, number: int) -> None:
+        self._hear(number, "receive")
+
+    def _hear(self, number: int, what: str) -> None:
+        for n in self.joined[number]:
+            self.ovs.ofctl("mod-port", bridge(n), str(10 + number), what)
+
     def groups(self, n: int) -> list[str]:
         dumped = self.ovs.ofctl("-OOpenFlow13", "dump-groups", bridge(n))
         return [line.strip() for line in dumped.splitlines()[1:]]
