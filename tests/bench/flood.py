@@ -10,12 +10,14 @@ switch and the machine cost; and one that only switches (`actions=NORMAL`), wher
 host that is asked answers itself.
 
 Of the flooder and of who asks it is taken that they are other machines: the switch has
-the niceness that ovs-ctl gives it, and who asks is never kept waiting for a processor.
+the niceness that ovs-ctl gives it, the controller has the same, as docs/how-to advise,
+and who asks is never kept waiting for a processor.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import struct
@@ -34,7 +36,7 @@ from tests.bench.fixture import inside, named
 from tests.bench.responder import silent, under_control
 from tests.bench.stage import ROOT
 from tests.bench.witness import FlowMonitor
-from tests.support.ovs import Host, PrivateOvs
+from tests.support.ovs import NICENESS, Host, PrivateOvs
 from tests.support.wait import wait_until
 from topologies.probe import ETH_P_ARP, packet_socket
 from topologies.taphost import Me, announcement
@@ -124,6 +126,7 @@ def controlled(ovs: PrivateOvs, flooder: Path, run: Run) -> Iterator[Figure]:
             within=30,
             why="the answer that is asked for",
         )
+        os.setpriority(os.PRIO_PROCESS, controller_of(ovs), NICENESS)
         here = Scene(ovs, there, flooder, monitor, iter(range(1, 1 << 16)))
         held = [memory(ovs)]
         quiet, under = turns(here, run, lambda: held.append(memory(ovs)))
