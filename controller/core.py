@@ -152,6 +152,9 @@ PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the net
 QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
 FIRST_TABLE = TABLE_IDS["ingress"]
 AUDIT = 10.0  # seconds between two counts of a switch's flows
+BINDINGS = 1024  # flows of a long list that are looked at in one turn
+STATIONS = 512  # that are recovered of them in one turn
+PARTS = 256  # stations and addresses whose flows are written anew in one turn
 UNDERWAY_MAX = 1024  # changes that one switch has not confirmed yet
 AWAY = 60.0  # seconds that the flows of a switch that is gone are kept in mind
 AWAY_MAX = 16  # such switches
@@ -309,6 +312,8 @@ class Core:
         self.network: Network = network(self.view)
         self.channels: dict[int, Channel] = {}
         self._away: dict[int, tuple[float, Compiled]] = {}  # until when it is kept
+        self._recalling: dict[int, Iterator[None]] = {}  # by datapath_id: goes on
+        self._is_growing = False  # what a switch should hold: there is more to write
         self.sources: dict[str, str] = dict.fromkeys(self.policy.awaited, "starting")
         self.counters: Counter[str] = Counter()
         self.liveness = Liveness(self.policy.silent_after, self.policy.forget_after)
@@ -351,6 +356,8 @@ class Core:
         before, self._is_patient = self.view, now < self._patient_until
         self._claimed.clear()
         self._forget_who_stays_away(now)
+        for datapath_id in [*self._recalling]:
+            self._go_on_recalling(datapath_id)
         for event in events:
             self.counters[type(event).__name__] += 1
             frame = event.frame if isinstance(event, DhcpSeen) else event
@@ -403,7 +410,14 @@ class Core:
             times += [channel.retry_at, channel.audit_at or None]
             times += [channel.shut_until] if channel.door else []
             times += [channel.linked_until] if channel.linked else []
+        if self.is_busy:
+            times.append(-math.inf)
         return min((time for time in times if time is not None), default=None)
+
+    @property
+    def is_busy(self) -> bool:
+        """There is more to do at once, which others need not wait for."""
+        return bool(self._recalling) or self._is_growing
 
     # --- facts ----------------------------------------------------------------------
 
@@ -419,6 +433,7 @@ class Core:
             case SwitchGone(datapath_id):
                 if channel := self.channels.pop(datapath_id, None):
                     self._is_away(channel.compiled, now)
+                self._recalling.pop(datapath_id, None)
                 self.overruns.forget(datapath_id)
                 if datapath_id not in self.view.bridges:
                     self._familiar.discard(datapath_id)
@@ -509,19 +524,42 @@ class Core:
             channel.shut_until = None
         channel.audit_at = now + AUDIT
         channel.retry_at = None
-        if event.datapath_id not in self._familiar:
-            self._familiar.add(event.datapath_id)
+        at = event.datapath_id
+        if at not in self._familiar and at not in self._recalling:
             if self._is_linking:
                 self._note_links(event, channel, now)
-            self._recover(event, now - self.policy.silent_after)
+            self._recalling[at] = self._recall(event, now - self.policy.silent_after)
+            self._go_on_recalling(at)
 
-    def _recover(self, event: FlowsListed, at: float) -> None:
+    def _go_on_recalling(self, datapath_id: int) -> None:
+        """What a switch remembers is long: a piece of it in each turn."""
+        for _ in self._recalling[datapath_id]:
+            break
+        else:
+            del self._recalling[datapath_id]
+            self._familiar.add(datapath_id)
+        self._is_outdated = True
+
+    def _recall(self, event: FlowsListed, at: float) -> Iterator[None]:
         told: dict[StationKey, list[Binding]] = {}
-        for one in filter(Memories().is_genuine, event.bindings):
-            key = StationKey(event.datapath_id, one.vlan, one.lladdr)
-            told.setdefault(key, []).append(one)
-        self.view = recover_all(self.view, told.items(), at)
-        for key, ones in told.items():
+        memories = Memories()
+        for number, one in enumerate(event.bindings):
+            if number and number % BINDINGS == 0:
+                yield
+            if memories.is_genuine(one):
+                key = StationKey(event.datapath_id, one.vlan, one.lladdr)
+                told.setdefault(key, []).append(one)
+        rows = [*told.items()]
+        for start in range(0, len(rows), STATIONS):
+            if start:
+                yield
+            self._recover(rows[start : start + STATIONS], at)
+
+    def _recover(
+        self, rows: Sequence[tuple[StationKey, list[Binding]]], at: float
+    ) -> None:
+        self.view = recover_all(self.view, rows, at)
+        for key, ones in rows:
             self.liveness.remember(self.view, key, ones)
             self.leases.watch(self.view, key)
 
@@ -1118,7 +1156,7 @@ class Core:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
         starting = self._starting(now)
-        is_news = True
+        is_news, self._is_growing = True, False
         while is_news:
             is_news = False
             for datapath_id, channel in sorted(self.channels.items()):
@@ -1128,6 +1166,8 @@ class Core:
                 is_shut = datapath_id in starting
                 if change := self._change(datapath_id, channel, installed, is_shut):
                     yield ChangeFlows(datapath_id, change)
+                elif channel.compiled.is_growing:
+                    self._is_growing = True
                 elif channel.floods.is_unknown:
                     # Nothing to change: so it does what it would be told.
                     opened = self._opened(datapath_id, channel)
@@ -1144,7 +1184,9 @@ class Core:
         if channel.is_settled and is_current and not may_open:
             return None
         held = None if channel.is_settled else installed
-        step = compiled.update(self.view, self.network, held)
+        step = compiled.go_on(self.view, self.network, held, PARTS)
+        if step is None:
+            return None
         wanted = meters(self.view, datapath_id)
         metered = plan_meters(wanted, channel.meters)
         needed = groups(Switch(datapath_id, self.view, self.network))
@@ -1184,6 +1226,8 @@ class Core:
             held = channel.installed
             if channel.is_settled or held is None or self._is_waiting(channel, now):
                 continue
+            if channel.compiled.is_growing:
+                continue  # it was when this began
             channel.floods = recognized(self.view, self.network, datapath_id, held)
             self._note_floods(datapath_id)
         self.network = network(self.view)
@@ -1204,6 +1248,8 @@ class Core:
     def _is_waiting(self, channel: Channel, now: float) -> bool:
         if channel.linked:
             return True
+        if channel.compiled.datapath_id in self._recalling:
+            return True  # what it remembers would look as if it were gone
         return self._must_wait(channel) and now < self._patient_until
 
     def _must_wait(self, channel: Channel) -> bool:

@@ -152,7 +152,8 @@ class Runtime:
 
     def _turn(self, events: list[Event]) -> None:
         began = time.monotonic()
-        with collector.aside_at_once() if has_long_list(events) else nullcontext():
+        is_long = self.core.is_busy or has_long_list(events)
+        with collector.aside_at_once() if is_long else nullcontext():
             commands = self.core.handle(events, began)
         took = time.monotonic() - began
         self._packets = paced(self._packets, len(events), took)
@@ -162,6 +163,8 @@ class Runtime:
             self.perform(command)
 
     def _next_events(self) -> list[Event]:
+        if self.core.is_busy:
+            return self._inbox.take(BATCH, 0.0, self._packets)
         deadline = self.core.deadline()
         wait = LONGEST_WAIT if deadline is None else deadline - time.monotonic()
         wait = max(0.001, min(wait, LONGEST_WAIT))

@@ -68,6 +68,7 @@ class Compiled:
         self._parts: dict[Part, bytes] = {}  # cookies, eight octets each
         self._shared: dict[int, int] = {}  # by cookie: in how many further parts
         self._seen: tuple[View, Network] | None = None
+        self._growing: Growing | None = None  # takes the place of all this
         self._nearby: tuple[object, ...] = ()
         self._exits: Exits = {}
 
@@ -95,29 +96,69 @@ class Compiled:
         held  cookies that the switch holds, if they are not those of the last update;
               the difference is to these
         """
-        seen, self._seen = self._seen, None  # if it fails, begin anew
-        at = self.datapath_id
-        if seen is not None and not same(context(at, *seen), context(at, view, known)):
-            seen = None
-        switch = Switch(at, view, known)
-        near = nearby(switch)
-        if seen is None:
-            difference = self._anew(switch, self.cookies if held is None else held)
-        else:
-            ours: tuple[Part, ...] = () if near == self._nearby else (None,)
-            parts = (*ours, *touched(switch, seen), *turned(switch, self._exits))
-            difference = self._step(switch, dict.fromkeys(parts))
-        self._seen, self._nearby, self._exits = (view, known), near, switch.exits
-        if held is None or seen is None:
-            return difference
-        return self._compared(switch, held)
+        difference = self.go_on(view, known, held)
+        assert difference is not None
+        return difference
 
-    def _anew(self, switch: Switch, held: Set[int]) -> Difference:
-        growing = Growing(switch, held, self._written, self._pipeline)
-        growing.go_on()
-        self.cookies = Cookies(growing.cookies)
-        self._parts, self._shared = growing.parts, growing.shared
-        return Difference(tuple(growing.added), growing.removed)
+    def go_on(
+        self,
+        view: View,
+        known: Network,
+        held: Set[int] | None = None,
+        most: int | None = None,
+    ) -> Difference | None:
+        """The same.  What must be written anew is written in pieces of `most` parts:
+        None if there are more, which are for the next calls, whatever is true by then.
+        """
+        self._turn_to(Switch(self.datapath_id, view, known), held)
+        grown = self._growing
+        if grown is None:
+            return self._follow(view, known, held)
+        self._seen = None  # if it fails, begin anew
+        try:
+            is_more = grown.go_on(most)
+        except FlowConflict:
+            self._growing = None
+            raise
+        if is_more:
+            return None
+        self._take_over(grown)
+        if held is not None and held is not grown.given:  # it has told it anew
+            return self._follow(view, known, held)
+        return together(grown, self._follow(view, known, None))
+
+    @property
+    def is_growing(self) -> bool:
+        """There is more to be written before anything can be said."""
+        return self._growing is not None
+
+    def _turn_to(self, switch: Switch, held: Set[int] | None) -> None:
+        """Begin anew if what all parts come from is not what it was."""
+        at, now = self.datapath_id, (switch.view, switch.network)
+        begun = self._growing.seen if self._growing else self._seen
+        if begun is not None and same(context(at, *begun), context(at, *now)):
+            return
+        given = self.cookies if held is None else held
+        self._growing = Growing(switch, given, self._written, self._pipeline)
+
+    def _take_over(self, grown: Growing) -> None:
+        self.cookies = Cookies(grown.cookies)
+        self._parts, self._shared = grown.parts, grown.shared
+        switch = grown.switch
+        self._seen, self._growing = grown.seen, None
+        self._nearby, self._exits = nearby(switch), switch.exits
+
+    def _follow(self, view: View, known: Network, held: Set[int] | None) -> Difference:
+        """From the view that was seen last, at the cost of what has changed."""
+        seen, self._seen = self._seen, None  # if it fails, begin anew
+        assert seen is not None
+        switch = Switch(self.datapath_id, view, known)
+        near = nearby(switch)
+        ours: tuple[Part, ...] = () if near == self._nearby else (None,)
+        parts = (*ours, *touched(switch, seen), *turned(switch, self._exits))
+        difference = self._step(switch, dict.fromkeys(parts))
+        self._seen, self._nearby, self._exits = (view, known), near, switch.exits
+        return difference if held is None else self._compared(switch, held)
 
     def _step(self, switch: Switch, parts: Iterable[Part]) -> Difference:
         renewed = [*self._claims(switch, parts)]
@@ -183,7 +224,7 @@ class Compiled:
 class Growing:
     """The flows of all parts of a switch, none of which is written yet.
 
-    held   cookies that the switch holds
+    held   cookies that the switch holds; `given` as this
     added  flows that it does not
 
     What it holds is written as cookies alone, where many parts are alike.
@@ -196,31 +237,29 @@ class Growing:
         write: Callable[[Switch, Part], list[Flow]],
         pipeline: tuple[Table, ...],
     ) -> None:
+        self.given = held
         self.held = held if isinstance(held, set | frozenset) else {*held}
         self.added: list[Flow] = []
         self.cookies: set[int] = set()  # faster than Cookies while they grow
         self.parts: dict[Part, bytes] = {}
         self.shared: dict[int, int] = {}
-        self._switch, self._write, self._pipeline = switch, write, pipeline
+        self.switch, self.seen = switch, (switch.view, switch.network)
+        self._write, self._pipeline = write, pipeline
         self._left = rows_of(switch)
         self._rights: dict[int, int] = {}  # cookies, by Flow.right
         self._stencils = Stencils(switch, partial(written_of, switch, pipeline))
 
-    @property
-    def removed(self) -> tuple[int, ...]:
-        return tuple(sorted(self.held - self.cookies))
-
     def go_on(self, most: int | None = None) -> bool:
-        """Write so many parts; whether there was one left.  Raises FlowConflict."""
-        is_more = False
+        """Write so many parts; whether there may be more.  Raises FlowConflict."""
+        written = 0
         for part, one in islice(self._left, most):
-            is_more = True
+            written += 1
             claims = self._as_held(one) if one is not None and self.held else None
             if claims is None:
                 claims = self._written(part)
             if claims:
                 self._put(part, claims)
-        return is_more
+        return most is not None and written == most
 
     def _as_held(self, one: Located | Holder) -> Mapping[int, int] | None:
         """Flow.right by cookie; None if the switch lacks one, or they must be written
@@ -235,7 +274,7 @@ class Growing:
         """The same, and what the switch lacks of them."""
         held, known = self.held, self.cookies
         claims: dict[int, int] = {}
-        for entry in self._write(self._switch, part):
+        for entry in self._write(self.switch, part):
             cookie = entry.cookie
             if cookie not in claims and cookie not in held and cookie not in known:
                 self.added.append(entry)
@@ -246,12 +285,21 @@ class Growing:
         cookies, shared, rights = self.cookies, self.shared, self._rights
         for cookie, right in claims.items():
             if rights.setdefault(right, cookie) != cookie:
-                look_for_conflict(self._switch, self._pipeline)
+                look_for_conflict(self.switch, self._pipeline)
             if cookie in cookies:
                 shared[cookie] = shared.get(cookie, 0) + 1
             else:
                 cookies.add(cookie)
         self.parts[part] = array("Q", claims).tobytes()
+
+
+def together(grown: Growing, since: Difference) -> Difference:
+    """From what the switch holds to what has followed on what was written for it."""
+    gone, come = {*since.removed}, {entry.cookie for entry in since.added}
+    added = (entry for entry in grown.added if entry.cookie not in gone)
+    fresh = (entry for entry in since.added if entry.cookie not in grown.held)
+    removed = (grown.held - grown.cookies) | (grown.held & gone)
+    return Difference((*added, *fresh), tuple(sorted(removed - come)))
 
 
 def rows_of(switch: Switch) -> Iterator[tuple[Part, Located | Holder | None]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import starmap
 from struct import Struct, error, pack
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.fields import BY_TYPE, FIELDS, Field
 from flows.openflow import (
@@ -36,6 +36,8 @@ from flows.openflow import (
     SetField,
     Tell,
 )
+
+T = TypeVar("T")
 
 VERSION = 4  # OpenFlow 1.3
 EXPERIMENTER, PACKET_IN, PACKET_OUT, FLOW_MOD = 4, 10, 13, 14
@@ -72,7 +74,7 @@ PADDING = tuple(bytes(n) for n in range(8))
 GOTO_TABLES = tuple(pack("!HHB3x", GOTO_TABLE, 8, table) for table in range(256))
 FLOW_REQUEST = Struct("!HH4xB3xII4xQQ")  # the header of the multipart message included
 FLOW_ENTRY = Struct("!2xBxIIH6x4xQQ8xHH")  # the header of its match included
-read_cookie = Struct("!2xB21xQ").unpack_from  # of a flow entry: table, and cookie
+ENTRY_HEAD = Struct("!HB21xQ")  # of a flow entry: length, table, and cookie
 AGGREGATE = Struct("!QQI4x")
 BUNDLE_REPLY = Struct("!IIIHxx")
 TLV = Struct("!HBB")  # oxm_class, oxm_field and hasmask, length
@@ -369,15 +371,25 @@ def flow_stats(body: bytes) -> list[Installed]:
     return [installed(body[start:end]) for start, end in entries(body)]
 
 
-def listed(body: bytes, tables: Container[int]) -> tuple[list[int], list[Installed]]:
-    """Likewise, in a fraction of the time: cookies of all, and those of some tables."""
+def listed(
+    body: bytes, tables: Container[int], read: Callable[[bytes], T | None]
+) -> tuple[list[int], list[T]]:
+    """Likewise, in a fraction of the time: cookies of all, and those entries of some
+    tables that are read as something."""
     cookies: list[int] = []
-    some: list[Installed] = []
-    for start, end in entries(body):
-        table, cookie = read_cookie(body, start)
+    some: list[T] = []
+    head, start, size, least = ENTRY_HEAD.unpack_from, 0, len(body), FLOW_ENTRY.size
+    while start < size:
+        if size - start < least:
+            raise bad_length(start, size)
+        length, table, cookie = head(body, start)
+        end = start + length
+        if length < least or end > size:
+            raise bad_length(start, size)
         cookies.append(cookie)
-        if table in tables:
-            some.append(installed(body[start:end]))
+        if table in tables and (found := read(body[start:end])):
+            some.append(found)
+        start = end
     return cookies, some
 
 
@@ -387,9 +399,22 @@ def entries(body: bytes) -> Iterator[tuple[int, int]]:
     while start < size:
         end = start + int.from_bytes(body[start : start + 2], "big")
         if end < start + least or end > size:
-            raise Malformed(f"flow entry at octet {start} of {size}: bad length")
+            raise bad_length(start, size)
         yield start, end
         start = end
+
+
+def bad_length(start: int, size: int) -> Malformed:
+    return Malformed(f"flow entry at octet {start} of {size}: bad length")
+
+
+def entry_match(entry: bytes) -> tuple[int, int, bytes]:
+    """table, cookie, and the fields of its match as they are."""
+    table, _, _, _, cookie, _, kind, size = FLOW_ENTRY.unpack_from(entry)
+    end = FLOW_ENTRY.size - 4 + size
+    if kind != MATCH_OXM or size < 4 or end > len(entry):
+        raise Malformed(f"flow {cookie:#x}: bad match")
+    return table, cookie, entry[FLOW_ENTRY.size : end]
 
 
 def installed(entry: bytes) -> Installed:

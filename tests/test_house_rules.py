@@ -40,6 +40,7 @@ PURE = [
     "controller/heal.py",
     "controller/learn.py",
     "controller/liveness.py",
+    "controller/memories.py",
     "controller/moves.py",
     "controller/overruns.py",
     "controller/packets.py",

@@ -13,7 +13,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -56,8 +55,8 @@ from controller.events import (
 from controller.packets import parse
 from controller.reconcile import Plan
 from controller.runtime import Runtime
-from controller.sources import openflow_channel, openflow_check
-from flows import leases, nd_known, unknown, wire, wire_groups, wire_meters
+from controller.sources import openflow_channel, openflow_check, openflow_memory
+from flows import unknown, wire, wire_groups, wire_meters
 from flows.openflow import (
     FLOOD,
     OWNER,
@@ -80,18 +79,28 @@ METERS = (
     openflow_check.METER_FEATURES,
 )
 FLOODED = Resubmit(TABLE_IDS["flood"])  # OFPP_FLOOD knows no VLANs, and no tree
-MEMORIES = {TABLE_IDS[name] for name in ("source", "guard", "nd_known", "leases")}
 
 
 @dataclass(slots=True)
 class Listing:
     """What a switch has told of its flows so far.
 
-    some  those that are looked at closely
+    packets  that they have counted
     """
 
-    cookies: list[int] = field(default_factory=list)
-    some: list[wire.Installed] = field(default_factory=list)
+    cookies: set[int] = field(default_factory=set)
+    bindings: list[Binding] = field(default_factory=list)
+    packets: int = 0
+    read: openflow_memory.Reader = field(default_factory=openflow_memory.Reader)
+
+    def take(self, body: bytes, *, is_count: bool) -> None:
+        """A part of the list.  Raises `wire.Malformed`."""
+        if is_count:
+            self.packets += sum(one.packet_count for one in wire.flow_stats(body))
+            return
+        cookies, bindings = wire.listed(body, openflow_memory.MEMORIES, self.read)
+        self.cookies.update(cookies)
+        self.bindings += bindings
 
 
 @dataclass(slots=True)
@@ -313,16 +322,14 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         switch = self.switches.get(datapath.id)
         if switch is None or xid not in switch.listings:
             return
+        told = switch.listings[xid]
         try:
-            tables = TABLE_IDS.values() if xid in switch.hits else MEMORIES
-            cookies, some = wire.listed(message[MULTIPART_HEADER:], tables)
+            told.take(message[MULTIPART_HEADER:], is_count=xid in switch.hits)
         except wire.Malformed as error:
             switch.forget(xid)
             why = f"a malformed list of flows: {error}"
             self.runtime.report(ChangeFailed(datapath.id, why))
             return
-        switch.listings[xid].cookies += cookies
-        switch.listings[xid].some += some
         if not flags & ofp.OFPMPF_REPLY_MORE:
             self._listed(switch, xid, switch.listings.pop(xid))
 
@@ -330,11 +337,9 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         datapath_id = switch.datapath.id
         cookie = switch.hits.pop(xid, None)
         if cookie is not None:
-            packets = sum(f.packet_count for f in told.some)
-            self.runtime.report(HitsCounted(datapath_id, ((cookie, packets),)))
+            self.runtime.report(HitsCounted(datapath_id, ((cookie, told.packets),)))
             return
-        cookies = frozenset(told.cookies)
-        bindings = tuple(binding(f) for f in told.some if is_memory(f))
+        cookies, bindings = frozenset(told.cookies), tuple(told.bindings)
         meters, switch.meters = tuple(switch.meters), []
         groups, switch.groups = tuple(switch.groups), []
         self.runtime.report(
@@ -480,31 +485,6 @@ def port_of(datapath_id: int, port: Any) -> Port:
     if isinstance(name, bytes):
         name = name.decode(errors="surrogateescape")
     return Port(datapath_id, port.port_no, name, port.hw_addr, not down)
-
-
-def is_memory(entry: wire.Installed) -> bool:
-    fields = dict(entry.match)
-    return entry.table in MEMORIES and {"in_port", "reg1", "eth_src"} <= fields.keys()
-
-
-def binding(entry: wire.Installed) -> Binding:
-    fields: dict[str, str] = dict(entry.match)
-    return Binding(
-        entry.cookie,
-        int(fields["in_port"], 0),
-        int(fields["reg1"], 0),
-        fields["eth_src"],
-        address(fields),
-        nd_known.router_in(fields),
-        leases.end_in(fields),
-    )
-
-
-def address(fields: dict[str, str]) -> IPAddress | None:
-    """The protocol address that a guard flow matches."""
-    if "arp_spa" in fields:
-        return IPv4Address(fields["arp_spa"])
-    return nd_known.ip_in(fields)
 
 
 def error_name(msg: Any) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flows import chains, shown, tracked, twins
 from flows import network as conclusions
-from flows.compile import Compiled, compile_flows
+from flows.compile import Compiled, Difference, compile_flows
 from flows.memo import Step
 from flows.network import Network, network
 from flows.openflow import GotoTable, flow, oxm
@@ -304,6 +304,48 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     monkeypatch.setattr(Compiled, "_written", counting)
     return looked_at
+
+
+@given(
+    strategies.views(),
+    st.lists(edits, max_size=12),
+    st.integers(1, 4),
+    st.sets(st.integers(0, 11)),
+)
+def test_flows_that_are_written_in_pieces_are_those_of_the_view_that_is_true_by_then(
+    first: View,
+    steps: list[Callable[[View], View]],
+    most: int,
+    listed_at: set[int],
+) -> None:
+    compiled, cookies = Compiled(S1), {*compile_flows(first, S1)}
+    real = {cookie for cookie in cookies if cookie % 2} | {1}
+    held: set[int] | None = {*real}
+    for number, view in enumerate([*history(first, steps)]):
+        if number in listed_at:
+            held = {*real}  # it tells what it holds, once more
+        difference = compiled.go_on(view, network(view), held, most)
+        assert (difference is None) == compiled.is_growing
+        if difference is not None:
+            settle(compiled, view, real, difference)
+            held = None
+    view = [*history(first, steps)][-1]
+    while (last := compiled.go_on(view, network(view), held, most)) is None:
+        pass
+    settle(compiled, view, real, last)
+
+
+def settle(
+    compiled: Compiled, view: View, real: set[int], difference: Difference
+) -> None:
+    """What the switch holds after the change is what is defined."""
+    added = {entry.cookie for entry in difference.added}
+    assert len(added) == len(difference.added)
+    assert not added & real
+    assert real.issuperset(difference.removed)
+    real -= {*difference.removed}
+    real |= added
+    assert real == {*compile_flows(view, compiled.datapath_id)} == {*compiled.cookies}
 
 
 def test_a_host_that_moves_costs_its_own_flows_and_no_others(

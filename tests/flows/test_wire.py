@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
@@ -393,13 +394,12 @@ def test_no_flows_are_an_answer_too() -> None:
 def test_of_a_long_list_only_the_cookies_are_read_but_of_some_tables() -> None:
     flows = [DROP, FLOOD, Flow(7, 1, (), (GotoTable(8),))]
     body = b"".join(map(entry, flows))
-    assert wire.listed(body, {7}) == (
-        [flow.cookie for flow in flows],
-        wire.flow_stats(entry(flows[2])),
-    )
-    assert wire.listed(body, range(255)) == (
-        [flow.cookie for flow in flows],
-        wire.flow_stats(body),
-    )
+    cookies = [flow.cookie for flow in flows]
+    listed = partial(wire.listed, read=wire.installed)
+    assert listed(body, {7}) == (cookies, wire.flow_stats(entry(flows[2])))
+    assert listed(body, range(255)) == (cookies, wire.flow_stats(body))
+    assert wire.listed(body, {7}, lambda octets: None) == (cookies, [])
     with pytest.raises(wire.Malformed):
-        wire.listed(body[:-1], {7})
+        listed(body[:-1], {7})
+    with pytest.raises(wire.Malformed):
+        listed(body[:-40], {7})
