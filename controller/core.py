@@ -1049,7 +1049,9 @@ class Core:
         for event in events:
             if isinstance(event, ArpSeen | NdSeen):
                 self._hurry(event, now)
-        self.view, looks = self.liveness.due(self.view, now, self._is_ready)
+        looks: list[Look] = []
+        if not self.is_busy:  # the answers would come in the midst of it
+            self.view, looks = self.liveness.due(self.view, now, self._is_ready)
         wanted: dict[int, list[int]] = {}
         for datapath_id, cookie in looks:
             wanted.setdefault(datapath_id, []).append(cookie)

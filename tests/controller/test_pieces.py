@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from controller import core as module
-from controller.commands import Command, SendPacket
+from controller import liveness
+from controller.commands import Command, CountHits, SendPacket
 from controller.core import Core, Policy
 from controller.events import Event, FlowsListed, SwitchGone, SwitchReady
 from flows import compile as compiler
@@ -94,6 +95,19 @@ def test_a_long_list_is_recalled_and_compared_over_many_turns(
     assert len(core.view.stations) == HOSTS
     assert core.channels[S1].is_settled
     assert {*core.channels[S1].compiled.cookies} == held(core) == listed.cookies
+
+
+def test_hosts_are_looked_at_when_all_is_compared(
+    listed: FlowsListed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "LOOKS_MAX", 2)
+    core = restarted(Policy(silent_after=1.0))
+    turns = [core.handle([listed], now=50.0)]
+    while core.is_busy:
+        turns.append(core.handle([], now=60.0))
+    looked = [any(isinstance(one, CountHits) for one in turn) for turn in turns]
+    assert looked.count(True) <= 1  # between the list and what is made of it
+    assert any(isinstance(one, CountHits) for one in core.handle([], now=61.0))
 
 
 def test_nobody_is_told_anything_until_everything_is_recalled(
