@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, MutableSet
-from itertools import chain, groupby
+from itertools import chain
 
 LOWER = 40  # bits: above are the 16 that say whose it is, and eight that are spread
 
@@ -25,7 +25,13 @@ class Cookies(MutableSet[int]):
 
     def __init__(self, cookies: Iterable[int] = ()) -> None:
         ranked = sorted({*cookies})
-        self._rows = {row: array("Q", ones) for row, ones in groupby(ranked, row_of)}
+        self._rows: dict[int, array[int]] = {}
+        at = 0
+        while at < len(ranked):
+            row = row_of(ranked[at])
+            end = bisect_left(ranked, (row + 1) << LOWER, at)
+            self._rows[row] = array("Q", ranked[at:end])
+            at = end
 
     def __contains__(self, cookie: object) -> bool:
         if not isinstance(cookie, int):
