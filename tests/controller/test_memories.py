@@ -38,7 +38,7 @@ bindings = st.builds(
     strategies.stations_lladdrs,
     st.none() | strategies.addresses,
     st.none() | st.booleans(),
-    st.none() | st.integers(0, 1 << 32).map(float),
+    st.none() | st.integers(0, (1 << 32) - 1).map(float),
 )
 
 
