@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tests.support.wait import wait_until
+from tests.support.wait import wait_for_start, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 6653
@@ -97,7 +97,7 @@ def controller(
     record = Record(directory / "record")
     process = ryu_manager(directory, inside, environment or {})
     try:
-        wait_until((directory / "isat.sock").exists, within=STARTED, why="isat")
+        wait_for_start(process, (directory / "isat.sock").exists, why="isat")
         yield record
     finally:
         end(process)

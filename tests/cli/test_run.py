@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wait import wait_until
+from tests.support.wait import wait_for_start
 
 ISAT = (sys.executable, "-m", "controller.cli")
 OFF = "sources: {netlink: false, ovsdb: false}\n"
@@ -66,7 +66,7 @@ def answers(tmp_path: Path) -> bool:
 def test_it_answers_until_it_is_told_to_end(tmp_path: Path, policy: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     with controller(*words(tmp_path, policy, port), log=log) as child:
-        wait_until(lambda: answers(tmp_path), within=30, why="the controller")
+        wait_for_start(child, lambda: answers(tmp_path), why="the controller")
 
         status = json.loads(asked(tmp_path, "status", "--json").stdout)
         second = run(*words(tmp_path, policy, port))

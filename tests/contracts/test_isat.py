@@ -13,7 +13,7 @@ import pytest
 
 from flows.pipeline import TABLE_IDS
 from tests.support.ovs import PrivateOvs
-from tests.support.wait import wait_until
+from tests.support.wait import wait_for_start, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ovs]
 
@@ -33,8 +33,9 @@ class Lab:
         ovs.add_host("h2", "br0", "10.0.0.2/24", H2, ofport=2)
         words = ("run", "--socket", self.socket, "--ofp-tcp-listen-port", PORT)
         isat = (sys.executable, "-m", "controller.cli")
-        ovs.start(*isat, *words, log="isat.log", environment={"PYTHONPATH": str(ROOT)})
-        wait_until(self.answers, within=30, why="the controller")
+        place = {"PYTHONPATH": str(ROOT)}
+        process = ovs.start(*isat, *words, log="isat.log", environment=place)
+        wait_for_start(process, self.answers, why="the controller")
 
     def isat(self, *words: str, check: bool = True) -> str:
         return self.call(*words, check=check).stdout

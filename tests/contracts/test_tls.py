@@ -15,7 +15,7 @@ from tests.conftest import cannot_run
 from tests.support.fake_switch import FakeSwitch
 from tests.support.keys import Keys, new_keys
 from tests.support.ovs import PrivateOvs, why_not
-from tests.support.wait import wait_until
+from tests.support.wait import wait_for_start, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.ovs]
 
@@ -50,8 +50,9 @@ def guarded(keys: Keys) -> Iterator[PrivateOvs]:
                "--socket", str(ovs.directory / "isat.sock"))  # fmt: skip
         at = ("--ofp-listen-host", ANYWHERE, "--ofp-ssl-listen-port", str(PORT))
         program = (sys.executable, "-m", "controller.cli", "run")
-        ovs.start(*program, *own, *at, *keys.of_controller, log=LOG)
-        wait_until(lambda: is_open(ovs), within=30, why="it listens")
+        words = (*program, *own, *at, *keys.of_controller)
+        process = ovs.start(*words, log=LOG)
+        wait_for_start(process, lambda: is_open(ovs), why="it listens")
         yield ovs
 
 
@@ -86,6 +87,7 @@ def reconnects(ovs: PrivateOvs, keys: Keys, number: int) -> Iterator[float]:
         with inside(named(ovs.namespace)):
             other = FakeSwitch(PORT, 7, keys.context())
         stack.enter_context(other)
+        wait_until(lambda: said(ovs) == 1, within=SOON, why="the other switch")
         for count in range(number):
             with connect(ovs) as garbage:
                 garbage.sendall(b"no TLS at all, whatever it says")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.ovs import PrivateOvs
-from tests.support.wait import wait_until
+from tests.support.wait import wait_for_start, wait_until
 from topologies import linear, single, tree, two_islands
 from topologies.network import Network
 
@@ -32,8 +32,9 @@ class Controller:
         self.socket = str(ovs.directory / "isat.sock")
         isat = (sys.executable, "-m", "controller.cli", "run")
         place = {"PYTHONPATH": str(ROOT)}
-        ovs.start(*isat, "--socket", self.socket, log="isat.log", environment=place)
-        wait_until(self.answers, within=STARTED, why="the controller")
+        words = (*isat, "--socket", self.socket)
+        process = ovs.start(*words, log="isat.log", environment=place)
+        wait_for_start(process, self.answers, why="the controller")
 
     def isat(self, *words: str) -> subprocess.CompletedProcess[str]:
         inside = ("env", f"PYTHONPATH={ROOT}", f"ISAT_SOCKET={self.socket}")

@@ -31,7 +31,7 @@ from tests.support.fake_switch import (
 )
 from tests.support.full_switch import FullSwitch, question
 from tests.support.keys import Keys, new_keys
-from tests.support.wait import wait_until
+from tests.support.wait import wait_for_start, wait_until
 
 ISAT = (sys.executable, "-m", "controller.cli")
 OFF = "sources: {netlink: false, ovsdb: false}\n"
@@ -94,7 +94,7 @@ def started(directory: Path, port_flag: str, *flags: str) -> Iterator[Controller
         )  # fmt: skip
     running = Controller(process, port, directory)
     try:
-        wait_until(lambda: is_open(running), within=30, why="it listens")
+        wait_for_start(process, lambda: is_open(running), why="it listens")
         yield running
     finally:
         process.kill()
