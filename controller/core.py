@@ -81,11 +81,11 @@ from controller.fullness import is_deaf
 from controller.heal import newly_deaf
 from controller.learn import (
     able,
-    arp_is_no_news_until,
     domain_of,
     forget,
     from_dhcp,
     home,
+    is_no_news_until,
     learn,
     no_room,
     recover_all,
@@ -962,14 +962,15 @@ class Core:
         self.counters["answered by packet-out"] += 1
         yield self._sent(port_of(asked), asked.vlan, found.data)
 
-    def is_routine_until(self, asked: ArpSeen) -> float:
+    def is_routine_until(self, asked: Question) -> float:
         """Until when, if the view stays, `handle` does no more about this question than
         to answer it, whatever its target is, if somebody holds that; minus infinity if
         it does.  The sender is alone with what it says, and nothing speaks against it.
         """
         at = PortKey(asked.datapath_id, asked.in_port)
         domain = self.network.domain(asked.datapath_id, asked.vlan)
-        holder = self.network.holders.get((domain, asked.spa))
+        ip = asked.spa if isinstance(asked, ArpSeen) else asked.src
+        holder = self.network.holders.get((domain, ip))
         if (
             holder is None
             or [c.lladdr for c in holder.candidates] != [asked.eth_src]
@@ -980,7 +981,7 @@ class Core:
             or self.rivals.against(asked, self.view, self.network) is not None
         ):
             return -math.inf
-        return arp_is_no_news_until(self.view, asked)
+        return is_no_news_until(self.view, asked)
 
     # --- targets that nobody is known to hold ---------------------------------------
 

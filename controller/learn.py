@@ -132,10 +132,11 @@ def sender(view: View, heard: ArpSeen) -> tuple[StationKey, IPAddress | None]:
     return key, None if ip is None or is_siblings(view, key, ip) else ip
 
 
-def arp_is_no_news_until(view: View, heard: ArpSeen) -> float:
-    """When `from_arp` would learn something from the same packet, if the view stays."""
-    key, ip = sender(view, heard)
-    return no_news_until(view, key, heard.in_port, ip)
+def is_no_news_until(view: View, asked: ArpSeen | NdSeen) -> float:
+    """When something would be learned from the same question, if the view stays."""
+    said = sender(view, asked) if isinstance(asked, ArpSeen) else speaker(asked)
+    key, ip = said
+    return no_news_until(view, key, asked.in_port, ip)
 
 
 def from_nd(view: View, heard: NdSeen, now: float) -> View:
@@ -143,8 +144,7 @@ def from_nd(view: View, heard: NdSeen, now: float) -> View:
 
     Duplicate address detection (RFC 4862) has no source: it places the station only.
     """
-    key = StationKey(heard.datapath_id, heard.vlan, heard.eth_src)
-    ip = heard.ip if is_unicast(heard.ip) else None
+    key, ip = speaker(heard)
     is_same = heard.router in (None, router_of(view, key, ip))
     if is_same and is_no_news(view, key, heard.in_port, ip, now):
         return view
@@ -152,6 +152,12 @@ def from_nd(view: View, heard: NdSeen, now: float) -> View:
     if ip is not None:
         view = claim(view, key, ip, now, heard.router)
     return without_echoes(view, [key])
+
+
+def speaker(heard: NdSeen) -> tuple[StationKey, IPAddress | None]:
+    """Who says it, and the address that is learned from it."""
+    key = StationKey(heard.datapath_id, heard.vlan, heard.eth_src)
+    return key, heard.ip if is_unicast(heard.ip) else None
 
 
 def router_of(view: View, key: StationKey, ip: IPAddress | None) -> bool | None:

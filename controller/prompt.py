@@ -14,26 +14,32 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
-from controller.core import Core
-from controller.events import ArpSeen
+from controller import prompt_nd
+from controller.core import Channel, Core
+from controller.events import ArpSeen, NdSeen
+from controller.ndp import advertisement
 from controller.packets import REQUEST, arp_reply
+from controller.prompt_nd import Solicited, Solicitor
 from controller.replies import is_poll, said_of, untold
+from controller.waiting import Question, port_of
 from flows.memo import same
 from flows.network import Network
 from flows.openflow import Output
 from flows.parties import Domain
 from flows.switch import back, prepared
 from flows.tracked import changed
-from flows.view import PortKey, View
-from flows.wire import PACKET_IN, PACKET_IN_MATCH, VERSION, packet_out
+from flows.view import IPAddress, PortKey, View
+from flows.wire import NO_BUFFER, PACKET_IN, PACKET_IN_MATCH, VERSION, packet_out
 
 ASKERS_MAX = 1 << 16  # that are prepared for, at all switches
 
 # An OFPT_PACKET_IN (7.4.1): where its frame begins, by the length of its match.
 FRAME = tuple(PACKET_IN_MATCH + -(-size // 8) * 8 + 2 for size in range(256))
 MATCH_SIZE = PACKET_IN_MATCH + 2  # where that length stands, in 16 bits
+NUMBERS, TOTAL = 4, 12  # where xid and buffer_id begin and end: of each it is the same
+UNNUMBERED = bytes(4) + NO_BUFFER.to_bytes(4)
 CAUSE = 14  # where reason, table and cookie begin
 KIND = bytes((VERSION, PACKET_IN))
 SHORTEST = FRAME[4]  # octets of a packet-in with an empty match
@@ -47,6 +53,7 @@ END = 10
 OUT_SOURCE = 8 + 16 + 16 + 6
 OUT_SENDER = 6 + 2 + 8 + 10
 POP = 8  # octets of OFPAT_POP_VLAN, which stands before the output
+PIECES = 3  # of which each answer is put together
 
 EVERYBODYS = {
     "stations",
@@ -85,15 +92,22 @@ class Asker:
     until       when the core must hear of it again
     names       where it is, and what it is called
     head, tail  what of a packet-out depends on it
+    size        octets of its key
+    length      of the whole packet-in, as its key says
     targets     of its domain, by ar$tpa
     """
 
     asked: ArpSeen
     until: float
-    names: tuple[PortKey, str]
+    names: frozenset[PortKey | str]
     head: bytes
     tail: bytes
+    size: int
+    length: int
     targets: dict[bytes, Target]
+
+
+NO_ASKERS: dict[bytes, Asker] = {}
 
 
 class Prompt:
@@ -106,11 +120,15 @@ class Prompt:
     def __init__(self, core: Core, most: int = ASKERS_MAX) -> None:
         self.answered = 0
         self.prepared = 0
+        self._size = SHORTEST  # octets of the key that was found last
         self._core, self._most = core, most
         self._view, self._network = core.view, core.network
         self._askers: dict[int, dict[bytes, Asker]] = {}
+        self._solicitors: dict[int, dict[bytes, Solicitor]] = {}
         self._targets: dict[Domain, dict[bytes, Target]] = {}
-        self._by: dict[Hashable, dict[bytes, Asker]] = {}  # by what they depend on
+        self._solicited: dict[Domain, dict[bytes, Solicited]] = {}
+        # By what they depend on:
+        self._by: dict[Hashable, dict[bytes, Asker | Solicitor]] = {}
 
     # --- the fast way ---------------------------------------------------------------
 
@@ -120,22 +138,29 @@ class Prompt:
         """Append answers to the packet-ins in `data` from `at` on.  Where the first
         message begins that must go the core's way."""
         self._catch_up()
-        askers = self._askers.get(datapath_id)
+        askers = self._askers.get(datapath_id, NO_ASKERS)
         channel = self._core.channels.get(datapath_id)
-        if not askers or channel is None or channel.held is None:
+        if channel is None or channel.held is None:
             return at
-        held, refused = channel.held, channel.refused
+        held, refused, size = channel.held, channel.refused, self._size
         end, before = len(data), len(out)
-        while at + SHORTEST <= end and data[at : at + 2] == KIND:
-            stop = at + (data[at + 2] << 8 | data[at + 3])
-            frame = at + FRAME[data[at + MATCH_SIZE + 1]]
-            if stop > end or frame + THA + END > stop:
+        while at < end:
+            asker = askers.get(data[at : at + size])
+            if asker is None:
+                asker = askers.get(key_at(data, at))
+                if asker is None:
+                    stop = end_of(data, at)
+                    told = self._solicitation(channel, data[at:stop], now)
+                    if not told:
+                        break
+                    out += told
+                    at = stop
+                    continue
+                size = asker.size
+            stop = at + asker.length
+            if stop > end or now >= asker.until:
                 break
-            tha = frame + THA + (TAG if data[frame + 12] == TAGGED else 0)
-            asker = askers.get(data[at + CAUSE : tha])
-            if asker is None or now >= asker.until or tha + END > stop:
-                break
-            tpa = data[tha + TPA : tha + END]
+            tpa = data[at + size + TPA : at + size + END]
             target = asker.targets.get(tpa) or self._target(asker, tpa)
             if target is None or not target.untold.isdisjoint(asker.names):
                 break
@@ -143,53 +168,108 @@ class Prompt:
                 break  # the switch answers by itself
             out += (asker.head, target.body, asker.tail)
             at = stop
-        self.answered += (len(out) - before) // 3
+        self._size = size
+        self.answered += (len(out) - before) // PIECES
         return at
+
+    def _solicitation(
+        self, channel: Channel, message: bytes, now: float
+    ) -> tuple[bytes, bytes, bytes] | tuple[()]:
+        """The answer to a packet-in that brings one, likewise."""
+        solicitors = self._solicitors.get(channel.compiled.datapath_id)
+        if not solicitors or len(message) < prompt_nd.SHORTEST:
+            return ()
+        frame = FRAME[message[MATCH_SIZE + 1]]
+        if len(message) < frame + prompt_nd.SHORTEST:
+            return ()
+        header = prompt_nd.header_of(message, frame)
+        if not header or len(message) < header + prompt_nd.OPTIONS:
+            return ()
+        one = solicitors.get(prompt_nd.key_of(message, CAUSE, frame, header))
+        ip = prompt_nd.target_of(message, frame, header)
+        if one is None or now >= one.until or not ip:
+            return ()
+        target = one.targets.get(ip) or self._solicited_by(one, ip)
+        if target is None or not target.untold.isdisjoint(one.names):
+            return ()
+        if one.is_whole and says(channel, target.cookie):
+            return ()
+        return one.told(target) if one.is_sound(target, message, header) else ()
 
     # --- preparing ------------------------------------------------------------------
 
-    def heard(self, message: bytes, asked: ArpSeen) -> None:
+    def heard(self, message: bytes, asked: Question) -> None:
         """A question that goes the core's way, and the whole packet-in."""
-        is_question = asked.op == REQUEST and asked.spa != asked.tpa
-        if not is_question or is_poll(asked) or message[MATCH_SIZE]:
-            return
-        frame = FRAME[message[MATCH_SIZE + 1]]
-        if message[frame + 12] not in (UNTAGGED, TAGGED):
-            return
-        tag = TAG if message[frame + 12] == TAGGED else 0
-        until = self._core.is_routine_until(asked)
+        key = key_of(message, asked)
+        until = self._core.is_routine_until(asked) if key else -math.inf
         if until == -math.inf:
             return
         self._catch_up()
         if self.prepared >= self._most:
             self._forget_all()
-        self._add(message[CAUSE : frame + THA + tag], asked, until)
+        if isinstance(asked, NdSeen):
+            self._add_solicitor(key, message, asked, until)
+        else:
+            self._add(key, len(message), asked, until)
 
-    def _add(self, key: bytes, asked: ArpSeen, until: float) -> None:
-        domain = self._network.domain(asked.datapath_id, asked.vlan)
+    def _add(self, key: bytes, length: int, asked: ArpSeen, until: float) -> None:
         reply = arp_reply(asked, lladdr=asked.eth_src)
-        at = PortKey(asked.datapath_id, asked.in_port)
-        before = prepared(self._network, at, asked.vlan)
-        octets = packet_out(reply, *before, Output(asked.in_port))
-        head = OUT_SOURCE + POP * len(before)
-        askers = self._askers.setdefault(asked.datapath_id, {})
-        self.prepared += key not in askers
-        askers[key] = asker = Asker(
+        octets, head = self._packet_out(asked, reply)
+        asker = Asker(
             asked,
             until,
-            (at, asked.eth_src),
+            names_of(asked),
             octets[:head],
             octets[head + OUT_SENDER + tag_of(asked) :],
-            self._targets.setdefault(domain, {}),
+            len(key),
+            length,
+            self._targets.setdefault(self._domain(asked), {}),
         )
-        self._by.setdefault((domain, asked.eth_src), {})[key] = asker
-        self._by.setdefault((domain, asked.spa), {})[key] = asker
+        askers = self._askers.setdefault(asked.datapath_id, {})
+        self.prepared += key not in askers
+        askers[key] = asker
+        self._depends(key, asker, asked.spa)
+
+    def _add_solicitor(
+        self, key: bytes, message: bytes, asked: NdSeen, until: float
+    ) -> None:
+        reply = advertisement(asked, lladdr=asked.eth_src, router=False)
+        octets, head = self._packet_out(asked, reply)
+        header = prompt_nd.header_of(message, FRAME[message[MATCH_SIZE + 1]])
+        one = Solicitor(
+            asked,
+            until,
+            names_of(asked),
+            *prompt_nd.sums_of(message, header),
+            octets[:head],
+            asked.src.packed + prompt_nd.ADVERTISED,
+            bool(asked.lladdr),
+            self._solicited.setdefault(self._domain(asked), {}),
+        )
+        solicitors = self._solicitors.setdefault(asked.datapath_id, {})
+        self.prepared += key not in solicitors
+        solicitors[key] = one
+        self._depends(key, one, asked.src)
+
+    def _packet_out(self, asked: Question, reply: bytes) -> tuple[bytes, int]:
+        """And where eth_dst ends in it."""
+        before = prepared(self._network, port_of(asked), asked.vlan)
+        octets = packet_out(reply, *before, Output(asked.in_port))
+        return octets, OUT_SOURCE + POP * len(before)
+
+    def _domain(self, asked: Question) -> Domain:
+        return self._network.domain(asked.datapath_id, asked.vlan)
+
+    def _depends(self, key: bytes, one: Asker | Solicitor, ip: IPAddress) -> None:
+        """On its station, and on its address."""
+        domain = self._domain(one.asked)
+        self._by.setdefault((domain, one.asked.eth_src), {})[key] = one
+        self._by.setdefault((domain, ip), {})[key] = one
 
     def _target(self, asker: Asker, tpa: bytes) -> Target | None:
         """None if the core has no answer to such questions, or more to do."""
         asked = replace(asker.asked, tpa=IPv4Address(tpa))
-        domain = self._network.domain(asked.datapath_id, asked.vlan)
-        holder = self._network.holders.get((domain, asked.tpa))
+        holder = self._network.holders.get((self._domain(asked), asked.tpa))
         if holder is None or asked.tpa == asked.spa:
             return None
         found = said_of(
@@ -202,6 +282,14 @@ class Prompt:
         target = Target(body, found.flow.cookie, untold(holder))
         asker.targets[tpa] = target
         return target
+
+    def _solicited_by(self, one: Solicitor, ip: bytes) -> Solicited | None:
+        """The same of a solicitation."""
+        holder = self._network.holders.get((self._domain(one.asked), IPv6Address(ip)))
+        found = prompt_nd.solicited(holder, one.asked, ip) if holder else None
+        if found is not None:
+            one.targets[ip] = found
+        return found
 
     # --- forgetting -----------------------------------------------------------------
 
@@ -223,14 +311,17 @@ class Prompt:
             self._forget(holding)
             domain, ip = holding
             self._targets.get(domain, {}).pop(ip.packed, None)
+            self._solicited.get(domain, {}).pop(ip.packed, None)
 
     def _forget(self, what: Hashable) -> None:
-        for asker in self._by.pop(what, {}).values():
-            asker.until = -math.inf
+        for one in self._by.pop(what, {}).values():
+            one.until = -math.inf
 
     def _forget_all(self) -> None:
         self._askers.clear()
+        self._solicitors.clear()
         self._targets.clear()
+        self._solicited.clear()
         self._by.clear()
         self.prepared = 0
 
@@ -239,6 +330,57 @@ def shared(view: View, known: Network) -> tuple[object, ...]:
     """What concerns more than one station or address."""
     facts = tuple(getattr(view, name) for name in VIEW)
     return (*facts, *(getattr(known, name) for name in NETWORK))
+
+
+def key_of(message: bytes, asked: Question) -> bytes:
+    """Who asks by it, and how; b"" if nothing is prepared for what is asked like that,
+    or if the switch says more of the packet than any does."""
+    if message[MATCH_SIZE]:
+        return b""
+    frame = FRAME[message[MATCH_SIZE + 1]]
+    if isinstance(asked, NdSeen):
+        header = prompt_nd.header_of(message, frame)
+        is_plain = bool(header) and prompt_nd.may_be_prepared(asked, message, header)
+        return prompt_nd.key_of(message, CAUSE, frame, header) if is_plain else b""
+    is_question = asked.op == REQUEST and asked.spa != asked.tpa
+    if not is_question or is_poll(asked):
+        return b""
+    is_plain = message[frame + 12] in (UNTAGGED, TAGGED)
+    return key_at(message, 0) if is_plain else b""
+
+
+def key_at(data: bytes, at: int) -> bytes:
+    """Of a packet-in all that is before ar$tha: who asks by it, and how.  What numbers
+    it is as Open vSwitch has it.  b"" if there is none, or not all of it."""
+    stop = end_of(data, at)
+    if stop < at + SHORTEST:
+        return b""
+    frame = at + FRAME[data[at + MATCH_SIZE + 1]]
+    if frame + THA + END > stop:
+        return b""
+    tha = frame + THA + (TAG if data[frame + 12] == TAGGED else 0)
+    if tha + END > stop:
+        return b""
+    return data[at : at + NUMBERS] + UNNUMBERED + data[at + TOTAL : tha]
+
+
+def end_of(data: bytes, at: int) -> int:
+    """Where a packet-in ends that begins there; 0 if none does, or not all of it."""
+    if at + SHORTEST > len(data) or data[at : at + 2] != KIND:
+        return 0
+    stop = at + (data[at + 2] << 8 | data[at + 3])
+    return stop if stop <= len(data) else 0
+
+
+def says(channel: Channel, cookie: int) -> bool:
+    """The switch answers by itself."""
+    held = channel.held or ()
+    return cookie not in channel.refused and cookie in held
+
+
+def names_of(asked: Question) -> frozenset[PortKey | str]:
+    """Where who asks is, and what it is called."""
+    return frozenset((port_of(asked), asked.eth_src))
 
 
 def tag_of(asked: ArpSeen) -> int:

@@ -26,7 +26,7 @@ from controller.commands import (
 from controller.config import Config
 from controller.conflicts import port_in_words
 from controller.core import Core, Policy
-from controller.events import ArpSeen, BridgeRefused, Event, FlowsListed
+from controller.events import BridgeRefused, Event, FlowsListed
 from controller.garbage import collector
 from controller.inbox import Inbox
 from controller.northbound.answers import answer
@@ -34,6 +34,7 @@ from controller.northbound.server import Server
 from controller.prompt import Prompt
 from controller.sources.netlink import Netlink
 from controller.sources.ovsdb import Ovsdb
+from controller.waiting import Question
 
 BATCH = 256  # events taken together: as many share one compilation
 PACKETS_LEAST = 2  # of these packets, however long a turn takes
@@ -131,7 +132,7 @@ class Runtime:
             return at
         return self._prompt.answer(datapath_id, data, at, time.monotonic(), out)
 
-    def report_question(self, message: bytes, asked: ArpSeen) -> None:
+    def report_question(self, message: bytes, asked: Question) -> None:
         """The next one like it is answered at once, if all that is to do is to answer.
 
         message  the packet-in that has brought it

@@ -273,7 +273,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
             return
         packet = parse(datapath.id, in_port, data)
         if wire.packet_in_table(message) != TABLE_IDS["unknown"]:
-            if isinstance(packet, ArpSeen):
+            if isinstance(packet, ArpSeen | NdSeen):
                 self.runtime.report_question(message, packet)
             else:
                 self.runtime.report(packet)

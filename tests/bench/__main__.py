@@ -11,10 +11,11 @@ import datetime
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import profiles, report
 from tests.bench.benches import BENCHES, Bench, named
 from tests.bench.figures import Figure, Run
 
@@ -48,8 +49,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--profile",
         action="store_true",
-        help="instead, watch all its Python processes, and write where their time goes"
-        " to docs/pictures/profile-NAME.svg (needs ./run setup --bench)",
+        help="instead, watch its Python processes, and write where the time of isat's"
+        " goes to docs/profiles/NAME.md (needs ./run setup --bench)",
     )
     return parser
 
@@ -68,11 +69,10 @@ def measured(bench: Bench, run: Run, told: bool) -> list[Figure]:
 
 def write(found: report.Found) -> None:
     titles = {bench.name: bench.title for bench in BENCHES}
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
     page = DOCS / report.PAGE
     before = page.read_text() if page.exists() else ""
     profiled = [name for name in titles if (DOCS / report.profile_of(name)).exists()]
-    for name, content in report.files(found, titles, today, before, profiled):
+    for name, content in report.files(found, titles, today(), before, profiled):
         (DOCS / name).write_text(content)
 
 
@@ -80,10 +80,21 @@ def profile(bench: Bench, share: float) -> int:
     """What is measured while it is watched is slower, and is not written down."""
     if not PY_SPY.exists():
         parser().error("--profile needs py-spy: ./run setup --bench installs it")
-    watching = ("record", "--subprocesses", "--nonblocking", "--function", "--output")
-    file = DOCS / report.profile_of(bench.name)
+    how = ("--subprocesses", "--nonblocking", "--function", "--format", "raw")
     measuring = (sys.executable, "-m", "tests.bench", bench.name, f"--share={share}")
-    return subprocess.run((PY_SPY, *watching, file, "--", *measuring)).returncode
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "stacks")
+        words = (PY_SPY, "record", *how, "--output", file, "--", *measuring)
+        done = subprocess.run(words)
+        if done.returncode == 0:
+            lines = file.read_text().splitlines()
+            text = profiles.page(bench.name, lines, report.machine(), today())
+            (DOCS / report.profile_of(bench.name)).write_text(text)
+    return done.returncode
+
+
+def today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

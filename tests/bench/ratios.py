@@ -5,18 +5,29 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from controller import ndp
 from controller.commands import Command
 from controller.core import Core
-from controller.events import ArpSeen, FlowsListed, SwitchReady
+from controller.events import (
+    ArpSeen,
+    ChangeDone,
+    ChangeFailed,
+    FlowsListed,
+    NdSeen,
+    SwitchReady,
+)
 from controller.packets import arp_request, parse
+from controller.prompt import Prompt
 from flows import wire
 from flows.arp import answer
+from flows.nd import solicited_node
 from flows.pipeline import TABLE_IDS
 from tests.bench.figures import Figure, Run
 from tests.facts import S1, ports
+from tests.support.full_switch import packet_in
 
 ROUNDS = 7
 HOSTS = 200
@@ -31,6 +42,7 @@ def measure(run: Run) -> Iterator[Figure]:
     yield from reading_frames(numbers, rounds)
     yield from writing_flows(numbers, rounds)
     yield from deciding(numbers, rounds)
+    yield from answering(numbers, rounds)
 
 
 def lladdr(n: int) -> str:
@@ -159,3 +171,59 @@ def deciding(numbers: range, rounds: int) -> Iterator[Figure]:
 
 def heard(n: int) -> object:
     return parse(S1, n, frame(n))
+
+
+def ip6(n: int) -> IPv6Address:
+    return IPv6Address(0xFD << 120 | n)
+
+
+def solicitation(n: int, target: int) -> bytes:
+    group = solicited_node(ip6(target))
+    return ndp.solicitation(
+        eth_src=lladdr(n), eth_dst="33:33:" + group.packed[12:].hex(":"),
+        src=ip6(n), dst=group, target=ip6(target),
+    )  # fmt: skip
+
+
+def answering(numbers: range, rounds: int) -> Iterator[Figure]:
+    """Questions that teach nothing, of hosts at a switch without room for flows."""
+    core = Core()
+    core.handle([SwitchReady(S1, tuple(ports(S1, *numbers)))], 0.0)
+    core.handle([FlowsListed(S1, frozenset())], 0.0)
+    core.handle([ChangeDone(S1)], 0.0)
+    announced = [
+        ndp.announcement(lladdr=lladdr(n), ip=ip6(n), router=False, vlan=0)
+        for n in numbers
+    ]
+    told = zip(numbers, announced, strict=True)
+    core.handle([parse(S1, n, data) for n, data in told], 0.1)
+    core.handle([parse(S1, n, frame(n)) for n in numbers], 0.1)
+    core.handle([ChangeFailed(S1, "OFPFMFC_TABLE_FULL")], 0.1)
+    last = numbers[-1]
+    arp = [(n, frame(n)) for n in numbers[1:]]
+    nd = [(n, solicitation(n, last)) for n in numbers[:-1]]
+    for what, asked in (("a question", arp), ("a solicitation", nd)):
+        yield from at_once(core, f"answer {what}", asked, rounds)
+
+
+def at_once(
+    core: Core, what: str, asked: list[tuple[int, bytes]], rounds: int
+) -> Iterator[Figure]:
+    prompt, messages = Prompt(core), [packet_in(n, data) for n, data in asked]
+    for message, (n, data) in zip(messages, asked, strict=True):
+        heard = parse(S1, n, data)
+        assert isinstance(heard, ArpSeen | NdSeen)
+        prompt.heard(message, heard)
+    octets = b"".join(messages)
+
+    def ours() -> bytes:
+        out: list[bytes] = []
+        assert prompt.answer(S1, octets, 0, 0.2, out) == len(octets)
+        return b"".join(out)
+
+    def theirs() -> list[Command]:
+        found = (core.handle([parse(S1, n, data)], 0.2) for n, data in asked)
+        return [command for commands in found for command in commands]
+
+    names = ("at once", "in a turn of the core")
+    yield from compare(what, names, len(asked), rounds, ours, theirs)

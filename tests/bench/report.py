@@ -98,7 +98,7 @@ def page(
 ) -> str:
     """titles  the sentence that each bench is about, by name, in the page's order
     before    the page as it is: what was not measured again stays
-    profiled  benches of which there is a flame graph
+    profiled  benches of which there is a profile
     """
     parts = sections(before)
     for name, figures in found.items():
@@ -140,8 +140,8 @@ def curves_of(name: str) -> str:
 
 
 def profile_of(name: str) -> str:
-    """A flame graph, made by `./run bench NAME --profile`."""
-    return f"pictures/profile-{name}.svg"
+    """Where the time goes: written by `./run bench NAME --profile`."""
+    return f"profiles/{name}.md"
 
 
 def growing(figures: Sequence[Figure]) -> dict[str, list[tuple[float, float]]]:

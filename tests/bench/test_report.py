@@ -111,8 +111,8 @@ def test_what_is_not_measured_again_stays_on_the_page() -> None:
 def test_a_bench_that_was_watched_leads_to_its_flame_graph() -> None:
     titles = {"view": "V.", "events": "E."}
     files = dict(report.files(FOUND, titles, "2030-01-01", "", ["view"]))
-    assert files["benchmarks.md"].count("(pictures/profile-view.svg)") == 1
-    assert "profile-events" not in files["benchmarks.md"]
+    assert files["benchmarks.md"].count("(profiles/view.md)") == 1
+    assert "profiles/events" not in files["benchmarks.md"]
 
 
 def test_a_bench_that_is_no_more_leaves_the_page() -> None:

@@ -22,6 +22,7 @@ from controller.events import (
     FlowsListed,
     FrameSeen,
     KernelChanged,
+    NdSeen,
     PortChanged,
     PortGone,
     SwitchReady,
@@ -88,7 +89,7 @@ class Sight:
         done, answer = self.at_once(switch, message, now)
         if done == 0:
             heard = parse(switch, in_port, frame)
-            if isinstance(heard, ArpSeen):
+            if isinstance(heard, ArpSeen | NdSeen):
                 self.prompt.heard(message, heard)
             self.tell(heard, now)
         return answer
@@ -368,16 +369,16 @@ class Full(Lab):
             for event in self.perform(command):
                 self.tell(event, now)
         heard = parse(switch, in_port, frame)
-        assert isinstance(heard, ArpSeen)
         message, out = packet_in(in_port, frame), list[bytes]()
         if self.prompt.answer(switch, message, 0, now, out):
             self.answered += 1
             self._compare(heard, b"".join(out), now)
         else:
-            self.prompt.heard(message, heard)
+            if isinstance(heard, ArpSeen | NdSeen):
+                self.prompt.heard(message, heard)
             self.tell(heard, now)
 
-    def _compare(self, heard: ArpSeen, answer: bytes, now: float) -> None:
+    def _compare(self, heard: Event, answer: bytes, now: float) -> None:
         core = self.core
         before = core.view, state(core)
         commands = core.handle([heard], now)
@@ -403,7 +404,7 @@ def state(core: Core) -> tuple[object, ...]:
     )
 
 
-ROUTINE = ("ArpSeen", "answered by packet-out")
+ROUTINE = ("ArpSeen", "NdSeen", "answered by packet-out")
 Step = tuple[object, float]
 
 numbers = st.integers(1, 4)
