@@ -92,7 +92,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
         self._size = 0  # octets that wait
         self._bell = hub.Event()
         self._began = time.monotonic()
-        self._is_writing = False
+        self._is_writing = self._is_over = False
         # What takes as much as there is room for, at once: not a TLS socket.
         self._file = None if isinstance(sock, ssl.SSLSocket) else sock.fd
         super().__init__(sock, address)
@@ -103,7 +103,7 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
             return
         self.greeting.add(id(self))
         try:
-            super().serve()
+            self._serve()
         except Unacceptable as error:
             self._refuse(str(error))
         except Exception:
@@ -111,6 +111,24 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
             log.debug("from %s", self.address, exc_info=True)
         finally:
             self.greeting.discard(id(self))
+
+    def _serve(self) -> None:
+        """As Ryu does, but for the end of the thread that writes: one that is killed
+        keeps what has killed it, and that leads back to it, and from there to us.  Such
+        a circle is looked for seldom (`controller.garbage`)."""
+        threads = [hub.spawn(self._send_loop)]
+        self.send_msg(self.ofproto_parser.OFPHello(self))
+        if self.max_unreplied_echo_requests:
+            threads.append(hub.spawn(self._echo_request_loop))
+        try:
+            self._recv_loop()
+        finally:
+            self._is_over = True
+            self._bell.set()
+            for one in threads[0 if self._is_writing else 1 :]:
+                hub.kill(one)  # as it is busy with somebody who does not read, or waits
+            hub.joinall(threads)
+            self.is_active = False
 
     def _refuse(self, reason: str) -> None:
         refuse(self.address, reason)
@@ -270,6 +288,8 @@ class Channel(ryu_controller.Datapath):  # type: ignore[misc]
             while self.state != DEAD_DISPATCHER or self._waiting:
                 self._bell.wait()
                 self._bell.clear()
+                if self._is_over:
+                    return
                 while self._waiting:
                     if not self._waiting[0]:
                         return
