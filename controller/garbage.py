@@ -42,11 +42,20 @@ class Collector:
         if info["generation"] < OLDEST:
             return
         if phase == "start":
-            self._is_whole = self.aside > max(self.few, self.left)
+            self._is_whole = self._is_due()
             if self._is_whole:
                 gc.unfreeze()
         else:
             self._set_aside(len(gc.get_objects(generation=OLDEST)))
+
+    def _is_due(self) -> bool:
+        """What has gone since, as connections do, is no reason; it is counted only when
+        it matters, as Python walks a list for it."""
+        most = max(self.few, self.left)
+        if self.aside > most:
+            there = gc.get_freeze_count() - self.left
+            self.aside = min(self.aside, max(0, there))
+        return self.aside > most
 
     def _set_aside(self, survivors: int) -> None:
         gc.freeze()

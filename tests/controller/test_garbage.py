@@ -68,6 +68,21 @@ def test_garbage_that_comes_after_is_found_at_once(collector: Collector) -> None
     assert is_there() is None
 
 
+def test_what_was_set_aside_and_has_gone_is_no_reason_to_look_at_all(
+    collector: Collector,
+) -> None:
+    gc.collect()
+    collector.aside, collector.left = 0, gc.get_freeze_count()
+    before = collector.left
+    many = [[n] for n in range(before + FEW)]
+    gc.collect()
+    assert collector.aside > before
+    del many
+    gc.collect()
+    assert collector.left == before, "nothing else was looked at"
+    assert collector.aside < FEW
+
+
 def test_garbage_of_what_was_set_aside_is_found_when_as_much_has_come_again(
     collector: Collector,
 ) -> None:
