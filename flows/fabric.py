@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from flows.chains import Interfaces, Links, ifindexes
+from flows.chains import Interfaces, Links, ifindexes, is_live
 from flows.memo import Step
 from flows.tracked import Tracked, changed
 from flows.view import (
@@ -72,10 +72,11 @@ def every_cable(
             end in uplinks or end not in ports for end in row.ends
         ):
             uplinks |= {one: other, other: one}
+    dead = {key for key in uplinks if is_dead(key, ports, interfaces, links)}
     usable = {
         port: far
         for port, far in sorted(uplinks.items())
-        if ports[port].up and ports[far].up and port.datapath_id != far.datapath_id
+        if not {port, far} & dead and port.datapath_id != far.datapath_id
     }
     exits: dict[int, list[tuple[PortKey, PortKey]]] = {
         key.datapath_id: [] for key in sorted(ports)
@@ -93,8 +94,20 @@ def every_cable(
     return Fabric(uplinks, islands, frozenset(tree), ways(exits))
 
 
+def is_dead(key: PortKey, ports: Ports, interfaces: Interfaces, links: Links) -> bool:
+    """No frame passes, by the word of the switch or of the kernel, which is the first
+    to tell that a cable fails."""
+    link = links.get(LinkKey(OWN_NAMESPACE, ifindex_of(key, interfaces)))
+    return not ports[key].up or (link is not None and not is_live(link))
+
+
+def ifindex_of(key: PortKey, interfaces: Interfaces) -> int:
+    row = interfaces.get(key)
+    return row.ifindex if row else 0
+
+
 def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
-    """The same, if no port has come or gone, and no cable is touched."""
+    """The same, if no port has come or gone, and no cable is touched or has failed."""
     ports, interfaces, links, adjacencies = now
     if interfaces is not before[1] or adjacencies is not before[3]:
         return None
@@ -102,17 +115,25 @@ def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
         if key in known.uplinks or (key in before[0]) != (key in ports):
             return None
     ours = ifindexes(interfaces)
-    mine = (
-        link
-        for link in changed(before[2], links)
-        if link.nsid == OWN_NAMESPACE and link.ifindex in ours
+    mine = [
+        key
+        for key in changed(before[2], links)
+        if key.nsid == OWN_NAMESPACE and key.ifindex in ours
+    ]
+    there = {ifindex_of(key, interfaces) for key in known.uplinks} if mine else set()
+    is_touched = any(
+        wiring(before[2].get(key), key.ifindex in there)
+        != wiring(links.get(key), key.ifindex in there)
+        for key in mine
     )
-    is_touched = any(wiring(before[2].get(k)) != wiring(links.get(k)) for k in mine)
     return None if is_touched else known
 
 
-def wiring(link: Link | None) -> tuple[object, ...] | None:
-    return (link.kind, link.peer, link.peer_nsid) if link else None
+def wiring(link: Link | None, is_cable: bool) -> tuple[object, ...] | None:
+    """Of a cable also whether it works."""
+    if link is None:
+        return None
+    return (link.kind, link.peer, link.peer_nsid, is_live(link) if is_cable else None)
 
 
 fabric = Step(every_cable, next_fabric)

@@ -1,9 +1,22 @@
 """Which ports lead to other switches, and the way between any two switches."""
 
+from dataclasses import replace
+
 from flows.fabric import Fabric, fabric_of
-from flows.view import Link, PortKey, View
+from flows.view import OWN_NAMESPACE, Link, LinkKey, PortKey, View
 from flows.ways import Way
-from tests.facts import S1, S2, S3, Fact, cable, interface, port, ports, view_of
+from tests.facts import (
+    S1,
+    S2,
+    S3,
+    Fact,
+    cable,
+    ifindex,
+    interface,
+    port,
+    ports,
+    view_of,
+)
 
 
 def shape(view: View) -> Fabric:
@@ -52,6 +65,20 @@ def test_a_way_leaves_by_the_port_of_the_shortest_path() -> None:
     found = shape(line)
     assert found.ways[S1] == {S2: Way((9,)), S3: Way((9,))}
     assert found.ways[S2] == {S1: Way((8,)), S3: Way((9,))}
+
+
+def test_a_cable_fails_by_the_word_of_the_switch_or_of_the_kernel() -> None:
+    line = view_of(cable((S1, 9), (S2, 8)))
+    key = LinkKey(OWN_NAMESPACE, ifindex(S2, 8))
+    link = line.links[key]
+    for failed in (
+        replace(line, ports=line.ports.set(PortKey(S2, 8), port(S2, 8, up=False))),
+        replace(line, links=line.links.set(key, replace(link, lower_up=False))),
+        replace(line, links=line.links.set(key, replace(link, up=False))),
+    ):
+        assert shape(line).islands == {S1: S1, S2: S1}
+        assert shape(failed).islands == {S1: S1, S2: S2}
+        assert shape(failed).uplinks == shape(line).uplinks
 
 
 def test_a_ring_is_broken_into_a_tree_and_paths_stay_short() -> None:

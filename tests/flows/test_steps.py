@@ -138,11 +138,19 @@ cables = st.builds(lambda ends: cable(*ends), st.sampled_from(ENDS))
 of_cables = st.sampled_from([end for ends in ENDS for end in ends])
 failures = st.builds(lambda end, up: port(*end, up=up), of_cables, st.booleans())
 
+
+def carrier(ends: Any, up: bool) -> Callable[[View], View]:
+    """What the kernel tells of one end, whatever the switch says."""
+    link = next(fact for fact in cable(*ends) if isinstance(fact, Link))
+    return put("links", replace(link, lower_up=up))
+
+
 edits = st.one_of(
     st.builds(attach, hosts),
     st.builds(attach, hosts),
     st.builds(attach, cables),
     st.builds(put, st.just("ports"), failures),
+    st.builds(carrier, st.sampled_from(ENDS), st.booleans()),
     st.builds(
         take, st.sampled_from(["addresses", "links", "stations"]), st.integers(0, 9)
     ),
