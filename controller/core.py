@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from controller import attacks, cables, loops, trial
 from controller.adoption import DEFAULT_TARGET, is_among
+from controller.arrivals import Arrivals
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
 from controller.broadcast import Floods, recognized
@@ -325,6 +326,7 @@ class Core:
         self.attempts = Attempts()
         self.leases = Leases()
         self.defence = Defence()
+        self.arrivals = Arrivals()
         self.questions = Questions()
         self.overruns = Overruns()
         self.tries = Tries(self.policy.try_every)
@@ -382,6 +384,7 @@ class Core:
         commands += self._disputes(now)
         commands += self._looks(events, now)
         commands += self._changes(now)
+        commands += self._arrivals(now)
         commands += self._audits(now)
         if self._is_linking:
             self.links.left(before, self.view, self.network, now)
@@ -919,6 +922,11 @@ class Core:
                 continue
             if sent := self.defence.against(row, self._is_router(row), now):
                 self.counters["announcements for owners"] += 1
+                yield sent
+
+    def _arrivals(self, now: float) -> Iterator[Command]:
+        for sent in self.arrivals.announcements(self.view, self.network, now):
+            if self._is_ready(sent.datapath_id):
                 yield sent
 
     def _is_router(self, row: Conflict) -> bool:

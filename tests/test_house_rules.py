@@ -28,6 +28,7 @@ SIDE_EFFECTS = {"time", "socket", "select", "threading", "subprocess", "random",
 PURE = [
     "flows",
     "controller/adoption.py",
+    "controller/arrivals.py",
     "controller/attacks.py",
     "controller/commands.py",
     "controller/conflicts.py",

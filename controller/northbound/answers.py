@@ -123,6 +123,7 @@ def status(runtime: Running, _: Json) -> Json:
             **core.moves.counters,
             **core.leases.counters,
             **core.defence.counters,
+            **core.arrivals.counters,
             **core.flapping.counters,
             "stations that are on trial": core.flapping.on_trial(time.monotonic()),
             **runtime.counters,
