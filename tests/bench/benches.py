@@ -16,6 +16,7 @@ from tests.bench import (
     fuzz,
     hostile,
     many,
+    moves,
     namespaces,
     ratios,
     responder,
@@ -26,6 +27,7 @@ from tests.bench import (
     tls,
     turns,
     view,
+    wild,
 )
 from tests.bench.figures import Figure, Run
 
@@ -53,6 +55,8 @@ BENCHES = (
     Bench("channel", "Packet-ins, beside other controllers.", channel.measure),
     Bench("shapes", "All ping all in Mininet, in any shape.", shapes.measure),
     Bench("failures", "A cable fails: until traffic gets on.", failures.measure),
+    Bench("moves", "A host moves: until it is reached again.", moves.measure),
+    Bench("wild", "Cables of random networks fail, and all talk.", wild.measure),
     Bench("attacks", "Real attack tools beside a learning switch.", attacks.measure),
     Bench("day", "Hosts that come, go, sleep and die, judged by a model.", day.measure),
     Bench("flood", "One port floods: what others notice.", flood.measure),

@@ -55,12 +55,26 @@ class TraceFailed(AssertionError):
     """ovs-vswitchd refused, or said what this module cannot read."""
 
 
+class Shared(TraceFailed):
+    """A select group chooses by a hash, which is computed for real packets alone.
+
+    group_id  of that group
+    """
+
+    def __init__(self, group_id: int) -> None:
+        self.group_id = group_id
+        super().__init__(f"group {group_id} chooses")
+
+
 def trace(ovs: PrivateOvs, bridge: str, packet: Packet) -> Sent:
-    """(port_no, packet) for each time that the packet leaves the bridge, in order."""
+    """(port_no, packet) for each time that the packet leaves the bridge, in order.
+    Raises Shared if one of several ports is chosen by a hash."""
     told = ask(ovs, "ofproto/trace", "--names", bridge, as_flow(packet))
     last = re.findall(r"^Datapath actions: (.*)$", told, re.MULTILINE)
     if len(last) != 1:
         raise TraceFailed(told)
+    if last[0].startswith("hash("):
+        raise Shared(int(re.findall(r"^ +group:(\d+)", told, re.MULTILINE)[-1]))
     return list(sent(last[0], packet, ports(ovs, bridge)))
 
 

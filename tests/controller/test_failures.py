@@ -1,0 +1,207 @@
+"""Random networks whose cables fail and come back while everybody talks.
+
+After everything that one switch does, whatever the others have done yet, no broadcast
+comes twice to anybody, nor back.  Nor does a frame for one host, or go in a circle, but
+for what goes on its way while one switch does as before and the next one as after: it
+may, until the last switch has done what it was told.  Then everything arrives, once,
+and everybody is known where he is.  Frames go through the flows of all switches.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+import pytest
+
+from controller.events import ArpSeen, Event
+from flows.openflow import CONTROLLER, IN_PORT
+from flows.simulate import Datapath, Packet
+from flows.view import PortKey
+from tests.facts import Fact, interface, kernel_host, port
+from tests.packets import announcement, frame
+from tests.support.plant import Ends, Plant
+from tests.support.wild import SEEDS, Wild, components, wild
+
+STEPS = 40  # that failures, repairs and switches take, for each seed
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+EXPERIMENTAL = 0x88B5  # IEEE 802, 9.2.4
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    at: PortKey
+    lladdr: str
+    ip: str
+
+
+@dataclass(slots=True)
+class Journey:
+    """What became of one frame.
+
+    told    packets that the controller was told of, and where they came in
+    """
+
+    arrived: Counter[PortKey] = field(default_factory=Counter)
+    told: list[tuple[PortKey, Packet]] = field(default_factory=list)
+
+
+class Crowd(Plant):
+    """Every other host is one that the kernel shows; the others have to speak."""
+
+    def __init__(self, shape: Wild) -> None:
+        seen: Counter[int] = Counter()
+        self.hosts: list[Host] = []
+        facts: list[Fact] = []
+        for n, switch in enumerate(shape.hosts, 1):
+            seen[switch] += 1
+            at = PortKey(switch, seen[switch])
+            host = Host(at, f"02:00:00:00:00:{n:02x}", f"10.0.0.{n}")
+            self.hosts.append(host)
+            if n % 2:
+                facts += kernel_host(*at, host.lladdr, host.ip, nsid=n)
+            else:
+                facts += [port(*at), interface(*at)]
+        self.shape = shape
+        self.due: deque[Event] = deque()  # what the controller will be told
+        self.far: dict[PortKey, PortKey] = {}
+        super().__init__(shape.switches, shape.cables, facts, shape.islands)
+        for one, other in self.ends:
+            self.far[PortKey(*one)], self.far[PortKey(*other)] = (
+                PortKey(*other),
+                PortKey(*one),
+            )
+
+    # --- frames -----------------------------------------------------------------------
+
+    def datapath(self, n: int, hashed: int = 0) -> Datapath:
+        down = {p for ends in self.cut for m, p in ends if m == n}
+        return Datapath(self.switches[n].flows.values(), down, hashed)
+
+    def send(self, host: Host, packet: Packet, hashed: int = 0) -> Journey:
+        journey, seen = Journey(), set[PortKey]()
+        ahead = deque([(host.at, packet)])
+        failed = {PortKey(*end) for ends in self.cut for end in ends}
+        while ahead:
+            at, packet = ahead.popleft()
+            if at in seen and packet["eth_dst"] != BROADCAST and self.is_behind:
+                return journey
+            assert at not in seen, f"in a circle: {host}, {packet}, {at}"
+            seen.add(at)
+            given = {**packet, "in_port": str(at.port_no)}
+            for port_no, sent in self.datapath(at.datapath_id, hashed).receive(given):
+                if port_no == CONTROLLER:
+                    journey.told.append((at, given))
+                    continue
+                out = at if port_no == IN_PORT else PortKey(at.datapath_id, port_no)
+                far = self.far.get(out)
+                if far is None:
+                    journey.arrived[out] += 1
+                elif out not in failed:
+                    ahead.append((far, sent))
+        assert not journey.arrived or max(journey.arrived.values()) == 1, "a copy"
+        return journey
+
+    def broadcast(self, host: Host) -> Journey:
+        return self.send(host, plain(host, BROADCAST))
+
+    def reached(self, host: Host) -> set[PortKey]:
+        """Who should hear it."""
+        works = [(a[0], b[0]) for a, b in self.ends if (a, b) not in self.cut]
+        island = components(self.switches, works)
+        mine = island[host.at.datapath_id]
+        return {o.at for o in self.hosts if island[o.at.datapath_id] == mine} - {
+            host.at
+        }
+
+    def announce(self, host: Host) -> None:
+        """What the controller is told of it."""
+        packet = announcement(in_port=host.at.port_no, sha=host.lladdr, ip=host.ip)
+        for at, heard in self.send(host, packet).told:
+            ip = IPv4Address(heard["arp_spa"])
+            self.due.append(
+                ArpSeen(
+                    *(*at, 0, heard["eth_src"], heard["eth_dst"], 1),
+                    *(heard["arp_sha"], ip, heard["arp_tha"], ip),
+                )
+            )
+
+    # --- what happens -----------------------------------------------------------------
+
+    def turn(self, ends: Ends) -> None:
+        """It fails, or works again, and the switches will tell."""
+        self.cut ^= {ends}
+        self.due += self.set_up(ends, ends not in self.cut)
+
+    def tell_next(self) -> None:
+        self.tell(self.due.popleft())
+
+    def waiting(self) -> list[int]:
+        return [n for n, switch in self.switches.items() if switch.told]
+
+    @property
+    def is_behind(self) -> bool:
+        """A switch has not done yet what it was told."""
+        return bool(self.waiting())
+
+    def settle(self) -> None:
+        while self.due:
+            self.tell_next()
+        super().settle()
+
+    def look(self, chance: random.Random) -> None:
+        """Some host broadcasts, and some say something to others."""
+        self.broadcast(chance.choice(self.hosts))
+        for _ in range(3):
+            one, other = chance.sample(self.hosts, 2)
+            hashed = chance.randrange(16)
+            self.send(one, plain(one, other.lladdr), hashed)
+
+
+def plain(host: Host, eth_dst: str) -> Packet:
+    return frame(
+        in_port=host.at.port_no,
+        eth_src=host.lladdr,
+        eth_dst=eth_dst,
+        eth_type=EXPERIMENTAL,
+    )
+
+
+def everybody(crowd: Crowd) -> Iterator[tuple[str, PortKey]]:
+    for where in crowd.core.network.located.values():
+        yield where.lladdr, where.port
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_whatever_fails_nothing_comes_twice_and_in_the_end_all_arrives(
+    seed: int,
+) -> None:
+    chance, crowd = random.Random(seed), Crowd(wild(seed))
+    crowd.settle()
+    for host in crowd.hosts:
+        crowd.announce(host)
+    crowd.settle()
+    truth = {host.lladdr: host.at for host in crowd.hosts}
+    assert {*everybody(crowd)} == {*truth.items()}
+    for _ in range(STEPS):
+        if crowd.due and chance.random() < 0.5:
+            crowd.tell_next()
+        elif crowd.waiting() and chance.random() < 0.85:
+            crowd.obey(chance.choice(crowd.waiting()))
+        else:
+            crowd.turn(chance.choice(crowd.ends))
+        crowd.look(chance)
+    crowd.settle()
+    assert {*everybody(crowd)} == {*truth.items()}
+    for host in chance.sample(crowd.hosts, min(4, len(crowd.hosts))):
+        heard = crowd.reached(host)
+        assert {*crowd.broadcast(host).arrived} == heard
+        for other in crowd.hosts:
+            if other is not host:
+                packet = plain(host, other.lladdr)
+                sent = {*crowd.send(host, packet, chance.randrange(16)).arrived}
+                # Who is on another island is looked for everywhere.
+                assert sent == ({other.at} if other.at in heard else heard)
