@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from itertools import islice
 
 from flows.cookies import Cookies
-from flows.memo import remember_last, same
+from flows.memo import same
 from flows.network import Network, network
 from flows.openflow import Flow, cookie_of, right_of
 from flows.parties import Holder, Holding, Located, Place
@@ -343,19 +343,10 @@ def turned(switch: Switch, before: Exits) -> Iterator[Part]:
     if now is before:
         return
     goals = {goal for goal in {*now, *before} if now.get(goal) != before.get(goal)}
-    there = stations_by_switch(switch.network.located)
-    for goal in goals:
-        yield from ((where.domain, where.lladdr) for where in there.get(goal, ()))
-
-
-@remember_last
-def stations_by_switch(
-    located: Mapping[Place, Located],
-) -> Mapping[int, tuple[Located, ...]]:
-    grouped: dict[int, list[Located]] = {}
-    for where in located.values():
-        grouped.setdefault(where.port.datapath_id, []).append(where)
-    return {datapath_id: tuple(rows) for datapath_id, rows in grouped.items()}
+    if goals:  # nothing is remembered: that would keep an old version of the table
+        for place, where in switch.network.located.items():
+            if where.port.datapath_id in goals:
+                yield place
 
 
 def compile_flows(
