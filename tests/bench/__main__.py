@@ -89,7 +89,9 @@ def profile(bench: Bench, share: float) -> int:
         if done.returncode == 0:
             lines = file.read_text().splitlines()
             text = profiles.page(bench.name, lines, report.machine(), today())
-            (DOCS / report.profile_of(bench.name)).write_text(text)
+            page = DOCS / report.profile_of(bench.name)
+            page.parent.mkdir(exist_ok=True)
+            page.write_text(text)
     return done.returncode
 
 
