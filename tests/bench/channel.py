@@ -39,6 +39,7 @@ PEERS = Path(__file__).with_name("peers")
 QUIET = """\
 sources: {netlink: false, ovsdb: false}
 loops: false
+links: {lldp: false}
 liveness: {silent_after: 3600, forget_after: 7200}
 """
 COOKIE = f"{OWNER << 48 | 1:x}"

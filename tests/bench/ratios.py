@@ -198,7 +198,8 @@ def answering(numbers: range, rounds: int) -> Iterator[Figure]:
     told = zip(numbers, announced, strict=True)
     core.handle([parse(S1, n, data) for n, data in told], 0.1)
     core.handle([parse(S1, n, frame(n)) for n in numbers], 0.1)
-    core.handle([ChangeFailed(S1, "OFPFMFC_TABLE_FULL")], 0.1)
+    both = [ChangeFailed(S1, "OFPFMFC_TABLE_FULL")] * 2
+    core.handle(both, 0.1)
     last = numbers[-1]
     arp = [(n, frame(n)) for n in numbers[1:]]
     nd = [(n, solicitation(n, last)) for n in numbers[:-1]]

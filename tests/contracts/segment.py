@@ -231,12 +231,14 @@ class Segment:
 
     def consider(self) -> None:
         """And what the controller was told of it has been thought about: it answers
-        one at a time, this question as the last."""
+        one at a time, this question as the last.  With a nonce none is answered at
+        once, before what waits."""
         self.settle()
         fence = self.wires[9]
         question = frames.ns(
-            eth_src=FENCE, src=FENCE_6, target="fe80::ff:fe00:1", options=()
-        )
+            eth_src=FENCE, src=FENCE_6, target="fe80::ff:fe00:1",
+            options=(frames.nonce(),),
+        )  # fmt: skip
         fence.heard()
         fence.send(question)
         self.wait(lambda: any(map(frames.is_na, fence.heard())), "the controller")
