@@ -293,6 +293,7 @@ class Mirror:
     def _consider_interface(
         self, op: str, here: Place, row: Interface, now: float
     ) -> None:
+        self._suspect_below(here, row, now)
         if op == "del":
             # Whoever leads here may lead elsewhere now: of an interface that moves to
             # another namespace only those of its kin that are up are told.
@@ -306,6 +307,16 @@ class Mirror:
             self._agenda.put("labels", now + LABEL_DELAY)
             if op == "new":  # its queue and its owner come later, and silently
                 heapq.heappush(self._late, (now + LATE_LOOK, *here))
+
+    def _suspect_below(self, here: Place, row: Interface, now: float) -> None:
+        """What is above an interface, as a macvlan is, has it take in more addresses,
+        also from another namespace (net/core/dev_addr_lists.c, dev_uc_add)."""
+        below = None if row.link.kind == "veth" else place_of_link(row)
+        if below is None or below[0] == here[0]:
+            return
+        fdb = Scope("fdb", below[0])
+        if self.tables.holds(fdb):
+            self._agenda.put(fdb, now + REREAD_DELAY)
 
     def _check_pair(self, here: Place, there: Place | None) -> None:
         """The ends of a veth pair lead to each other; the kernel tells of the first one

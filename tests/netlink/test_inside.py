@@ -205,6 +205,30 @@ def test_where_a_bridge_has_learned_a_station_is_told(lab: Lab) -> None:
         mirror.wait(lambda: has(mirror, "fdb", -1, eth0["address"]), "its address")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [("set", "mv0", "down"), ("set", "mv0", "address", "02:00:00:00:00:99"),
+     ("del", "mv0")],
+    ids=["down", "address", "gone"],
+)  # fmt: skip
+def test_what_is_above_an_interface_is_received_there_although_no_event_says_so(
+    lab: Lab, change: tuple[str, ...]
+) -> None:
+    """A macvlan in another namespace: its address is one of those that the interface
+    below takes in, and the kernel tells of neither its coming nor its going."""
+    ip("-n", lab.own, "link", "set", "a1", "up")
+    ip("-n", lab.own, "link", "add", "mv0", "link", "a1", "type", "macvlan")
+    ip("-n", lab.own, "link", "set", "mv0", "netns", lab.h1)
+    with reader(lab.own) as mirror:
+        h1 = mirror.synced().nsid(lab.h1)
+        mv0 = mirror.link(h1, "mv0")
+        assert mv0
+        ip("-n", lab.h1, "link", "set", "mv0", "up")
+        mirror.wait(lambda: has(mirror, "fdb", -1, mv0["address"]), "taken in")
+        ip("-n", lab.h1, "link", *change)
+        mirror.wait(lambda: lacks(mirror, "fdb", -1, mv0["address"]), "not any more")
+
+
 def test_a_tunnel_may_send_to_one_place_in_several_ways(lab: Lab) -> None:
     ip("-n", lab.own, "link", "add", "vx0", "type", "vxlan", "id", "5", "dstport",
        "4789", "local", "10.0.0.1")  # fmt: skip
