@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from controller import attacks, cables, loops, trial
-from controller.adoption import DEFAULT_TARGET, is_among
+from controller.adoption import is_among
 from controller.arrivals import Arrivals
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
 from controller.broadcast import Floods, recognized
+from controller.channel import FIRST_TABLE, NO_PORTS, Channel, behind_the_door
 from controller.commands import (
     AdoptBridge,
     ChangeFlows,
@@ -92,7 +93,7 @@ from controller.learn import (
     recover_all,
 )
 from controller.leases import Leases
-from controller.links import HOLD, Links
+from controller.links import Links
 from controller.liveness import Liveness, Look, Probe, Subject
 from controller.liveness import in_words as silences_in_words
 from controller.loops import Loops
@@ -104,12 +105,13 @@ from controller.nics import in_words as twins_in_words
 from controller.nics import settled_in_words
 from controller.overruns import Overruns
 from controller.packets import REQUEST, arp_request
+from controller.policy import Policy
 from controller.questions import Questions
 from controller.reconcile import Plan, plan_groups, plan_meters
 from controller.replies import reply
 from controller.rivals import Rivals
 from controller.trial import Reach
-from controller.tries import PERIOD, Tries
+from controller.tries import Tries
 from controller.waiting import Question, port_of, target_of
 from flows import admit, ingress
 from flows.budgets import meters
@@ -122,7 +124,7 @@ from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
 from flows.network import Network, network
-from flows.openflow import Flow, GotoTable, Group, Meter, is_ours
+from flows.openflow import GotoTable, is_ours
 from flows.parties import Holding, Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
@@ -133,16 +135,10 @@ from flows.untried import cable_ends
 from flows.view import (
     Address,
     AddressKey,
-    Fixed,
-    Guard,
     IPAddress,
-    Limits,
     Neighbor,
-    Nics,
     Port,
     PortKey,
-    Proxy,
-    Service,
     SpongeKey,
     Station,
     StationKey,
@@ -151,149 +147,15 @@ from flows.view import (
 
 PATIENCE = 10.0  # seconds that switches with flows wait for the rest of the network
 QUESTIONS_MAX = 16  # in one turn, about what neighbor tables say
-FIRST_TABLE = TABLE_IDS["ingress"]
 AUDIT = 10.0  # seconds between two counts of a switch's flows
 BINDINGS = 1024  # flows of a long list that are looked at in one turn
 STATIONS = 512  # that are recovered of them in one turn
 PARTS = 256  # stations and addresses whose flows are written anew in one turn
-UNDERWAY_MAX = 1024  # changes that one switch has not confirmed yet
 AWAY = 60.0  # seconds that the flows of a switch that is gone are kept in mind
 AWAY_MAX = 16  # such switches
 RETURN = 1.0  # seconds that who was at the other end of a cable may take to say so
-NO_PORTS: frozenset[PortKey] = frozenset()
 TOGETHER = 2.0  # seconds that a switch without flows waits for others like it
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the configuration decides.
-
-    adopt      names of bridges to adopt
-    bindings   what the operator vouches for
-    guards     how closely ports are guarded
-    services   behind which ports there are routers and DHCP servers
-    confine    who has a lease has no other IPv4 address
-    proxies    how questions are answered
-    defend     announce addresses for their owners when others claim them
-    nics       how hosts with several interfaces in one segment are settled
-    secret     of the frames that ports are tried with; without one they are not
-    loops      they are tried whether they lead back to us
-    lldp       they are tried whether they lead to another switch of ours
-    try_every  seconds between two trials of a port
-    hold       seconds that who was heard at a port counts as being there
-    silent_after  seconds without a sign of life until who was heard is not answered for
-    forget_after  seconds until who is silent is forgotten
-    awaited    sources that are switched on: "netlink", "ovsdb"
-    targets    where switches connect to this controller, as OVSDB says it
-    """
-
-    adopt: tuple[str, ...] = ()
-    bindings: tuple[Fixed, ...] = ()
-    guards: tuple[Guard, ...] = ()
-    services: tuple[Service, ...] = ()
-    proxies: tuple[Proxy, ...] = ()
-    confine: bool = True
-    defend: bool = False
-    limits: Limits = field(default_factory=Limits)
-    nics: Nics = field(default_factory=Nics)
-    secret: bytes = field(default=b"", repr=False)
-    loops: bool = True
-    lldp: bool = False
-    try_every: float = PERIOD
-    hold: float = HOLD
-    silent_after: float = 30.0
-    forget_after: float = 300.0
-    awaited: frozenset[str] = frozenset()
-    targets: tuple[str, ...] = (DEFAULT_TARGET,)
-
-
-@dataclass(slots=True)
-class Channel:
-    """What is known of one connected switch.
-
-    compiled   the flows that it should hold
-    installed  cookies of ours that it holds, or will when it has done what it was told;
-               None until it has listed them
-    meters     those that it has, of ours or others, as they will be then
-    groups     likewise
-    before     those when it last refused a change, until it has listed them again
-    underway   cookies of the flows of each change that it has not confirmed yet
-    refused    those of changes that it has refused, and not confirmed since
-    was_empty  it held none when it connected
-    is_settled they are what it holds, unless it was listed or refused since then
-    shut_until when it lets packets in at the latest; None if it does
-    door       the flows that do, as long as they are withheld
-    audit_at   when to count its flows again
-    expected   how many flows there were when they were last counted
-    retry_at   after a refusal: when to look again; None if nothing was refused
-    refusals   in a row
-    linked     ports that its flows take for uplinks, of which nobody has told yet
-    linked_until  until when it waits for that
-    floods     what it does with broadcasts, as far as it has confirmed it
-    opened     ports that its flows send broadcasts to
-    opened_by  what that was computed from
-    """
-
-    compiled: Compiled
-    installed: Set[int] | None = None
-    meters: Mapping[int, Meter] = field(default_factory=dict)
-    groups: Mapping[int, Group] = field(default_factory=dict)
-    before: Set[int] | None = None
-    underway: deque[array[int]] = field(
-        default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
-    )
-    refused: frozenset[int] = frozenset()
-    was_empty: bool = False
-    is_settled: bool = False
-    shut_until: float | None = None
-    door: tuple[Flow, ...] = ()
-    audit_at: float = 0.0
-    expected: int = 0
-    retry_at: float | None = None
-    refusals: int = 0
-    last_refusal: str = ""
-    linked: frozenset[PortKey] = frozenset()
-    linked_until: float = 0.0
-    floods: Floods = field(default_factory=Floods)
-    opened: frozenset[int] = frozenset()
-    opened_by: tuple[object, ...] = ()
-
-    @property
-    def held(self) -> Set[int] | None:
-        """What it holds, will hold, or held when it refused more; None if nobody can
-        tell."""
-        return self.installed if self.installed is not None else self.before
-
-    @property
-    def has_done_all(self) -> bool:
-        """It was changed, and has confirmed it."""
-        is_told = self.installed is not None and self.is_settled
-        return is_told and not self.underway
-
-    def says(self, flow: Flow | None) -> bool:
-        """It answers by this flow, or will in a moment.  What it has refused it may
-        refuse again: then its questions are answered as long as it does."""
-        if flow is None or flow.cookie in self.refused:
-            return False
-        return self.held is not None and flow.cookie in self.held
-
-    def listed(self, cookies: Iterable[int]) -> None:
-        self.installed, self.before = set(cookies), None
-
-    def confirmed(self) -> None:
-        self.refusals, self.last_refusal = 0, ""
-        self.refused -= self._eldest()
-
-    def refuses(self, why: str) -> None:
-        self.refusals += 1
-        self.last_refusal = why
-        self.refused |= self._eldest()
-        self.installed, self.before = None, self.held
-
-    def _eldest(self) -> frozenset[int]:
-        """A switch answers changes in their order."""
-        return frozenset(self.underway.popleft() if self.underway else ())
 
 
 class Core:
@@ -1302,25 +1164,6 @@ class Core:
             self.counters["audits that found a difference"] += 1
             channel.installed = None  # until it tells: changes would cross its answer
             yield ListFlows(event.datapath_id)
-
-
-def behind_the_door(channel: Channel, change: Plan, is_shut: bool) -> Plan:
-    """Without the flows of the first table, where every packet begins, until it may be
-    opened; then with all that were withheld."""
-    if channel.shut_until is None:
-        return change
-    inside = tuple(entry for entry in change.add if entry.table != FIRST_TABLE)
-    withheld = {
-        entry.cookie: entry
-        for entry in (*channel.door, *change.add)
-        if entry.table == FIRST_TABLE and entry.cookie in channel.compiled.cookies
-    }
-    door = tuple(withheld.values())
-    if is_shut:
-        channel.door = door
-        return replace(change, add=inside)
-    channel.door, channel.shut_until = (), None
-    return replace(change, add=inside + door)
 
 
 @remember_last

@@ -17,7 +17,8 @@ from dataclasses import dataclass, fields, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from controller import prompt_nd
-from controller.core import Channel, Core
+from controller.channel import Channel
+from controller.core import Core
 from controller.events import ArpSeen, NdSeen
 from controller.ndp import advertisement
 from controller.packets import REQUEST, arp_reply

@@ -25,12 +25,13 @@ from controller.commands import (
 )
 from controller.config import Config
 from controller.conflicts import port_in_words
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import BridgeRefused, Event, FlowsListed
 from controller.garbage import collector
 from controller.inbox import Inbox
 from controller.northbound.answers import answer
 from controller.northbound.server import Server
+from controller.policy import Policy
 from controller.prompt import Prompt
 from controller.sources.netlink import Netlink
 from controller.sources.ovsdb import Ovsdb

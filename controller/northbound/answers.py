@@ -17,9 +17,10 @@ from itertools import islice
 from typing import Any, Protocol
 
 from controller import attacks, fullness, overruns
+from controller.channel import Channel
 from controller.config import Config, idle
 from controller.conflicts import Conflict
-from controller.core import Channel, Core
+from controller.core import Core
 from controller.events import BridgeRefused, Event
 from controller.liveness import PROBES, State, Subject
 from controller.northbound import modes

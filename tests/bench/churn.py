@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from controller.core import Core, Policy
+from controller.core import Core
+from controller.policy import Policy
 from tests.bench.figures import Figure, Run
 from tests.bench.stage import ROOT
 from tests.bench.turns import resident

@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from controller.commands import Command
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import Event
+from controller.policy import Policy
 from tests.bench.figures import Figure, Run
 from tests.support.day import HOUR, World
 

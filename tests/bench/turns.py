@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from controller.commands import ChangeFlows
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -29,6 +29,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.packets import REQUEST
+from controller.policy import Policy
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST
 from flows.view import (

@@ -21,7 +21,7 @@ from controller.attacks import (
 )
 from controller.commands import Command, TellConflict
 from controller.conflicts import FORGET, OUTLIVED, REMIND, SETTLE
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -38,6 +38,7 @@ from controller.events import (
 )
 from controller.ndp import NOBODY, OVERRIDE
 from controller.ndp import ROUTER as R
+from controller.policy import Policy
 from flows.dispute import Kind
 from flows.nd import ALL_NODES, ALL_NODES_LLADDR, solicited_node
 from flows.nd_guard import ADVERTISEMENT, SOLICITATION

@@ -19,7 +19,7 @@ from controller.conflicts import (
     Conflict,
     Conflicts,
 )
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.defence import DEFEND_INTERVAL, DEFENDED_MAX, Defence
 from controller.events import (
     ArpSeen,
@@ -37,6 +37,7 @@ from controller.events import (
 from controller.liveness import PATIENCE
 from controller.moves import DAMPING, TRIALS_MAX, TRIALS_OF_A_PORT
 from controller.packets import parse
+from controller.policy import Policy
 from flows.dispute import Contradiction, Kind, Said
 from flows.openflow import BROADCAST, FLOOD
 from flows.parties import Origin

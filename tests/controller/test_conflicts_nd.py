@@ -11,7 +11,7 @@ import pytest
 from controller.attempts import ATTEMPTS_MAX, ATTEMPTS_PER_PORT, KEPT, OVER, Attempts
 from controller.commands import Command, CountHits, SendPacket, TellConflict
 from controller.conflicts import SETTLE
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.defence import DEFEND_INTERVAL
 from controller.events import (
     BridgesSeen,
@@ -27,6 +27,7 @@ from controller.events import (
 )
 from controller.liveness import PATIENCE
 from controller.packets import parse
+from controller.policy import Policy
 from flows.openflow import FLOOD
 from flows.parties import Domain
 from flows.view import (

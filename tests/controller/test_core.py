@@ -17,15 +17,7 @@ from controller.commands import (
     ListFlows,
     SendPacket,
 )
-from controller.core import (
-    AUDIT,
-    AWAY,
-    AWAY_MAX,
-    PATIENCE,
-    QUESTIONS_MAX,
-    Core,
-    Policy,
-)
+from controller.core import AUDIT, AWAY, AWAY_MAX, PATIENCE, QUESTIONS_MAX, Core
 from controller.events import (
     ArpSeen,
     Binding,
@@ -47,6 +39,7 @@ from controller.events import (
 )
 from controller.liveness import TICK, witness
 from controller.packets import parse
+from controller.policy import Policy
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST, Flow
 from flows.pipeline import TABLE_IDS

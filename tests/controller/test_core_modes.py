@@ -8,10 +8,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 import pytest
 
 from controller.commands import Command, SendPacket, TellConflict
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import ArpSeen, FlowsListed, NdSeen, PortChanged, SwitchReady
 from controller.ndp import advertisement, solicitation
 from controller.packets import arp_reply, parse
+from controller.policy import Policy
 from flows.nd import solicited_node
 from flows.view import IPAddress, Proxy
 from tests.facts import H1, H2, H3, S1, port, ports

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from controller.commands import ChangeFlows, Command, CountHits, SendPacket
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.eventlog import line
 from controller.events import (
     Binding,
@@ -24,6 +24,7 @@ from controller.events import (
 from controller.liveness import TICK, Subject
 from controller.ndp import advertisement as answer_to
 from controller.packets import parse
+from controller.policy import Policy
 from flows.compile import compile_flows
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.nd import solicited_node

@@ -9,7 +9,7 @@ import pytest
 
 from controller.commands import ChangeFlows, Command, CountHits, SendPacket
 from controller.conflicts import OUTLIVED
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ArpSeen,
     Event,
@@ -33,6 +33,7 @@ from controller.flapping import (
 from controller.liveness import PATIENCE
 from controller.moves import DAMPING
 from controller.packets import parse
+from controller.policy import Policy
 from flows.openflow import BROADCAST
 from flows.parties import Domain
 from flows.trust import Mode

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.commands import ChangeFlows, Command, CountHits, ListFlows
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -24,6 +24,7 @@ from controller.events import (
     SwitchGone,
     SwitchReady,
 )
+from controller.policy import Policy
 from flows.compile import compile_flows
 from flows.nd import solicited_node
 from flows.openflow import Flow, is_ours

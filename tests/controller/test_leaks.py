@@ -14,9 +14,9 @@ from ipaddress import IPv4Address as IP
 import pytest
 
 from controller.commands import ChangeFlows
-from controller.core import Policy
 from controller.events import ChangeDone
 from controller.liveness import witness
+from controller.policy import Policy
 from flows import tracked
 from flows.openflow import Flow
 from flows.view import Claim, Station

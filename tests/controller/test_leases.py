@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from controller.commands import ChangeFlows, Command
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.ethernet import octets
 from controller.events import (
     ArpSeen,
@@ -22,6 +22,7 @@ from controller.events import (
 from controller.learn import fall_silent
 from controller.leases import ASKING_MAX, ASKING_OF_A_PORT, PATIENCE, TRIM, Leases
 from controller.packets import parse
+from controller.policy import Policy
 from flows.openflow import BROADCAST
 from flows.parties import Origin
 from flows.pipeline import TABLE_IDS

@@ -15,7 +15,7 @@ from controller.commands import (
     TellNews,
     TryPort,
 )
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ChangeDone,
     Event,
@@ -29,6 +29,7 @@ from controller.events import (
 from controller.links import HEARD_MAX, HOLD, LEFT_MAX, REFUSED_MAX, WITHIN
 from controller.newcomers import AT_MOST, ROUND
 from controller.packets import parse
+from controller.policy import Policy
 from controller.tries import PERIOD
 from flows.network import role
 from flows.parties import Role

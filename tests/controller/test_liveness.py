@@ -15,7 +15,7 @@ from controller.commands import (
     SendPacket,
     TellNews,
 )
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -31,6 +31,7 @@ from controller.events import (
 from controller.learn import disclaim
 from controller.liveness import LOOKS_MAX, TAKEN_MAX, State, Subject, witness
 from controller.packets import parse
+from controller.policy import Policy
 from flows.compile import compile_flows
 from flows.openflow import BROADCAST
 from flows.pipeline import TABLE_IDS

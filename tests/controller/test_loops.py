@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller import trial
 from controller.commands import Command, TellNews, TryPort
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     Event,
     FlowsListed,
@@ -15,6 +15,7 @@ from controller.events import (
 )
 from controller.loops import ECHOES_MAX, FRESH
 from controller.packets import parse
+from controller.policy import Policy
 from controller.tries import PERIOD, TRIALS_MAX
 from flows.view import PortKey
 from tests.facts import S1, S2, port, ports

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address as IP
 import pytest
 
 from controller.commands import Command, TellNews
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -18,6 +18,7 @@ from controller.events import (
     KernelSynced,
     SwitchReady,
 )
+from controller.policy import Policy
 from flows.openflow import BROADCAST
 from flows.view import Address, Bridge, Interface, Link, Namespace, Nics, Port
 from tests.facts import H1, H2, S1, Fact, ifindex, kernel_host

@@ -11,8 +11,9 @@ import pytest
 from controller import core as module
 from controller import liveness
 from controller.commands import Command, CountHits, SendPacket
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import Event, FlowsListed, SwitchGone, SwitchReady
+from controller.policy import Policy
 from flows import compile as compiler
 from flows.compile import compile_flows
 from flows.view import Limits

@@ -12,7 +12,7 @@ from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from controller.commands import ChangeFlows, Command, SendPacket
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import (
     ArpSeen,
     BridgesSeen,
@@ -29,6 +29,7 @@ from controller.events import (
 )
 from controller.learn import ECHO
 from controller.packets import arp_request, parse
+from controller.policy import Policy
 from controller.prompt import Asker, Prompt
 from flows import wire
 from flows.openflow import BROADCAST, OWNER, Output, PopVlan

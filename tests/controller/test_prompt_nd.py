@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from controller import ndp, prompt_nd
 from controller.commands import ChangeFlows, SendPacket
-from controller.core import Policy
 from controller.ethernet import octets as of_lladdr
 from controller.events import (
     BridgesSeen,
@@ -24,6 +23,7 @@ from controller.events import (
     SwitchReady,
 )
 from controller.packets import parse
+from controller.policy import Policy
 from controller.prompt import FRAME, MATCH_SIZE, key_of
 from flows.nd import ALL_NODES, solicited_node
 from flows.nd_guard import SOLICITATION

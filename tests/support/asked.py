@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from controller.channel import Channel
 from controller.config import Config, Sources
-from controller.core import Channel
 from controller.runtime import Runtime
 from flows.compile import Compiled, compile_flows
 from flows.network import network

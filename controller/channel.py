@@ -1,0 +1,126 @@
+"""One connected switch, as the core knows it: what it holds, and what it was told."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
+
+from controller.broadcast import Floods
+from controller.reconcile import Plan
+from flows.compile import Compiled
+from flows.openflow import Flow, Group, Meter
+from flows.pipeline import TABLE_IDS
+from flows.view import PortKey
+
+FIRST_TABLE = TABLE_IDS["ingress"]
+UNDERWAY_MAX = 1024  # changes that it has not confirmed yet
+NO_PORTS: frozenset[PortKey] = frozenset()
+
+
+@dataclass(slots=True)
+class Channel:
+    """What is known of one connected switch.
+
+    compiled   the flows that it should hold
+    installed  cookies of ours that it holds, or will when it has done what it was told;
+               None until it has listed them
+    meters     those that it has, of ours or others, as they will be then
+    groups     likewise
+    before     those when it last refused a change, until it has listed them again
+    underway   cookies of the flows of each change that it has not confirmed yet
+    refused    those of changes that it has refused, and not confirmed since
+    was_empty  it held none when it connected
+    is_settled they are what it holds, unless it was listed or refused since then
+    shut_until when it lets packets in at the latest; None if it does
+    door       the flows that do, as long as they are withheld
+    audit_at   when to count its flows again
+    expected   how many flows there were when they were last counted
+    retry_at   after a refusal: when to look again; None if nothing was refused
+    refusals   in a row
+    linked     ports that its flows take for uplinks, of which nobody has told yet
+    linked_until  until when it waits for that
+    floods     what it does with broadcasts, as far as it has confirmed it
+    opened     ports that its flows send broadcasts to
+    opened_by  what that was computed from
+    """
+
+    compiled: Compiled
+    installed: Set[int] | None = None
+    meters: Mapping[int, Meter] = field(default_factory=dict)
+    groups: Mapping[int, Group] = field(default_factory=dict)
+    before: Set[int] | None = None
+    underway: deque[array[int]] = field(
+        default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
+    )
+    refused: frozenset[int] = frozenset()
+    was_empty: bool = False
+    is_settled: bool = False
+    shut_until: float | None = None
+    door: tuple[Flow, ...] = ()
+    audit_at: float = 0.0
+    expected: int = 0
+    retry_at: float | None = None
+    refusals: int = 0
+    last_refusal: str = ""
+    linked: frozenset[PortKey] = frozenset()
+    linked_until: float = 0.0
+    floods: Floods = field(default_factory=Floods)
+    opened: frozenset[int] = frozenset()
+    opened_by: tuple[object, ...] = ()
+
+    @property
+    def held(self) -> Set[int] | None:
+        """What it holds, will hold, or held when it refused more; None if nobody can
+        tell."""
+        return self.installed if self.installed is not None else self.before
+
+    @property
+    def has_done_all(self) -> bool:
+        """It was changed, and has confirmed it."""
+        is_told = self.installed is not None and self.is_settled
+        return is_told and not self.underway
+
+    def says(self, flow: Flow | None) -> bool:
+        """It answers by this flow, or will in a moment.  What it has refused it may
+        refuse again: then its questions are answered as long as it does."""
+        if flow is None or flow.cookie in self.refused:
+            return False
+        return self.held is not None and flow.cookie in self.held
+
+    def listed(self, cookies: Iterable[int]) -> None:
+        self.installed, self.before = set(cookies), None
+
+    def confirmed(self) -> None:
+        self.refusals, self.last_refusal = 0, ""
+        self.refused -= self._eldest()
+
+    def refuses(self, why: str) -> None:
+        self.refusals += 1
+        self.last_refusal = why
+        self.refused |= self._eldest()
+        self.installed, self.before = None, self.held
+
+    def _eldest(self) -> frozenset[int]:
+        """A switch answers changes in their order."""
+        return frozenset(self.underway.popleft() if self.underway else ())
+
+
+def behind_the_door(channel: Channel, change: Plan, is_shut: bool) -> Plan:
+    """Without the flows of the first table, where every packet begins, until it may be
+    opened; then with all that were withheld."""
+    if channel.shut_until is None:
+        return change
+    inside = tuple(entry for entry in change.add if entry.table != FIRST_TABLE)
+    withheld = {
+        entry.cookie: entry
+        for entry in (*channel.door, *change.add)
+        if entry.table == FIRST_TABLE and entry.cookie in channel.compiled.cookies
+    }
+    door = tuple(withheld.values())
+    if is_shut:
+        channel.door = door
+        return replace(change, add=inside)
+    channel.door, channel.shut_until = (), None
+    return replace(change, add=inside + door)
