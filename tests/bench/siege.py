@@ -185,8 +185,9 @@ def watch(
 
 def connected_for(ovs: PrivateOvs) -> int:
     """Seconds, as ovs-vswitchd says (ovs-vswitchd.conf.db(5), Controller)."""
-    status = ovs.vsctl("get", "controller", "br0", "status:sec_since_connect")
-    return int(status.strip('"'))
+    key = "status:sec_since_connect"
+    status = ovs.vsctl("--if-exists", "get", "controller", "br0", key).strip('"')
+    return int(status or 0)  # it has not written it down yet
 
 
 # --- figures --------------------------------------------------------------------------

@@ -3,25 +3,23 @@ model that knows none of the controller's rules."""
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from controller.commands import Command, SendPacket
-from controller.core import Core, Policy
+from controller.core import Core
 from controller.events import Event
 from controller.liveness import Liveness
+from controller.policy import Policy
 from tests.support.day import World
+from tests.support.seeds import fresh
 
 HOSTS, HOURS = 60, 0.5
 RESTLESS = 300.0  # seconds between two things that a host undertakes
 
 # A seed that nobody has tried; the same in all processes of one run.
-RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-FRESH = random.Random(RUN).randrange(1_000, 1_000_000)
 
 
 def lived(core: Core, seed: int, **more: Any) -> World:
@@ -32,7 +30,7 @@ def lived(core: Core, seed: int, **more: Any) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", [1, FRESH])
+@pytest.mark.parametrize("seed", [1, fresh])
 def test_nobody_is_answered_for_who_is_dead_and_nobody_who_lives_is_lost(
     seed: int,
 ) -> None:

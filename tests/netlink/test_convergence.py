@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.netlink.lab import Lab, Reader, differences, new_lab, reader
+from tests.support.seeds import fresh
 from tests.support.wait import NeverTrue
 
 pytestmark = pytest.mark.root
@@ -204,12 +205,7 @@ def settle(mirror: Reader, lab: Lab, within: float = SETTLED) -> None:
         raise NeverTrue("\n".join(differences(mirror, lab))) from error
 
 
-# A seed that nobody has tried; the same in all processes of one run.
-RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-FRESH = random.Random(RUN).randrange(1_000, 1_000_000)
-
-
-@pytest.mark.parametrize("seed", [1, 2, FRESH])
+@pytest.mark.parametrize("seed", [1, 2, fresh])
 def test_events_alone_keep_it_right(lab: Lab, seed: int) -> None:
     print(f"seed {seed}")
     dice = random.Random(seed)
@@ -229,7 +225,7 @@ def disturb_while_it_sleeps(dice: random.Random, lab: Lab, mirror: Reader) -> No
     os.kill(mirror.pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("seed", [11, 12, FRESH])
+@pytest.mark.parametrize("seed", [11, 12, fresh])
 def test_losses_do_not_make_it_wrong(lab: Lab, seed: int) -> None:
     print(f"seed {seed}")
     dice = random.Random(seed)

@@ -753,7 +753,8 @@ class World:
 
 def main() -> int:
     """python -m tests.support.day: a whole day, or a part of it."""
-    from controller.core import Core, Policy
+    from controller.core import Core
+    from controller.policy import Policy
 
     parser = argparse.ArgumentParser(prog="python -m tests.support.day")
     parser.add_argument("--hosts", type=int, default=10_000)
