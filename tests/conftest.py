@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
@@ -75,3 +77,15 @@ def require_programs(*programs: str) -> None:
     missing = [name for name in programs if not shutil.which(name, path=search_path)]
     if missing:
         cannot_run(f"not installed: {', '.join(missing)}; ./run setup installs them")
+
+
+@pytest.fixture(autouse=True)
+def _uncounted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """pytest-cov has a mark for it, which pytest-xdist's processes do not heed."""
+    counting = sys.gettrace()
+    if counting is None or request.node.get_closest_marker("uncounted") is None:
+        yield
+        return
+    sys.settrace(None)
+    yield
+    sys.settrace(counting)

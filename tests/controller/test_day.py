@@ -17,6 +17,9 @@ from tests.support.day import World
 from tests.support.seeds import fresh
 
 HOSTS, HOURS = 60, 0.5
+# Thousands of turns; what they pass through is counted where other tests do.
+pytestmark = pytest.mark.uncounted
+
 RESTLESS = 300.0  # seconds between two things that a host undertakes
 
 # A seed that nobody has tried; the same in all processes of one run.

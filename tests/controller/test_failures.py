@@ -26,6 +26,9 @@ from tests.packets import announcement, frame
 from tests.support.plant import Ends, Plant
 from tests.support.wild import SEEDS, Wild, components, wild
 
+# Thousands of turns; what they pass through is counted where other tests do.
+pytestmark = pytest.mark.uncounted
+
 STEPS = 40  # that failures, repairs and switches take, for each seed
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 EXPERIMENTAL = 0x88B5  # IEEE 802, 9.2.4

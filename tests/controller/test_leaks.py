@@ -24,6 +24,9 @@ from tests.controller.test_liveness import Lab, arp
 from tests.facts import S1
 
 POPULATION, MINUTE = 40, 60.0
+# Thousands of turns; what they pass through is counted where other tests do.
+pytestmark = pytest.mark.uncounted
+
 CACHE = type(lru_cache(maxsize=1)(len))
 
 
