@@ -109,7 +109,8 @@ class Attacks:
     def __init__(self) -> None:
         self.rows: dict[Suspect, Row] = {}
         self.counters: Counter[str] = Counter()
-        self._tallies: dict[Suspect, Tally] = {}
+        self._tallies: dict[Suspect, Tally] = {}  # the last is the latest
+        self._crowds: Counter[Crowd] = Counter()  # how many of them
         self._probes: dict[Probed, tuple[PortKey, float]] = {}
         self._probing: Counter[PortKey] = Counter()
 
@@ -186,7 +187,7 @@ class Attacks:
 
     def _count(self, sign: Sign, now: float) -> None:
         suspect, pattern = sign.suspect, PATTERNS[sign.suspect.attack]
-        tally = self._tallies.pop(suspect, None)
+        tally = self._taken(suspect)
         if tally is None or now >= tally.since + pattern.within:
             tally = Tally(now)
             self._make_room(suspect, now)
@@ -194,22 +195,31 @@ class Attacks:
         if len(tally.things) >= pattern.least:
             self._complete(suspect, tally, now)
         else:
-            self._tallies[suspect] = tally  # the last is the latest
+            self._tallies[suspect] = tally
+            self._crowds[crowd(suspect)] += 1
+
+    def _taken(self, suspect: Suspect) -> Tally | None:
+        tally = self._tallies.pop(suspect, None)
+        if tally is not None:
+            of = crowd(suspect)
+            self._crowds[of] -= 1
+            if not self._crowds[of]:
+                del self._crowds[of]
+        return tally
 
     def _make_room(self, new: Suspect, now: float) -> None:
         """Who gives many suspects loses the one that was quiet for longest."""
         while self._tallies and self._is_over(next(iter(self._tallies)), now):
-            del self._tallies[next(iter(self._tallies))]
-        crowds = Counter(map(crowd, self._tallies))
-        if crowds[crowd(new)] >= ROWS_OF_A_PORT:
+            self._taken(next(iter(self._tallies)))
+        if self._crowds[crowd(new)] >= ROWS_OF_A_PORT:
             self._drop(crowd(new), now)
         elif len(self._tallies) >= ROWS_MAX:
-            self._drop(crowds.most_common(1)[0][0], now)
+            self._drop(self._crowds.most_common(1)[0][0], now)
 
     def _drop(self, of: Crowd, now: float) -> None:
         quiet = next(one for one in self._tallies if crowd(one) == of)
         self.counters["suspects not kept"] += not self._is_over(quiet, now)
-        del self._tallies[quiet]
+        self._taken(quiet)
 
     def _is_over(self, suspect: Suspect, now: float) -> bool:
         return now >= self._tallies[suspect].since + PATTERNS[suspect.attack].within

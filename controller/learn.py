@@ -70,6 +70,7 @@ ECHO = 5.0  # seconds in which what was heard is not taken down again
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
+Counts = TypeVar("Counts", Tracked[PortKey, int], Map[PortKey, int])
 KernelChange = tuple[KernelKey, KernelFact | None]
 
 
@@ -508,7 +509,7 @@ def recover_all(
 ) -> View:
     """The same of many; all tables are replaced once."""
     stations, crowds, bound = view.stations, view.crowds, view.bound
-    drafts = stations.draft(), Draft(crowds), Draft(bound)
+    drafts = stations.draft(), crowds.draft(), Draft(bound)
     draft = with_stations(view, *(cast(Any, one) for one in drafts))
     fresh = Fresh(view, at)
     for key, ones in told:
@@ -519,7 +520,10 @@ def recover_all(
             draft = put(draft, station)
     of_stations, of_crowds, of_bound = drafts
     return with_stations(
-        view, stations.after(of_stations), of_crowds.finish(), of_bound.finish()
+        view,
+        stations.after(of_stations),
+        crowds.after(of_crowds),
+        of_bound.finish(),
     )
 
 
@@ -623,7 +627,7 @@ def put(view: View, station: Station) -> View:
 def with_stations(
     view: View,
     stations: Tracked[StationKey, Station],
-    crowds: Map[PortKey, int],
+    crowds: Tracked[PortKey, int],
     bound: Map[PortKey, int],
 ) -> View:
     """The same view, if these are drafts that it has already."""
@@ -641,13 +645,11 @@ def forget(view: View, stations: Iterable[Station]) -> View:
     return with_stations(view, known, crowds, bound)
 
 
-def counted(
-    crowds: Map[PortKey, int], port: PortKey, difference: int
-) -> Map[PortKey, int]:
+def counted(counts: Counts, port: PortKey, difference: int) -> Counts:
     if not difference:
-        return crowds
-    count = (crowds.get(port) or 0) + difference
-    return crowds.set(port, count) if count > 0 else crowds.delete(port)
+        return counts
+    count = (counts.get(port) or 0) + difference
+    return counts.set(port, count) if count > 0 else counts.delete(port)
 
 
 # --- switches -----------------------------------------------------------------------

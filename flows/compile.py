@@ -153,11 +153,15 @@ class Compiled:
         seen, self._seen = self._seen, None  # if it fails, begin anew
         assert seen is not None
         switch = Switch(self.datapath_id, view, known)
-        near = nearby(switch)
-        ours: tuple[Part, ...] = () if near == self._nearby else (None,)
-        parts = (*ours, *touched(switch, seen), *turned(switch, self._exits))
-        difference = self._step(switch, dict.fromkeys(parts))
-        self._seen, self._nearby, self._exits = (view, known), near, switch.exits
+        parts = dict.fromkeys(touched(switch, seen))
+        near, exits = self._nearby, self._exits
+        if not same(cabling(*seen), cabling(view, known)):
+            near, exits = nearby(switch), switch.exits
+            if near != self._nearby:
+                parts[None] = None
+            parts |= dict.fromkeys(turned(switch, self._exits))
+        difference = self._step(switch, parts)
+        self._seen, self._nearby, self._exits = (view, known), near, exits
         return difference if held is None else self._compared(switch, held)
 
     def _step(self, switch: Switch, parts: Iterable[Part]) -> Difference:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from immutables import Map
-
 from flows.fabric import Fabric, Ports, regrouped
-from flows.memo import Step, remember_last
+from flows.memo import Step
 from flows.parties import Located, Origin, Place, domain, may_be_at, members
 from flows.shown import FarEnd, FarEnds
 from flows.tracked import Tracked, changed
@@ -101,6 +99,22 @@ def located(
 located_stations = Step(every_location, next_locations)
 
 
-@remember_last
-def full_ports(crowds: Map[PortKey, int], limit: int) -> frozenset[PortKey]:
+Crowds = Tracked[PortKey, int]  # stations that were heard at each port
+
+
+def every_full_port(crowds: Crowds, limit: int) -> frozenset[PortKey]:
     return frozenset(key for key, count in crowds.items() if count >= limit)
+
+
+def next_full_ports(
+    before: tuple[Crowds, int], known: frozenset[PortKey], now: tuple[Crowds, int]
+) -> frozenset[PortKey] | None:
+    crowds, limit = now
+    if limit != before[1]:
+        return None
+    moved = changed(before[0], crowds)
+    full = frozenset(key for key in moved if crowds.get(key, 0) >= limit)
+    return known if known & moved == full else (known - moved) | full
+
+
+full_ports = Step(every_full_port, next_full_ports)

@@ -658,12 +658,12 @@ class Nics:
     arp_announce: int = 2
 
 
-def crowds_of(stations: Mapping[StationKey, Station]) -> Map[PortKey, int]:
+def crowds_of(stations: Mapping[StationKey, Station]) -> Tracked[PortKey, int]:
     """How many stations were heard at each port."""
     counts: dict[PortKey, int] = {}
     for station in stations.values():
         counts[station.port] = counts.get(station.port, 0) + 1
-    return Map(counts)
+    return Tracked(counts)
 
 
 def bound_of(stations: Mapping[StationKey, Station]) -> Map[PortKey, int]:
@@ -695,7 +695,7 @@ class View:
     routers: Tracked[RouterKey, Router] = field(default_factory=Tracked)
     floods: Tracked[int, Flooding] = field(default_factory=Tracked)
     stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
-    crowds: Map[PortKey, int] = field(default_factory=Map, compare=False)
+    crowds: Tracked[PortKey, int] = field(default_factory=Tracked, compare=False)
     bound: Map[PortKey, int] = field(default_factory=Map, compare=False)
     sponges: Map[SpongeKey, Sponge] = field(default_factory=Map)
     echoes: Map[EchoKey, Echo] = field(default_factory=Map)
