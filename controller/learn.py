@@ -88,7 +88,7 @@ def learn(view: View, event: Event, now: float) -> View:
         case SwitchGone():
             return from_departure(view, event)
         case PortChanged(port):
-            return with_port(view, port)
+            return with_ports(view, [port])
         case PortGone():
             return without_ports(view, {PortKey(event.datapath_id, event.port_no)})
         case KernelSynced():
@@ -674,10 +674,7 @@ def from_switch(view: View, ready: SwitchReady) -> View:
     gone = {key for key in view.ports if key.datapath_id == ready.datapath_id} - {
         port.key for port in ready.ports
     }
-    view = without_ports(view, gone)
-    for port in ready.ports:
-        view = with_port(view, port)
-    return view
+    return with_ports(without_ports(view, gone), ready.ports)
 
 
 def able(view: View, datapath_id: int, greatest_meter: int) -> View:
@@ -704,15 +701,20 @@ def without_switch(view: View, datapath_id: int) -> View:
     return replace(view, floods=view.floods.without(datapath_id))
 
 
-def with_port(view: View, port: Port) -> View:
+def with_ports(view: View, rows: Iterable[Port]) -> View:
     """Stations die with the carrier, and when another interface takes the number."""
-    before = view.ports.get(port.key)
-    if before == port:
+    known, ports, lost = view.ports, view.ports, set[PortKey]()
+    for port in rows:
+        before = known.get(port.key)
+        if before == port:
+            continue
+        ports = ports.set(port.key, port)
+        if before is not None and (not port.up or before.ifname != port.ifname):
+            lost.add(port.key)
+    if ports is known:
         return view
-    view = without_strays(view, replace(view, ports=view.ports.set(port.key, port)))
-    if before is not None and (not port.up or before.ifname != port.ifname):
-        view = without_stations_at(view, {port.key})
-    return view
+    after = without_strays(view, replace(view, ports=ports))
+    return without_stations_at(after, lost)
 
 
 def without_ports(view: View, gone: set[PortKey]) -> View:

@@ -38,13 +38,19 @@ class Fabric:
     uplinks  port -> the port at the other end of the cable; both of ours, up or down
     islands  datapath_id -> smallest datapath_id of the switches that reach each other
     tree     uplinks that broadcasts may use: a spanning tree of each island
-    ways     datapath_id -> datapath_id of the goal -> the cables to leave by
+    exits    datapath_id -> its cables that work: the port here, and the one there
     """
 
     uplinks: Mapping[PortKey, PortKey]
     islands: Mapping[int, int]
     tree: frozenset[PortKey]
-    ways: Ways
+    exits: Exits
+
+    @property
+    def ways(self) -> Ways:
+        """datapath_id -> datapath_id of the goal -> the cables to leave by.  While much
+        changes at once nobody asks for them, which are dear."""
+        return ways(self.exits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def every_cable(
             for reached, via in breadth_first(root, exits):
                 islands[reached] = root
                 tree.update(via)
-    return Fabric(uplinks, islands, frozenset(tree), ways(exits))
+    return Fabric(uplinks, islands, frozenset(tree), exits)
 
 
 def is_dead(key: PortKey, ports: Ports, interfaces: Interfaces, links: Links) -> bool:

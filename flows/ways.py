@@ -51,6 +51,7 @@ class Way:
 Ways = Mapping[int, Mapping[int, Way]]  # by datapath_id, and by that of the goal
 
 
+@remember_last
 def ways(exits: Exits) -> Ways:
     found: dict[int, dict[int, Way]] = {start: {} for start in exits}
     ends = {port: far for cables in exits.values() for port, far in cables}
