@@ -44,6 +44,8 @@ class Channel:
     floods     what it does with broadcasts, as far as it has confirmed it
     opened     ports that its flows send broadcasts to
     opened_by  what that was computed from
+    provided   the meters and groups that it should have
+    provided_by  what these were computed from
     """
 
     compiled: Compiled
@@ -69,6 +71,8 @@ class Channel:
     floods: Floods = field(default_factory=Floods)
     opened: frozenset[int] = frozenset()
     opened_by: tuple[object, ...] = ()
+    provided: tuple[Mapping[int, Meter], Mapping[int, Group]] = ({}, {})
+    provided_by: tuple[object, ...] = ()
 
     @property
     def held(self) -> Set[int] | None:

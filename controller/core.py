@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -124,7 +124,7 @@ from flows.hearsay import Hearsay, tellers_of
 from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
 from flows.network import Network, network
-from flows.openflow import GotoTable, is_ours
+from flows.openflow import GotoTable, Group, Meter, is_ours
 from flows.parties import Holding, Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
@@ -1060,9 +1060,8 @@ class Core:
         step = compiled.go_on(self.view, self.network, held, PARTS)
         if step is None:
             return None
-        wanted = meters(self.view, datapath_id)
+        wanted, needed = self._provided(datapath_id, channel)
         metered = plan_meters(wanted, channel.meters)
-        needed = groups(Switch(datapath_id, self.view, self.network))
         grouped = plan_groups(needed, channel.groups)
         change = Plan(step.added, step.removed, metered, grouped)
         if channel.refused and not channel.is_settled:
@@ -1108,6 +1107,18 @@ class Core:
     def _note_floods(self, datapath_id: int) -> None:
         floods = self.channels[datapath_id].floods
         self.view = floods.note(self.view, datapath_id)
+
+    def _provided(
+        self, datapath_id: int, channel: Channel
+    ) -> tuple[Mapping[int, Meter], Mapping[int, Group]]:
+        """Meters and groups that a switch should have."""
+        view, fabric = self.view, self.network.fabric
+        inputs = (view.ports, view.abilities, view.limits, fabric)
+        if not same(channel.provided_by, inputs):
+            channel.provided_by = inputs
+            needed = groups(Switch(datapath_id, view, self.network))
+            channel.provided = meters(view, datapath_id), needed
+        return channel.provided
 
     def _opened(self, datapath_id: int, channel: Channel) -> frozenset[int]:
         known = self.network

@@ -62,6 +62,8 @@ def plan_meters(
     desired: Mapping[int, Meter], installed: Mapping[int, Meter]
 ) -> MeterPlan:
     """By meter_id, as a meter has no cookie; those of others are left alone."""
+    if desired is installed:
+        return NO_METERS
     ours = {number for number in installed if budgets.is_ours(number)}
     want, both = desired.keys() - ours, desired.keys() & ours
     return MeterPlan(
@@ -75,6 +77,8 @@ def plan_groups(
     desired: Mapping[int, Group], installed: Mapping[int, Group]
 ) -> GroupPlan:
     """By group_id; those of others are left alone."""
+    if desired is installed:
+        return NO_GROUPS
     ours = {number for number in installed if groups.is_ours(number)}
     return GroupPlan(
         put=tuple(

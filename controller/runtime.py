@@ -214,6 +214,8 @@ def paced(packets: int, taken: int, took: float) -> int:
         return max(PACKETS_LEAST, packets // 2)
     if took < TURN / 2 and taken >= packets:
         return min(BATCH, 2 * packets)
+    if took < TURN * 2 / 3 and taken >= packets:
+        return min(BATCH, packets + packets // 2)
     return packets
 
 

@@ -423,28 +423,28 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         """All of it or nothing, as far as Open vSwitch can read it: a message that it
         cannot decode is refused by itself, and reported all the same."""
         xid, barrier = self._next_xid(), self._next_xid()
-        switch.changes[xid] = ""
+        switch.changes[xid], switch.barriers[barrier] = "", xid
         try:
-            self._send(switch, plan, xid)
+            switch.send(self._messages(switch, plan, xid, barrier))
         except wire.TooLong as error:
-            switch.changes.pop(xid)
+            del switch.changes[xid], switch.barriers[barrier]
             if switch.bundles:
                 switch.send([wire.discard(xid, xid=xid)])
             refused = ChangeFailed(switch.datapath.id, str(error))
             hub.spawn(self.runtime.report, refused)  # which may wait for this thread
-            return
-        switch.barriers[barrier] = xid
-        switch.send([wire.barrier_request(barrier)])
 
-    def _send(self, switch: Switch, plan: Plan, xid: int) -> None:
+    def _messages(
+        self, switch: Switch, plan: Plan, xid: int, barrier: int
+    ) -> Iterator[bytes]:
         """Octets are made as they are sent, so that the switch reads meanwhile."""
         before, messages, after = messages_of(plan)
-        switch.send(wire.with_xid(message, xid) for message in before)
+        yield from (wire.with_xid(message, xid) for message in before)
         if switch.bundles:
-            switch.send(wire.bundle(xid, messages, xid=xid))
+            yield from wire.bundle(xid, messages, xid=xid)
         else:
-            switch.send(wire.with_xid(message, xid) for message in messages)
-        switch.send(wire.with_xid(message, xid) for message in after)
+            yield from (wire.with_xid(message, xid) for message in messages)
+        yield from (wire.with_xid(message, xid) for message in after)
+        yield wire.barrier_request(barrier)
 
     def _next_xid(self) -> int:
         self._xid = (self._xid + 1) & 0x7FFFFFFF or 1

@@ -87,7 +87,8 @@ def profile(bench: Bench, share: float) -> int:
         words = (PY_SPY, "record", *how, "--output", file, "--", *measuring)
         done = subprocess.run(words)
         if done.returncode == 0:
-            lines = file.read_text().splitlines()
+            # A name that py-spy has read while it was being changed is no text.
+            lines = file.read_text(errors="replace").splitlines()
             text = profiles.page(bench.name, lines, report.machine(), today())
             page = DOCS / report.profile_of(bench.name)
             page.parent.mkdir(exist_ok=True)

@@ -54,6 +54,7 @@ def test_however_much_waits_other_threads_have_their_turn() -> None:
         (PACKETS_LEAST, PACKETS_LEAST, 9 * TURN, PACKETS_LEAST),
         (64, 64, TURN / 4, 128),
         (64, 3, TURN / 4, 64),  # no more were there
+        (64, 64, TURN * 0.6, 96),
         (64, 64, TURN * 0.8, 64),
         (BATCH, BATCH, 0.0, BATCH),
     ],
