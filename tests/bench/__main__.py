@@ -88,7 +88,7 @@ def profile(bench: Bench, share: float) -> int:
         done = subprocess.run(words)
         if done.returncode == 0:
             # A name that py-spy has read while it was being changed is no text.
-            lines = file.read_text(errors="replace").splitlines()
+            lines = file.read_text(errors="replace").split("\n")
             text = profiles.page(bench.name, lines, report.machine(), today())
             page = DOCS / report.profile_of(bench.name)
             page.parent.mkdir(exist_ok=True)

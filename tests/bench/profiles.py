@@ -31,11 +31,12 @@ Stack = tuple[str, ...]  # functions, the outermost first
 
 
 def stacks(lines: Iterable[str]) -> Iterator[tuple[str, Stack, int]]:
-    """The process, its stack, and how often it was seen."""
+    """The process, its stack, and how often it was seen.  py-spy stops nobody, and now
+    and then reads what is being written: such a line is left out."""
     for line in lines:
         frames, _, count = line.rpartition(" ")
         process, *functions = frames.split(";")
-        if functions:
+        if functions and count.isdecimal():
             yield process, tuple(functions), int(count)
 
 

@@ -42,3 +42,7 @@ def test_a_bench_without_a_controller_is_looked_at_itself() -> None:
 def test_the_table_is_short() -> None:
     many = [f"{ISAT};{RUN};f{n} (controller/core.py) {n}" for n in range(1, 2 * MOST)]
     assert len(rows(many)) == MOST
+
+
+def test_a_line_that_was_read_while_it_was_written_is_left_out() -> None:
+    assert rows([f"{ISAT};{RUN};{HANDLE} 5", f"{ISAT};", "\ufffd\x00 7", ""]) == [ALL]
