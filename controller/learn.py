@@ -291,9 +291,11 @@ def known_as(view: View, key: StationKey) -> list[Station]:
 
 
 def neighbors(view: View, datapath_id: int) -> tuple[int, ...]:
-    """The switches that this one can reach, and itself."""
+    """The switches that this one can reach, and itself; none if it is gone, and a
+    packet of it is all that is left."""
     shape = fabric_of(view)
-    return members(shape)[shape.islands[datapath_id]]
+    island = shape.islands.get(datapath_id)
+    return () if island is None else members(shape)[island]
 
 
 def is_crowded(view: View, at: PortKey) -> bool:

@@ -144,13 +144,18 @@ class Runtime:
     def run(self) -> None:
         """One consumer: the core sees all events in one order.  Never returns."""
         while True:
-            events = self._next_events()
-            try:
-                self._turn(events)
-            except Exception:
-                # A mistake of ours must not end the controller; the next event goes on.
-                log.exception("a mistake in dealing with %s", events)
+            self.deal_with(self._next_events())
             time.sleep(0)  # however much waits, those who bring facts have their turn
+
+    def deal_with(self, events: list[Event]) -> None:
+        """A mistake of ours ends neither the controller nor what came with the event
+        that we cannot deal with: the others are taken in once more, one by one."""
+        try:
+            self._turn(events)
+        except Exception:
+            log.exception("a mistake in dealing with %s", events)
+            for event in events if len(events) > 1 else ():
+                self.deal_with([event])
 
     def _turn(self, events: list[Event]) -> None:
         began = time.monotonic()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from controller.runtime import BATCH, PACKETS_LEAST, TURN, paced
+from controller.commands import Command, ListFlows
+from controller.config import Config, Sources
+from controller.core import Core
+from controller.events import Event, FrameIgnored, SwitchReady
+from controller.runtime import BATCH, PACKETS_LEAST, TURN, Runtime, paced
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +68,26 @@ def test_a_turn_takes_as_many_packets_as_the_others_can_wait_for(
     packets: int, taken: int, took: float, then: int
 ) -> None:
     assert paced(packets, taken, took) == then
+
+
+class Stumbling(Core):
+    """Of one kind of event it knows nothing."""
+
+    def handle(self, events: Sequence[Event], now: float) -> list[Command]:
+        commands = super().handle(events, now)
+        assert not any(isinstance(event, FrameIgnored) for event in events)
+        return commands
+
+
+def test_a_mistake_about_one_event_costs_none_that_came_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[Command] = []
+    config = Config(sources=Sources(netlink=False, ovsdb=""))
+    runtime = Runtime(config, listening=1, socket_path="", perform=told.append)
+    runtime.core = Stumbling()
+    runtime.deal_with(
+        [SwitchReady(1, ()), FrameIgnored(1, 1, "it"), SwitchReady(2, ())]
+    )
+    assert told == [ListFlows(1), ListFlows(2)]
+    assert caplog.text.count("a mistake in dealing with") == 2
