@@ -37,7 +37,7 @@ from flows.tracked import Tracked, changed
 from flows.tree import open_tree
 from flows.trust import Trust, trust
 from flows.twins import Groups, Siblings, siblings, twins_of
-from flows.untried import held, open_ended
+from flows.untried import held, open_ended, tunnels
 from flows.view import (
     Bridge,
     Fixed,
@@ -129,7 +129,8 @@ def network(view: View) -> Network:
     where = located_stations(shape, far_ends, view.ports, view.stations)
     held_by = located_holders(far_ends, where, view.bindings)
     leading = outward(view.ports, view.interfaces, behind, shape)
-    may_lead = open_ended(leading, behind)
+    tunnelled = tunnels(view.ports, view.interfaces, shape)
+    may_lead = open_ended(leading, behind, tunnelled)
     several = twins_of(view)
     trusted = trust(view)
     return Network(

@@ -1,8 +1,9 @@
 """Ports that may lead to another switch of ours, for all that the kernel shows.
 
 Behind most ports it shows a host, a Linux bridge or the other end of a cable.  What is
-left are ports of switches of other hosts, and those that lead out of this one.  A cable
-has two ends: where only one switch has such a port, it leads to none of ours.
+left are ports of switches of other hosts, those that lead out of this one, and tunnels
+to one other end: what they pass through does not matter.  A cable has two ends: where
+only one switch has such a port, it leads to none of ours.
 
 Such a port that comes up is held until it was tried: it lets in and sends nothing but
 LLDP of ours, so that nothing is learned of what another switch forwards, and no
@@ -13,18 +14,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flows.chains import Chain
-from flows.memo import remember_last
-from flows.tracked import Tracked
-from flows.view import Adjacency, AdjacencyKey, PortKey, Untried
+from flows.chains import TUNNELS, Chain
+from flows.fabric import Fabric, Ports
+from flows.loops import is_edge
+from flows.memo import Step, remember_last
+from flows.tracked import Tracked, changed
+from flows.view import Adjacency, AdjacencyKey, Interface, PortKey, Untried
+
+Interfaces = Tracked[PortKey, Interface]
+Given = tuple[Ports, Interfaces, Fabric]
+
+
+def every_tunnel(
+    ports: Ports, interfaces: Interfaces, shape: Fabric
+) -> frozenset[PortKey]:
+    """Ports that are one end of a tunnel whose other end is fixed."""
+    return frozenset(k for k in interfaces if is_tunnel(k, ports, interfaces, shape))
+
+
+def next_tunnels(
+    before: Given, known: frozenset[PortKey], now: Given
+) -> frozenset[PortKey]:
+    moved = {*changed(before[0], now[0]), *changed(before[1], now[1])}
+    moved |= before[2].uplinks.keys() ^ now[2].uplinks.keys()
+    there = frozenset(key for key in moved if is_tunnel(key, *now))
+    return (known - moved) | there if moved & known or there else known
+
+
+def is_tunnel(
+    key: PortKey, ports: Ports, interfaces: Interfaces, shape: Fabric
+) -> bool:
+    row = interfaces.get(key)
+    if row is None or row.type not in TUNNELS or not is_edge(ports.get(key), shape):
+        return False
+    return row.tunnel.remote not in ("", "flow")
+
+
+tunnels = Step(every_tunnel, next_tunnels)
 
 
 @remember_last
 def open_ended(
-    outward: frozenset[PortKey], behind: Tracked[PortKey, Chain]
+    outward: frozenset[PortKey],
+    behind: Tracked[PortKey, Chain],
+    tunnelled: frozenset[PortKey],
 ) -> frozenset[PortKey]:
     """Ports that may be one end of a cable that nobody shows."""
-    found = frozenset(key for key in outward if key not in behind)
+    found = tunnelled.union(key for key in outward if key not in behind)
     switches = {key.datapath_id for key in found}
     return found if len(switches) > 1 else frozenset()
 

@@ -49,10 +49,13 @@ for arp in (
 
 
 class Controller:
-    """`ryu-manager controller/app.py` in the namespace of an Open vSwitch."""
+    """`ryu-manager controller/app.py` in the namespace of an Open vSwitch.
 
-    def __init__(self, ovs: PrivateOvs, config: str) -> None:
-        self.ovs = ovs
+    flags  more of them
+    """
+
+    def __init__(self, ovs: PrivateOvs, config: str, *flags: str) -> None:
+        self.ovs, self._flags = ovs, flags
         self.socket = str(ovs.directory / "isat.sock")
         self.config = ovs.directory / "isat.yaml"
         self.config.write_text(config)
@@ -60,7 +63,8 @@ class Controller:
 
     def start(self) -> None:
         manager = str(Path(sys.executable).parent / "ryu-manager")
-        flags = ("--isat-config", str(self.config), "--isat-socket", self.socket)
+        own = ("--isat-config", str(self.config), "--isat-socket", self.socket)
+        flags = (*own, *self._flags)
         application = str(ROOT / "controller/app.py")
         self.process = self.ovs.start(manager, *flags, application, log="isat.log")
         wait_until(lambda: self.isat("status") is not None, within=SOON, why="isat")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flows.admit import NEAREST
 from flows.compile import compile_flows
 from flows.forward import CONTROLLER_LLADDR
@@ -11,7 +13,7 @@ from flows.parties import Role
 from flows.pipeline import TABLE_IDS
 from flows.simulate import simulate
 from flows.switch import Switch
-from flows.view import Adjacency, Echo, PortKey, Untried, View
+from flows.view import Adjacency, Echo, PortKey, Tunnel, Untried, View
 from tests.facts import (
     H1,
     H2,
@@ -19,6 +21,7 @@ from tests.facts import (
     S2,
     bridged_tap,
     cable,
+    interface,
     kernel_host,
     port,
     ports,
@@ -55,6 +58,28 @@ def test_behind_what_the_kernel_shows_no_switch_is_looked_for() -> None:
 
 def test_a_port_that_is_down_leads_nowhere() -> None:
     assert not known(ports(S1, 1), port(S2, 1, up=False)).open_ended
+
+
+@pytest.mark.parametrize(
+    ("remote", "is_end"),
+    [("192.0.2.2", True), ("flow", False), ("", False)],
+    ids=["to one other end", "to where flows say", "to nobody yet"],
+)
+def test_a_tunnel_may_lead_to_a_switch_at_its_other_end(
+    remote: str, is_end: bool
+) -> None:
+    tunnel = interface(S1, 9, type="vxlan", ifindex=0, tunnel=Tunnel(remote=remote))
+    found = known(port(S1, 9), tunnel, ports(S2, 1))
+    assert (PortKey(S1, 9) in found.open_ended) is is_end
+    assert PortKey(S1, 9) not in found.outward, "nobody plugs it into a switch"
+
+
+def test_a_tunnel_that_is_known_as_a_cable_is_not_looked_behind() -> None:
+    tunnel = interface(
+        S1, 1, type="vxlan", ifindex=0, tunnel=Tunnel(remote="192.0.2.2")
+    )
+    found = known(ports(S1, 1), tunnel, ports(S2, 1), JOINED)
+    assert not found.open_ended
 
 
 # --- a cable that LLDP has shown ------------------------------------------------------
