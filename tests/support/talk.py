@@ -183,12 +183,14 @@ class Talk:
                     self.strays += 1
 
     def forget(self) -> None:
-        """What was heard of broadcasts, and streams that are over."""
+        """What was heard of broadcasts, copies, and streams that are over."""
         with self._lock:
             self.copies.clear()
             self._streams = {
                 n: one for n, one in self._streams.items() if one.due != float("inf")
             }
+            for stream in self._streams.values():
+                stream.copies = 0
 
 
 def octets(lladdr: str) -> bytes:
