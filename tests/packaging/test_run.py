@@ -11,6 +11,7 @@ from typing import ParamSpec
 
 import pytest
 
+from tests.bench.benches import BENCHES
 from tests.packaging import ROOT
 
 P = ParamSpec("P")
@@ -37,7 +38,11 @@ def checkout(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("help",), ("--help",), ("-h",), *((v, "--help") for v in VERBS)]
+    "arguments",
+    [
+        *((), ("help",), ("--help",), ("-h",)),
+        *((verb, "--help") for verb in VERBS if verb != "bench"),
+    ],
 )
 def test_help_teaches_every_verb(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
@@ -101,6 +106,16 @@ def first_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
     assert result.returncode == 0, result.stderr
     yield root, result.stdout
     shutil.rmtree(root)
+
+
+@needs_the_packages
+def test_help_for_a_bench_names_what_there_is_to_measure(
+    first_setup: tuple[Path, str],
+) -> None:
+    result = run("bench", "--help", root=first_setup[0])
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert all(f"\n  {bench.name} " in result.stdout for bench in BENCHES)
 
 
 @needs_the_packages
