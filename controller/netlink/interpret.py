@@ -15,6 +15,7 @@ from controller.netlink.rtnl.nexthop import RTM_DELNEXTHOP
 from controller.netlink.rtnl.nsid import RTM_DELNSID
 from controller.netlink.rtnl.route import RTM_DELROUTE
 from controller.netlink.rtnl.rule import RTM_DELRULE
+from controller.netlink.rtnl.tc import RTM_DELQDISC, RTM_DELTCLASS
 from controller.netlink.tables import (
     NSIDS,
     OWN,
@@ -32,6 +33,7 @@ from controller.netlink.tables import (
 DELETIONS = {
     *(RTM_DELLINK, RTM_DELADDR, RTM_DELNEIGH, RTM_DELNSID),
     *(RTM_DELROUTE, RTM_DELRULE, RTM_DELNEXTHOP, RTM_DELNETCONF),
+    *(RTM_DELQDISC, RTM_DELTCLASS),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 
 from controller.netlink import rtnl
 from controller.netlink.doors import (
@@ -23,6 +24,7 @@ from controller.netlink.doors import (
 from controller.netlink.rtnl import link as links
 from controller.netlink.rtnl import nsid as nsids
 from controller.netlink.rtnl.link import Link
+from controller.netlink.rtnl.table import Request
 from controller.netlink.settings import ipv4_conf
 from controller.netlink.sockets import Interrupted, Lost, Refused, RequestSocket
 from controller.netlink.tables import (
@@ -160,8 +162,9 @@ class Kernel:
         if scope.nsid != OWN and not table.by_nsid:
             asked = self._enter(scope.nsid, between).asked
         rows: Rows = {}
-        requests, lacking = table.dumps(target(scope.nsid)), []
-        for kind, body in requests:
+        count, lacking = 0, []
+        for kind, body in requests(table, scope.nsid, rows):
+            count += 1
             try:
                 for messages in asked.dump(kind, body):
                     for message in messages:
@@ -171,7 +174,7 @@ class Kernel:
                 if not error.is_lack:
                     raise
                 lacking.append(error)
-        if len(lacking) == len(requests):
+        if len(lacking) == count:
             raise lacking[0]
         return rows
 
@@ -214,6 +217,12 @@ class Inside:
 
     def close(self) -> None:
         self.door.close()
+
+
+def requests(table: rtnl.Table, nsid: int, rows: Rows) -> Iterator[Request]:
+    """Those that read a table; `rows` is what they have brought so far."""
+    yield from table.dumps(target(nsid))
+    yield from table.further(rows)
 
 
 def target(nsid: int) -> int | None:

@@ -406,7 +406,9 @@ class Mirror:
                 return
 
     def _scopes_of(self, nsid: int) -> tuple[Scope, ...]:
-        return tuple(Scope(table, nsid) for table in self._watched if table != "nsid")
+        """What is read of a namespace, besides the numbers of others."""
+        watched = (table for table in self._watched if table != "nsid")
+        return tuple(Scope(t, nsid) for t in watched if nsid == OWN or not is_own(t))
 
     def _load(self, fresh: Tables, scope: Scope, between: Callable[[], object]) -> None:
         """A namespace that is gone is empty.  A table that is not ours to read, or that
@@ -570,8 +572,13 @@ def groups_of(tables: Iterable[str]) -> tuple[int, ...]:
 
 
 def is_read_from_here(table: str) -> bool:
-    """Of other namespaces, too."""
-    return table in rtnl.TABLES and rtnl.TABLES[table].by_nsid
+    """Of other namespaces, too, if it is read of them at all."""
+    return table in rtnl.TABLES and (rtnl.TABLES[table].by_nsid or is_own(table))
+
+
+def is_own(table: str) -> bool:
+    """It is read of our own namespace only."""
+    return table in rtnl.TABLES and rtnl.TABLES[table].is_own
 
 
 def is_torn(fresh: Tables, scope: Scope) -> bool:

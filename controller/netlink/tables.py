@@ -17,6 +17,7 @@ from controller.netlink.rtnl.nexthop import Nexthop
 from controller.netlink.rtnl.nsid import NETNSA_NSID_NOT_ASSIGNED
 from controller.netlink.rtnl.route import RouteKey
 from controller.netlink.rtnl.rule import RuleKey
+from controller.netlink.rtnl.tc import TcKey, has_classes
 from controller.netlink.settings import Ipv4ConfKey
 
 OWN = NETNSA_NSID_NOT_ASSIGNED
@@ -76,7 +77,13 @@ class Scope(NamedTuple):
 
 
 NSIDS = Scope("nsid", OWN)
-DEPENDENT = ("addr", "neigh", "fdb", "netconf")  # their rows end with an interface
+DEPENDENT = (
+    "addr",
+    "neigh",
+    "fdb",
+    "netconf",
+    "tc",
+)  # their rows end with an interface
 IN_A_NAMESPACE = (*(t for t in reversed(TABLES) if t not in ("nsid", "link")), "link")
 
 
@@ -155,6 +162,8 @@ class Tables:
         self._index(scope, key, row, None)
         if scope.table == "link" and isinstance(key, int):
             yield from self._drop_dependents(scope.nsid, key)
+        elif isinstance(key, TcKey) and has_classes(key, row):
+            yield from self._drop_classes(scope, key)
         yield Change("del", scope, key, row)
 
     def drop_namespace(self, nsid: int) -> Iterator[Change]:
@@ -221,6 +230,12 @@ class Tables:
                 if owner_of(key) == ifi_index:
                     yield from self.drop(Scope(table, nsid), key)
 
+    def _drop_classes(self, scope: Scope, qdisc: TcKey) -> Iterator[Change]:
+        """The kernel announces the end of a qdisc, and not that of its classes."""
+        for key in tuple(self.rows(*scope)):
+            if key.tcm_ifindex == qdisc.tcm_ifindex and key.qdisc == qdisc.tcm_handle:
+                yield from self.drop(scope, key)
+
     def _index(self, scope: Scope, key: Key, old: Row | None, new: Row | None) -> None:
         """Keep what is found by something else than its key."""
         if isinstance(key, int):
@@ -265,6 +280,7 @@ OWNERS: dict[type, str] = {  # which field of a key is the interface it belongs 
     NeighKey: "ndm_ifindex",
     FdbKey: "ndm_ifindex",
     NetconfKey: "ifindex",
+    TcKey: "tcm_ifindex",
 }
 
 

@@ -533,6 +533,46 @@ def netconf_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
     )
 
 
+def tc_by_tc(namespace: str, nsid: int | None) -> Rows:
+    """Qdiscs with a handle, and classes of htb, of the mirror's own namespace."""
+    if nsid != -1:
+        return Counter()
+    qdiscs = [
+        (words[4], words[1], words[2])
+        for words in tc(namespace, "qdisc", "show")
+        if words[2] != "0:"
+    ]
+    classes = [
+        (dev, kind, words[2])
+        for dev, kind, _ in qdiscs
+        for words in (tc(namespace, "class", "show", "dev", dev))
+        if kind == words[1] == "htb"
+    ]
+    return Counter(qdiscs + classes)
+
+
+def tc(namespace: str, *words: str) -> list[list[str]]:
+    """Run tc(8) in a namespace; the words of each line it prints."""
+    done = subprocess.run(
+        ("ip", "netns", "exec", namespace, "tc", *words),
+        capture_output=True, text=True, timeout=COMMAND_LIMIT,
+    )  # fmt: skip
+    assert done.returncode == 0, f"tc {' '.join(words)}: {done.stderr}"
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def tc_by_mirror(mirror: Reader, nsid: int | None) -> Rows:
+    return Counter(
+        (
+            mirror.ifname(nsid, index),
+            row["kind"],
+            f"{handle >> 16:x}:" + (f"{handle & 0xFFFF:x}" if handle & 0xFFFF else ""),
+        )
+        for (where, index, handle), row in mirror.tables.get("tc", {}).items()
+        if where == nsid
+    )
+
+
 def differences(mirror: Reader, lab: Lab) -> list[str]:
     """Where the mirror and `ip` disagree about the lab's three namespaces."""
     names = {
@@ -551,6 +591,7 @@ def differences(mirror: Reader, lab: Lab) -> list[str]:
             ("fdb", fdb_by_mirror(mirror, nsid), fdb_by_ip(namespace)),
             ("nexthop", nexthops_by_mirror(mirror, nsid), nexthops_by_ip(namespace)),
             ("netconf", netconf_by_mirror(mirror, nsid), netconf_by_ip(namespace)),
+            ("tc", tc_by_mirror(mirror, nsid), tc_by_tc(namespace, nsid)),
         ):
             if have != want:
                 found.append(f"{namespace} {table}: {only_in_one(have, want)}")

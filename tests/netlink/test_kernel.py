@@ -72,6 +72,8 @@ def key_is(op: str, **fields: Any) -> Match:
 MAC = "02:00:00:00:00:99"
 NEIGH = f"ip neigh replace 10.5.0.9 lladdr {MAC} nud permanent dev br9"
 FDB = f"bridge fdb append {MAC} dev v1 master static"
+HTB = "tc qdisc add dev v1 root handle 5: htb default 1"
+CLASS = "tc class add dev v1 parent 5: classid 5:1 htb burst 1m rate 10000000"
 ENSLAVE = "ip link set v1 master br9"
 BEHIND = "ip route add 10.6.0.0/16 via 10.5.0.2"
 BY_NEXTHOP = "ip nexthop add id 7 via 10.5.0.2 dev br9; ip route add 10.6.0.0/16 nhid 7"
@@ -129,11 +131,26 @@ ANNOUNCED: dict[str, Case] = {
     "nexthop add": ("", "ip nexthop add id 7 via 10.5.0.2 dev br9", "nexthop",
                     key_is("new", id=7)),
     "nexthop del": (BY_NEXTHOP, "ip nexthop del id 7", "nexthop", key_is("del", id=7)),
+    "qdisc add": ("", HTB, "tc", key_is("new", tcm_handle=0x50000)),
+    "qdisc del": (HTB, "tc qdisc del dev v1 root", "tc",
+                  key_is("del", tcm_handle=0x50000)),
+    "qdisc replace": (HTB, "tc qdisc replace dev v1 root handle 6: htb", "tc",
+                      key_is("del", tcm_handle=0x50000)),
+    "class add": (HTB, CLASS, "tc", key_is("new", tcm_handle=0x50001)),
+    "class change": (f"{HTB}; {CLASS}", CLASS.replace("add", "change") + "0", "tc",
+                     lambda op, key, row: row and row.rate == 12_500_000),
+    "class del": (f"{HTB}; {CLASS}", "tc class del dev v1 classid 5:1", "tc",
+                  key_is("del", tcm_handle=0x50001)),
     "proxy_arp": ("", "sysctl -qw net.ipv4.conf.br9.proxy_arp=1", "netconf",
                   lambda op, key, row: row and row.proxy_neigh == 1),
 }  # fmt: skip
 
 SILENT: dict[str, Case] = {
+    "classes of htb, when it goes": (
+        f"{HTB}; {CLASS}", "tc qdisc del dev v1 root", "tc",
+        key_is("del", tcm_handle=0x50001)),
+    "a qdisc, when its interface goes": (
+        HTB, "ip link del v1", "tc", key_is("del", tcm_handle=0x50000)),
     "the end of a veth that is made first, about the other": (
         "", "ip link add q1 type veth peer name q2", "link",
         link_is("q2", lambda row: row.link)),

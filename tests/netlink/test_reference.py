@@ -15,7 +15,16 @@ import pytest
 from controller.netlink import rtnl, settings, tables
 from controller.netlink.helper import parser
 from controller.netlink.rights import CAPABILITIES
-from controller.netlink.rtnl import addr, link, neigh, netconf, nexthop, route, rule
+from controller.netlink.rtnl import (
+    addr,
+    link,
+    neigh,
+    netconf,
+    nexthop,
+    route,
+    rule,
+    tc,
+)
 from controller.netlink.tables import Namespace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,11 +33,11 @@ CODE = set(re.findall(r"`([^`\n]+)`", PAGE))
 
 ROWS = (
     *(Namespace, link.Link, addr.Addr, neigh.Neigh, neigh.Fdb, route.Route),
-    *(rule.Rule, nexthop.Nexthop, netconf.Netconf, settings.Ipv4Conf),
+    *(rule.Rule, nexthop.Nexthop, netconf.Netconf, tc.Tc, settings.Ipv4Conf),
 )
 KEYS = (
     *(addr.AddrKey, neigh.NeighKey, neigh.FdbKey, route.RouteKey, rule.RuleKey),
-    *(nexthop.NexthopKey, netconf.NetconfKey, settings.Ipv4ConfKey),
+    *(nexthop.NexthopKey, netconf.NetconfKey, tc.TcKey, settings.Ipv4ConfKey),
 )
 
 

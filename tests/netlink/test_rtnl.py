@@ -17,6 +17,7 @@ from controller.netlink.rtnl import (
     nsid,
     route,
     rule,
+    tc,
 )
 
 # RTM_NEWLINK of a veth whose other end is interface 10 of namespace 0, as captured
@@ -112,6 +113,41 @@ NETCONF = bytes.fromhex(
     "08000400" "00000000" "08000800" "00000000" "08000500" "01000000"
     "08000600" "00000000"
 )  # fmt: skip
+# tc qdisc add dev s1-eth1 root handle 5:0 htb default 1
+# tc class add dev s1-eth1 parent 5:0 classid 5:1 htb rate 10Mbit burst 15k
+HTB = bytes.fromhex(
+    "00000000" "03000000" "00000500" "ffffffff" "03000000"  # tcmsg: interface 3, root
+    "08000100" "68746200"  # TCA_KIND "htb"
+    "24000280"  # TCA_OPTIONS | NLA_F_NESTED
+    "18000200" "11000300" "0a000000" "01000000" "00000000" "00000000"  # TCA_HTB_INIT
+    "08000500" "e8030000"  # TCA_HTB_DIRECT_QLEN
+)  # fmt: skip
+HTB_CLASS = bytes.fromhex(
+    "00000000" "03000000" "01000500" "ffffffff" "00000000"
+    "08000100" "68746200"
+    "34000280" "30000100"  # TCA_HTB_PARMS
+    "00010000" "00000000" "d0121300"  # tc_ratespec: 1250000 octets per second
+    "00010000" "00000000" "d0121300"  # that of ceil
+    "00ee0200" "204e0000" "48e80100" "00000000" "00000000"
+)  # fmt: skip
+# tc class add dev x1 parent 7:1 classid 7:3 htb rate 1Mbit ceil 40Gbit
+HTB_LENT = bytes.fromhex(
+    "00000000" "05000000" "03000700" "01000700" "00000000"
+    "08000100" "68746200"
+    "40000280" "30000100"
+    "00010000" "00000000" "48e80100" "00010000" "00000000" "ffffffff"
+    "400d0300" "00000000" "d4300000" "00000000" "00000000"
+    "0c000700" "00f2052a" "01000000"  # TCA_HTB_CEIL64
+)  # fmt: skip
+# tc qdisc add dev s2-eth1 root handle 6: tbf rate 40Gbit burst 50m latency 1ms
+TBF = bytes.fromhex(
+    "00000000" "02000000" "00000600" "ffffffff" "03000000"
+    "08000100" "74626600"  # "tbf"
+    "38000280" "28000100"  # TCA_TBF_PARMS
+    "00010000" "00000000" "ffffffff" "00000000" "00000000" "00000000"
+    "00404b6c" "03ff7f02" "00000000"
+    "0c000400" "00f2052a" "01000000"  # TCA_TBF_RATE64
+)  # fmt: skip
 BODIES = {
     link.RTM_NEWLINK: VETH,
     link.RTM_DELLINK: TAP,
@@ -125,6 +161,10 @@ BODIES = {
     rule.RTM_NEWRULE: RULE,
     nexthop.RTM_NEWNEXTHOP: GROUP,
     netconf.RTM_NEWNETCONF: NETCONF,
+    tc.RTM_NEWQDISC: HTB,
+    tc.RTM_DELQDISC: TBF,
+    tc.RTM_NEWTCLASS: HTB_CLASS,
+    tc.RTM_DELTCLASS: HTB_LENT,
 }
 
 
@@ -288,6 +328,36 @@ def test_an_event_of_settings_tells_only_what_has_changed() -> None:
     assert (after.forwarding, after.rp_filter, after.proxy_neigh) == (0, 2, 1)
 
 
+ROOT = 0xFFFFFFFF  # TC_H_ROOT
+
+
+def test_a_qdisc_htb_and_the_class_that_it_sends_by_default() -> None:
+    key = tc.TcKey(3, 0x50000)
+    assert record(tc.RTM_NEWQDISC, HTB) == rtnl.Record(
+        "tc", key, tc.Tc(ROOT, "htb", defcls=1)
+    )
+    key = tc.TcKey(3, 0x50001)
+    assert record(tc.RTM_NEWTCLASS, HTB_CLASS) == rtnl.Record(
+        "tc", key, tc.Tc(ROOT, "htb", rate=1_250_000, ceil=1_250_000)
+    )
+
+
+def test_rates_that_32_bits_do_not_hold() -> None:
+    lent, tbf = record(tc.RTM_NEWTCLASS, HTB_LENT), record(tc.RTM_NEWQDISC, TBF)
+    assert lent == rtnl.Record(
+        "tc",
+        tc.TcKey(5, 0x70003),
+        tc.Tc(0x70001, "htb", rate=125_000, ceil=5_000_000_000),
+    )
+    assert tbf.row == tc.Tc(ROOT, "tbf", rate=5_000_000_000)
+
+
+def test_classes_are_asked_for_where_there_is_htb() -> None:
+    rows = {r.key: r.row for r in (record(tc.RTM_NEWQDISC, b) for b in (HTB, TBF))}
+    [(kind, body)] = tc.TABLE.further(rows)
+    assert (kind, body) == (tc.RTM_GETTCLASS, HTB[:8] + bytes(4) + HTB[8:12] + bytes(4))
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -296,9 +366,15 @@ def test_an_event_of_settings_tells_only_what_has_changed() -> None:
         (neigh.RTM_GETNEIGH, NEIGHBOR),  # the kernel asks for a neighbor
         (addr.RTM_NEWADDR, b"\x81" + IPV4[1:]),  # no internet protocol
         (route.RTM_NEWROUTE, b"\x1c" + ROUTE[1:]),  # MPLS
-        (36, b""),  # RTM_NEWQDISC: no table here
+        (44, b""),  # RTM_NEWTFILTER: no table here
+        (tc.RTM_NEWQDISC, HTB[:8] + bytes(4) + HTB[12:]),  # nobody has configured it
+        (tc.RTM_NEWTCLASS, TBF),  # of no kind that has rates
+        (tc.RTM_NEWTCLASS, HTB),  # a class without a number would be its qdisc
     ],
-    ids=["bridge port", "wireless", "question", "family", "mpls", "qdisc"],
+    ids=[
+        *("bridge port", "wireless", "question", "family", "mpls", "filter"),
+        *("no handle", "class of tbf", "class 0"),
+    ],
 )
 def test_what_no_table_is_made_of_is_nothing(kind: int, body: bytes) -> None:
     assert decoded(kind, body) is None
@@ -319,10 +395,14 @@ def test_what_no_table_is_made_of_is_nothing(kind: int, body: bytes) -> None:
         (route.RTM_NEWROUTE, VIA_INET6[:-12]),
         (nexthop.RTM_NEWNEXTHOP, NEXTHOP[:8]),
         (netconf.RTM_NEWNETCONF, NETCONF[:4]),
+        (tc.RTM_NEWQDISC, HTB[:20]),
+        (tc.RTM_NEWQDISC, HTB[:28] + b"\xff\xff" + HTB[30:]),
+        (tc.RTM_NEWTCLASS, HTB_LENT[:-4]),
     ],
     ids=[
         *("header", "no name", "length", "mtu", "no address", "ipv6", "no dst"),
         *("nsid", "hop", "via", "no id", "no ifindex"),
+        *("no kind", "no room", "rate"),
     ],
 )
 def test_what_is_not_what_its_header_says_is_malformed(kind: int, body: bytes) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from controller.netlink.rtnl.addr import Addr, AddrKey
 from controller.netlink.rtnl.link import Link
+from controller.netlink.rtnl.tc import Tc, TcKey
 from controller.netlink.tables import (
     NSIDS,
     OWN,
@@ -46,6 +47,30 @@ def test_an_interface_takes_its_addresses_along_first() -> None:
     gone = list(tables.drop(LINKS, 3))
     assert [change.key for change in gone] == [A1, 3]
     assert [*tables.rows("link", OWN)] == [4]
+
+
+def test_a_qdisc_takes_its_own_classes_along_first() -> None:
+    tc, other = Scope("tc", OWN), Scope("tc", 0)
+    htb, top = Tc(0xFFFFFFFF, "htb", defcls=1), Tc(0xFFFFFFFF, "htb", rate=1, ceil=1)
+    qdisc, one = TcKey(3, 0x50000), TcKey(3, 0x50001)
+    child = Tc(one.tcm_handle, "netem")
+    tables = filled(
+        *((tc, key, htb) for key in (qdisc, TcKey(4, 0x50000), TcKey(3, 0x60000))),
+        *((tc, key, top) for key in (one, TcKey(4, 0x50001), TcKey(3, 0x60001))),
+        (tc, TcKey(3, 0x100000), child),
+        (other, one, top),
+    )
+    gone = [change.key for change in tables.drop(tc, qdisc)]
+    assert gone == [one, qdisc]
+    assert [change.key for change in tables.drop(tc, TcKey(4, 0x50001))] == [
+        TcKey(4, 0x50001)
+    ]
+
+
+def test_an_interface_takes_its_traffic_control_along() -> None:
+    tc, key = Scope("tc", OWN), TcKey(3, 0x50000)
+    tables = filled((LINKS, 3, VETH), (tc, key, Tc(0xFFFFFFFF, "htb", defcls=1)))
+    assert [change.key for change in tables.drop(LINKS, 3)] == [key, 3]
 
 
 def test_a_namespace_takes_everything_along_and_is_last() -> None:

@@ -17,6 +17,7 @@ from controller.netlink.rtnl import (
     nsid,
     route,
     rule,
+    tc,
 )
 from controller.netlink.rtnl.framing import Malformed, Message, messages
 from controller.netlink.rtnl.table import Decoder, NsidMessage, Record, Table, Value
@@ -47,6 +48,7 @@ TABLES: dict[str, Table] = {
         rule.TABLE,
         nexthop.TABLE,
         netconf.TABLE,
+        tc.TABLE,
     )
 }
 DECODERS: dict[int, Decoder] = {

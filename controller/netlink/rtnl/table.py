@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -34,6 +34,11 @@ Decoder = Callable[[bytes], Value | None]
 Request = tuple[int, bytes]  # RTM_GET* and its body
 
 
+def nothing(rows: Mapping[Any, Any]) -> Iterable[Request]:
+    """These are all."""
+    return ()
+
+
 class Table(NamedTuple):
     """One table of rtnetlink.
 
@@ -43,6 +48,8 @@ class Table(NamedTuple):
     by_nsid   can be dumped of another namespace from here (*_TARGET_NETNSID)
     torn      the kernel does not say (NLM_F_DUMP_INTR) when a dump missed rows
               because others came and went
+    further   requests that follow from the rows that the first ones brought
+    is_own    of our own namespace only
     """
 
     name: str
@@ -51,3 +58,5 @@ class Table(NamedTuple):
     decoders: Mapping[int, Decoder]
     by_nsid: bool = False
     torn: bool = False
+    further: Callable[[Mapping[Any, Any]], Iterable[Request]] = nothing
+    is_own: bool = False
