@@ -1112,11 +1112,11 @@ class Core:
         self, datapath_id: int, channel: Channel
     ) -> tuple[Mapping[int, Meter], Mapping[int, Group]]:
         """Meters and groups that a switch should have."""
-        view, fabric = self.view, self.network.fabric
-        inputs = (view.ports, view.abilities, view.limits, fabric)
+        view, known = self.view, self.network
+        inputs = (view.ports, view.abilities, view.limits, known.fabric, known.rates)
         if not same(channel.provided_by, inputs):
             channel.provided_by = inputs
-            needed = groups(Switch(datapath_id, view, self.network))
+            needed = groups(Switch(datapath_id, view, known))
             channel.provided = meters(view, datapath_id), needed
         return channel.provided
 

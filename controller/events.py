@@ -25,6 +25,8 @@ from flows.view import (
     Port,
     Router,
     RouterKey,
+    Shaper,
+    ShaperKey,
 )
 
 # --- OpenFlow -------------------------------------------------------------------
@@ -269,8 +271,8 @@ class TargetUnknown:
 
 # --- the kernel of this host ------------------------------------------------------
 
-KernelKey = LinkKey | AddressKey | NamespaceKey | NeighborKey | RouterKey
-KernelFact = Link | Address | Namespace | Neighbor | Router
+KernelKey = LinkKey | AddressKey | NamespaceKey | NeighborKey | RouterKey | ShaperKey
+KernelFact = Link | Address | Namespace | Neighbor | Router | Shaper
 KernelChange = tuple[KernelKey, KernelFact | None]
 
 

@@ -58,6 +58,8 @@ from flows.view import (
     PortKey,
     Router,
     RouterKey,
+    Shaper,
+    ShaperKey,
     Silence,
     Station,
     StationKey,
@@ -785,6 +787,7 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
     rows = (f for f in picture.facts if isinstance(f, Neighbor))
     neighbors = {f.key: f for f in islice(rows, NEIGHBORS_MAX)}
     routers = {f.key: f for f in picture.facts if isinstance(f, Router)}
+    shapers = {f.key: f for f in picture.facts if isinstance(f, Shaper)}
     lost = (key for key in view.links if key not in links)
     changes = [*((key, None) for key in lost), *links.items()]
     after = replace(
@@ -794,6 +797,7 @@ def from_kernel_picture(view: View, picture: KernelSynced) -> View:
         namespaces=renewed(view.namespaces, namespaces),
         neighbors=renewed(view.neighbors, neighbors),
         routers=renewed(view.routers, routers),
+        shapers=renewed(view.shapers, shapers),
     )
     return settled(view, after, changes)
 
@@ -809,7 +813,7 @@ def renewed(table: Tracked[K, V], rows: Mapping[K, V]) -> Tracked[K, V]:
 
 def from_kernel_changes(view: View, event: KernelChanged) -> View:
     links, addresses, namespaces = view.links, view.addresses, view.namespaces
-    neighbors, routers = view.neighbors, view.routers
+    neighbors, routers, shapers = view.neighbors, view.routers, view.shapers
     for key, fact in event.changes:
         match key:
             case LinkKey():
@@ -823,6 +827,8 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
                     neighbors = updated(neighbors, key, cast("Neighbor | None", fact))
             case RouterKey():
                 routers = updated(routers, key, cast("Router | None", fact))
+            case ShaperKey():
+                shapers = updated(shapers, key, cast("Shaper | None", fact))
     after = replace(
         view,
         links=links,
@@ -830,6 +836,7 @@ def from_kernel_changes(view: View, event: KernelChanged) -> View:
         namespaces=namespaces,
         neighbors=neighbors,
         routers=routers,
+        shapers=shapers,
     )
     return settled(view, after, event.changes)
 

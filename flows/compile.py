@@ -464,7 +464,7 @@ def inputs(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
 
 def cabling(view: View, known: Network) -> tuple[object, ...]:
     """Where this stays, so does what is nearby, and the way to everybody."""
-    return (view.ports, known.tree, known.fabric)
+    return (view.ports, known.tree, known.fabric, known.rates)
 
 
 def nearby(switch: Switch) -> tuple[object, ...]:

@@ -54,6 +54,7 @@ RANGES = {
     "prefixlen": (0, 128),
     "nsid": (-1, (1 << 31) - 1),
     "ifindex": (0, (1 << 31) - 1),
+    "rate": (1, 8 * ((1 << 64) - 1)),
 }
 LLADDR = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 GREATEST = sys.float_info.max  # json.loads takes NaN and Infinity for numbers

@@ -1,4 +1,4 @@
-"""Which ports lead to other switches, and the way between any two switches.
+"""Which ports lead to other switches.
 
 Both ends of a veth pair, or two patch ports, that are ports of switches of ours are a
 link: known as soon as the kernel or OVSDB knows it, without any discovery packet.  What
@@ -25,7 +25,7 @@ from flows.view import (
     PortKey,
     View,
 )
-from flows.ways import Exits, Ways, ways
+from flows.ways import Exits
 
 Ports = Tracked[PortKey, Port]
 Adjacencies = Mapping[AdjacencyKey, Adjacency]
@@ -45,12 +45,6 @@ class Fabric:
     islands: Mapping[int, int]
     tree: frozenset[PortKey]
     exits: Exits
-
-    @property
-    def ways(self) -> Ways:
-        """datapath_id -> datapath_id of the goal -> the cables to leave by.  While much
-        changes at once nobody asks for them, which are dear."""
-        return ways(self.exits)
 
 
 @dataclass(frozen=True, slots=True)

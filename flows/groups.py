@@ -22,5 +22,5 @@ def is_ours(group_id: int) -> bool:
 
 def groups(switch: Switch) -> Mapping[int, Group]:
     """By group_id."""
-    needed = ways.groups(switch.network.fabric.ways).get(switch.datapath_id, {})
+    needed = ways.groups(switch.network.ways).get(switch.datapath_id, {})
     return {**needed, ANEW.group_id: ANEW} if switch.has_meters else needed

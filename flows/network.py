@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flows.chains import TUNNELS, chains
+from flows.costs import Rates, costs, rates
 from flows.fabric import Fabric, Islands, Ports, fabric_of, islands
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
@@ -48,6 +49,7 @@ from flows.view import (
     View,
 )
 from flows.vlans import Members, membership_at, memberships, stripped_at
+from flows.ways import Ways, ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Network:
     """Every conclusion from one view.
 
     islands      what of the fabric concerns each switch
+    rates        bits per second of cables that are limited, at both of their ends
     vlans        ports that are not members of every VLAN, and of which they are
     unknown      ports of which nobody can tell yet where they lead
     loops        ports that lead back to others of ours, and to which
@@ -75,6 +78,7 @@ class Network:
 
     fabric: Fabric
     islands: Islands
+    rates: Rates
     vlans: Members
     unknown: frozenset[PortKey]
     loops: Loops
@@ -95,6 +99,12 @@ class Network:
     twins: Groups
     siblings: Siblings
     nics: Nics
+
+    @property
+    def ways(self) -> Ways:
+        """datapath_id -> datapath_id of the goal -> the cables to leave by.  While much
+        changes at once nobody asks for them, which are dear."""
+        return ways(self.fabric.exits, costs(self.rates))
 
     def rules_at(self, datapath_id: int) -> Rules:
         return self.rules.get(datapath_id, NO_RULES)
@@ -136,6 +146,7 @@ def network(view: View) -> Network:
     return Network(
         shape,
         islands(shape),
+        rates(shape, view.interfaces, view.shapers),
         of_vlans,
         unknown_ports(view.ports, view.interfaces, view.bridges),
         closed,

@@ -179,7 +179,7 @@ class Switch:
     @cached_property
     def exits(self) -> Mapping[int, ways.Exit]:
         """How a frame leaves for each other switch."""
-        return ways.actions(self.network.fabric.ways).get(self.datapath_id, {})
+        return ways.actions(self.network.ways).get(self.datapath_id, {})
 
     def candidates_here(self, holder: Holder) -> Iterator[Candidate]:
         """Everyone at a port of this switch who holds, or says it holds, an address."""

@@ -15,6 +15,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     namespaces   rtnetlink     the names people know the namespaces by
     neighbors    rtnetlink     what the interfaces' own neighbor tables say of others
     routers      rtnetlink     which interfaces forward IPv6, and which do not
+    shapers      rtnetlink     interfaces that send no faster than a rate
     floods       OpenFlow      what switches may send broadcasts to, and what they do
     stations     packets       where a link-layer address was heard, and what it claims
     sponges      packets       what did not answer, and is not asked for at present
@@ -114,6 +115,13 @@ class NamespaceKey(NamedTuple):
 
 class RouterKey(NamedTuple):
     """The IPv6 settings of one interface."""
+
+    nsid: int
+    ifindex: int
+
+
+class ShaperKey(NamedTuple):
+    """What one interface sends."""
 
     nsid: int
     ifindex: int
@@ -357,6 +365,22 @@ class Router:
     @property
     def key(self) -> RouterKey:
         return RouterKey(self.nsid, self.ifindex)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaper:
+    """Traffic control at the root of an interface (tc-htb(8), tc-tbf(8)).
+
+    rate  bits per second that it sends at most of what no filter has put into a class
+    """
+
+    nsid: int
+    ifindex: int
+    rate: int
+
+    @property
+    def key(self) -> ShaperKey:
+        return ShaperKey(self.nsid, self.ifindex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -693,6 +717,7 @@ class View:
     namespaces: Tracked[NamespaceKey, Namespace] = field(default_factory=Tracked)
     neighbors: Tracked[NeighborKey, Neighbor] = field(default_factory=Tracked)
     routers: Tracked[RouterKey, Router] = field(default_factory=Tracked)
+    shapers: Tracked[ShaperKey, Shaper] = field(default_factory=Tracked)
     floods: Tracked[int, Flooding] = field(default_factory=Tracked)
     stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
     crowds: Tracked[PortKey, int] = field(default_factory=Tracked, compare=False)

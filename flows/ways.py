@@ -2,22 +2,26 @@
 
     ways(exits)[1][5] == Way(ports=(9,), detour=8)
 
-All cables on shortest paths are used, each for a share of the traffic.  Where there is
-one alone, a cable to a neighbor that is as far from the goal stands in for it while it
-is down: what RFC 5286 calls a loop-free alternate, D(N, goal) < D(N, me) + D(me, goal).
-Cables are hops of equal cost, so an alternate is closer to the goal, and on a shortest
-path itself, or just as far.  What is farther would send the frame back.
+A path is as long as its cables cost (`flows.costs`); where none is limited, as they are
+many.  All cables on shortest paths are used, each for a share of the traffic.  Where
+there is one alone, a cable to a neighbor that is no farther from the goal stands in for
+it while it is down.  If there is a cable to one that is closer, it is that: what RFC
+5286 calls a downstream path.  Else it is one to a neighbor as far, which is a loop-free
+alternate: D(N, goal) < D(N, me) + D(me, goal), as no cable costs nothing.  What is
+farther might send the frame back.
 
 A frame has no hop limit, so no loop may be possible, whatever fails, a whole switch
-included, while nobody computes anything anew.  No hop leads away from the goal, so a
-loop would consist of detours alone.  Each switch has one, to the lowest datapath_id;
-so of those in a loop, the second after the lowest of all would be the lowest itself:
-no more than two, and one cable.  And a frame does not leave by where it came in (5.12).
+included, while nobody computes anything anew.  No hop leads away from the goal, and
+distances are the same for all, so a loop would consist of detours to switches as far.
+Each has one, to the lowest datapath_id of such neighbors.  A cable costs the same in
+both directions: who is as far as a neighbor is one that this is as far as, too.  So of
+those in a loop, the second after the lowest of all would be the lowest itself: no more
+than two, and one cable.  And a frame does not leave by where it came in (5.12).
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +33,9 @@ from flows.openflow import OWNER, Bucket, Group, GroupKind, Output
 from flows.view import PortKey
 
 Exits = Mapping[int, Iterable[tuple[PortKey, PortKey]]]  # cables that work, by switch
+Costs = Mapping[PortKey, int]  # the same at both ends
+COST = 1  # of a cable that is not told of
+NO_COSTS: Costs = {}
 NUMBERS = 1 << 16  # group_ids of ours
 BUCKETS_MAX = 16  # values of the hash that Open vSwitch tells apart at the least
 TABLES = 1 << 8  # the first of them are taken (flows.openflow.Anew)
@@ -52,63 +59,96 @@ Ways = Mapping[int, Mapping[int, Way]]  # by datapath_id, and by that of the goa
 
 
 @remember_last
-def ways(exits: Exits) -> Ways:
+def ways(exits: Exits, costs: Costs = NO_COSTS) -> Ways:
     found: dict[int, dict[int, Way]] = {start: {} for start in exits}
     ends = {port: far for cables in exits.values() for port, far in cables}
-    leads = {start: [*leads_of(cables, ends)] for start, cables in exits.items()}
+    leads = {s: [*leads_of(cables, ends, costs)] for s, cables in exits.items()}
     for goal in exits:
-        hops = distances(goal, leads)
-        for start in hops:
-            if start != goal:
-                found[start][goal] = way(start, leads, hops)
+        for start, one in towards(goal, leads):
+            found[start][goal] = one
     return found
 
 
 class Lead(NamedTuple):
     """far   datapath_id
     cable  the same for both ends
+    cost   likewise
     """
 
     port_no: int
     far: int
     cable: PortKey
+    cost: int
 
 
 Leads = Mapping[int, Sequence[Lead]]
 
 
 def leads_of(
-    cables: Iterable[tuple[PortKey, PortKey]], ends: Mapping[PortKey, PortKey]
+    cables: Iterable[tuple[PortKey, PortKey]],
+    ends: Mapping[PortKey, PortKey],
+    costs: Costs,
 ) -> Iterator[Lead]:
     """A cable that the kernel has told of one end only is none yet."""
     for port, far in cables:
         if ends.get(far) == port:
-            yield Lead(port.port_no, far.datapath_id, min(port, far))
+            cost = costs.get(port, COST)
+            yield Lead(port.port_no, far.datapath_id, min(port, far), cost)
 
 
 def distances(goal: int, leads: Leads) -> dict[int, int]:
-    """Cables between a switch and the goal, for each that reaches it."""
-    hops, queue = {goal: 0}, deque([goal])
-    while queue:
-        here = queue.popleft()
-        further = hops[here] + 1
-        for _, far, _ in leads[here]:
-            if far not in hops:
-                hops[far] = further
-                queue.append(far)
-    return hops
+    """Of each switch that reaches the goal, the nearest first (Dijkstra).  Those that
+    are as far wait together, so that cables of one cost need no more than a queue."""
+    found: dict[int, int] = {}
+    waiting, order = {0: [goal]}, [0]
+    while order:
+        distance = heapq.heappop(order)
+        for here in waiting.pop(distance):
+            if here in found:
+                continue
+            found[here] = distance
+            for _, far, _, cost in leads[here]:
+                if far not in found:
+                    further = distance + cost
+                    if further not in waiting:
+                        waiting[further] = []
+                        heapq.heappush(order, further)
+                    waiting[further].append(far)
+    return found
 
 
-def way(start: int, leads: Leads, hops: Mapping[int, int]) -> Way:
-    distance = hops[start]
-    closer = [port_no for port_no, far, _ in leads[start] if hops[far] < distance]
-    detour = None
-    if len(closer) == 1:
-        # Of several cables to one neighbor both ends must choose the same.
-        as_far = (lead for lead in leads[start] if hops[lead.far] == distance)
-        best = min(as_far, key=lambda lead: (lead.far, lead.cable), default=None)
-        detour = best.port_no if best else None
-    return Way(tuple(sorted(closer)), detour, stride(len(closer), distance))
+def towards(goal: int, leads: Leads) -> Iterator[tuple[int, Way]]:
+    """The way of each switch that reaches the goal, and the switch."""
+    far_off = distances(goal, leads)
+    hops = {goal: 0}  # at the least, on a shortest path
+    for start, distance in far_off.items():
+        if start != goal:
+            best = {
+                port_no: hops[far]
+                for port_no, far, _, cost in leads[start]
+                if far_off[far] + cost == distance
+            }
+            hops[start] = 1 + min(best.values())
+            around = detour(leads[start], far_off, distance) if len(best) == 1 else None
+            yield (
+                start,
+                Way(tuple(sorted(best)), around, stride(len(best), hops[start])),
+            )
+
+
+def detour(
+    leads: Sequence[Lead], far_off: Mapping[int, int], distance: int
+) -> int | None:
+    """Of one that is so far off, besides its one cable on a shortest path."""
+    closer = [lead for lead in leads if far_off[lead.far] < distance]
+    if len(closer) > 1:
+        length = {lead: far_off[lead.far] + lead.cost for lead in closer}
+        _, second, *_ = sorted(closer, key=lambda lead: (length[lead], lead))
+        return second.port_no
+    # Of several cables to one neighbor both ends must choose the same.
+    as_far = [lead for lead in leads if far_off[lead.far] == distance]
+    best = min(as_far, key=lambda lead: (lead.far, lead.cost, lead.cable), default=None)
+    return best.port_no if best else None
 
 
 @lru_cache(maxsize=1 << 10)

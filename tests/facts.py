@@ -29,6 +29,7 @@ from flows.view import (
     Proxy,
     Router,
     Service,
+    Shaper,
     Sponge,
     Station,
     Untried,
@@ -50,6 +51,7 @@ Fact = (
     | Namespace
     | Neighbor
     | Router
+    | Shaper
     | Flooding
     | Station
     | Sponge
@@ -71,6 +73,7 @@ TABLE_OF = {
     Namespace: "namespaces",
     Neighbor: "neighbors",
     Router: "routers",
+    Shaper: "shapers",
     Station: "stations",
     Sponge: "sponges",
     Echo: "echoes",
@@ -224,6 +227,11 @@ def cable(one: tuple[int, int], other: tuple[int, int]) -> list[Fact]:
             ),
         ]
     return facts
+
+
+def limited(end: tuple[int, int], rate: int) -> Shaper:
+    """What the port sends, in bits per second: one end of a TCLink."""
+    return Shaper(OWN_NAMESPACE, ifindex(*end), rate)
 
 
 QBR, QVB, TAP = 10_000, 20_000, 30_000  # added to the ifindex of the port

@@ -46,6 +46,7 @@ from flows.view import (
     Proxy,
     Router,
     Service,
+    Shaper,
     Station,
     Tunnel,
     Untried,
@@ -305,6 +306,7 @@ neighbors = st.builds(
     st.booleans(),
 )
 routers = st.builds(Router, nsids, ifindexes, st.booleans())
+shapers = st.builds(Shaper, nsids, ifindexes, st.integers(1, 10**14))
 claims = st.lists(
     st.builds(
         Claim, addresses, seconds, st.none() | st.booleans(), st.none() | seconds
@@ -393,6 +395,7 @@ def views(draw: DrawFn) -> View:
         namespaces=draw(tables(namespaces, lambda row: row.key)),
         neighbors=draw(tables(neighbors, lambda row: row.key)),
         routers=draw(tables(routers, lambda row: row.key)),
+        shapers=draw(tables(shapers, lambda row: row.key)),
         floods=draw(tables(floods, lambda row: row.datapath_id)),
         adjacencies=draw(maps(adjacencies, lambda row: row.key)),
         untried=draw(maps(untried, lambda row: row.key)),

@@ -30,6 +30,7 @@ from controller.events import (
     KernelLost,
     KernelSynced,
 )
+from controller.sources.shaping import Shaping
 from controller.text import safe
 from flows.view import (
     NO_TUNNEL,
@@ -43,10 +44,12 @@ from flows.view import (
     NeighborKey,
     Router,
     RouterKey,
+    Shaper,
+    ShaperKey,
     Tunnel,
 )
 
-TABLES = "link,addr,neigh,netconf,nsid"
+TABLES = "link,addr,neigh,netconf,nsid,tc"
 READ_SIZE = 64 * 1024  # octets; some 300 rows, then other threads have their turn
 LINE_MAX = 1024 * 1024  # octets; a link with 500 alternative names has 60 thousand
 BACKOFF, BACKOFF_MAX = 0.1, 5.0  # seconds before the helper is started again
@@ -258,6 +261,7 @@ class Session:
         self._rest = b""
         self._picture: Picture | None = {}  # None when complete
         self._addresses: dict[AddressKey, dict[tuple[int, str], Address]] = {}
+        self._shaping: dict[ShaperKey, Shaping] = {}
 
     def hear(self, data: bytes) -> None:
         """The changes of one read are one event."""
@@ -288,6 +292,7 @@ class Session:
             changes.clear()
             self._picture = {}
             self._addresses.clear()
+            self._shaping.clear()
         elif isinstance(said, dict):
             self._learn(said)
         else:
@@ -313,6 +318,8 @@ class Session:
             yield from neighbor_change(key, value)
         elif said["table"] == "netconf":
             yield from router_change(key, value)
+        elif said["table"] == "tc":
+            yield from self._shaper_change(key, value)
 
     def _address_change(self, key: Json, value: Json | None) -> Change:
         """The kernel may hold an address twice, with other prefixes or peers: it is
@@ -330,6 +337,17 @@ class Session:
             return place, max(rows.values(), key=lambda row: row.usable)
         del self._addresses[place]
         return place, None
+
+    def _shaper_change(self, key: Json, value: Json | None) -> Iterator[Change]:
+        """Several rows make a rate, and most of them are of something else."""
+        place = ShaperKey(key["nsid"], key["tcm_ifindex"])
+        shaping = self._shaping.setdefault(place, Shaping())
+        before = shaping.rate
+        shaping.put(key["tcm_handle"], value)
+        if shaping.rate != before:
+            yield place, Shaper(*place, shaping.rate) if shaping.rate else None
+        if not shaping:
+            del self._shaping[place]
 
 
 def link_change(key: Json, value: Json | None) -> Change:

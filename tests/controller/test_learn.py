@@ -34,6 +34,7 @@ from flows.view import (
     Neighbor,
     PortKey,
     Router,
+    Shaper,
     Station,
     StationKey,
     View,
@@ -290,6 +291,15 @@ def test_neighbors_come_and_go_with_the_kernels_word() -> None:
     assert learn(view, KernelSynced((row,)), 2.0) == view
     assert not learn(view, KernelChanged(((row.key, None),)), 3.0).neighbors
     assert not learn(view, KernelSynced(()), 3.0).neighbors
+
+
+def test_rates_come_and_go_with_the_kernels_word() -> None:
+    row = Shaper(-1, 101, 10_000_000)
+    view = learn(View(), KernelChanged(((row.key, row),)), 1.0)
+    assert dict(view.shapers) == {row.key: row}
+    assert learn(view, KernelSynced((row,)), 2.0) == view
+    assert not learn(view, KernelChanged(((row.key, None),)), 3.0).shapers
+    assert not learn(view, KernelSynced(()), 3.0).shapers
 
 
 def test_routers_come_and_go_with_the_kernels_word() -> None:

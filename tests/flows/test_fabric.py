@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from flows.fabric import Fabric, fabric_of
+from flows.network import network
 from flows.view import OWN_NAMESPACE, Link, LinkKey, PortKey, View
 from flows.ways import Way
 from tests.facts import (
@@ -62,9 +63,9 @@ def test_a_port_towards_a_bridge_that_is_not_ours_is_no_uplink() -> None:
 
 def test_a_way_leaves_by_the_port_of_the_shortest_path() -> None:
     line = view_of(cable((S1, 9), (S2, 8)), cable((S2, 9), (S3, 8)))
-    found = shape(line)
-    assert found.ways[S1] == {S2: Way((9,)), S3: Way((9,))}
-    assert found.ways[S2] == {S1: Way((8,)), S3: Way((9,))}
+    found = network(line).ways
+    assert found[S1] == {S2: Way((9,)), S3: Way((9,))}
+    assert found[S2] == {S1: Way((8,)), S3: Way((9,))}
 
 
 def test_a_cable_fails_by_the_word_of_the_switch_or_of_the_kernel() -> None:
@@ -88,7 +89,7 @@ def test_a_ring_is_broken_into_a_tree_and_paths_stay_short() -> None:
     found = shape(ring)
     assert len(found.uplinks) == 6
     assert len(found.tree) == 4  # both ends of two cables
-    assert found.ways[S2] == {S1: Way((8,), detour=9), S3: Way((9,), detour=8)}
+    assert network(ring).ways[S2] == {S1: Way((8,), detour=9), S3: Way((9,), detour=8)}
 
 
 def test_two_cables_between_two_switches_carry_one_copy_of_a_broadcast() -> None:
@@ -110,8 +111,6 @@ def test_a_cable_from_a_switch_to_itself_is_never_on_the_tree() -> None:
 
 def test_a_cable_that_only_one_end_is_known_of_leads_nowhere_yet() -> None:
     facts = cable((S1, 9), (S2, 8))
-    found = shape(
-        view_of([f for f in facts if not (isinstance(f, Link) and f.peer == 109)])
-    )
-    assert found.uplinks == {PortKey(S1, 9): PortKey(S2, 8)}
-    assert found.ways == {S1: {}, S2: {}}
+    view = view_of([f for f in facts if not (isinstance(f, Link) and f.peer == 109)])
+    assert shape(view).uplinks == {PortKey(S1, 9): PortKey(S2, 8)}
+    assert network(view).ways == {S1: {}, S2: {}}

@@ -65,6 +65,7 @@ ROWS = {
     "links": strategies.links,
     "addresses": strategies.link_addresses,
     "routers": strategies.routers,
+    "shapers": strategies.shapers,
     "stations": strategies.stations,
     "adjacencies": strategies.adjacencies,
     "untried": strategies.untried,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import permutations, product
 
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from flows.compile import compile_flows
+from flows.costs import REFERENCE, cost
 from flows.fabric import Fabric
 from flows.groups import groups, is_ours
 from flows.network import network
@@ -20,17 +22,20 @@ from flows.view import PortKey
 from flows.ways import (
     BUCKETS_MAX,
     TABLES,
+    Exits,
     Way,
     exits_of,
     in_words,
     stride,
+    ways,
 )
-from tests.facts import Fact, cable, heard_host, view_of
+from tests.facts import Fact, cable, heard_host, limited, view_of
 
 HOST = 1  # the port of each switch where its host is
 SWITCHES_MAX = 6
 
 Joined = list[tuple[int, int]]  # switches with a cable between them, by number
+Limits = dict[int, int]  # bits per second of these cables
 Hop = tuple[int, int]  # switch, and the port where a frame came in
 
 
@@ -54,7 +59,9 @@ class Plant:
     down  ends of cables that have failed since
     """
 
-    def __init__(self, number: int, joined: Joined) -> None:
+    def __init__(
+        self, number: int, joined: Joined, limits: Limits | None = None
+    ) -> None:
         self.numbers = range(1, number + 1)
         self.cables = [
             (PortKey(a, 10 + n), PortKey(b, 40 + n)) for n, (a, b) in enumerate(joined)
@@ -64,6 +71,10 @@ class Plant:
             facts += heard_host(n, HOST, lladdr(n), f"10.0.0.{n}")
         for ends in self.cables:
             facts += cable(*ends)
+        for n, rate in (limits or {}).items():
+            facts += [
+                limited(end, rate) for ends in self.cables[n : n + 1] for end in ends
+            ]
         self.view = view_of(facts)
         self.known = network(self.view)
         self.flows = {
@@ -74,6 +85,9 @@ class Plant:
     @property
     def fabric(self) -> Fabric:
         return self.known.fabric
+
+    def cost(self, end: PortKey) -> int:
+        return cost(self.known.rates.get(end, 0))
 
     def fail(self, *failed: int) -> None:
         self.down = {end for n in failed for end in self.cables[n]}
@@ -118,61 +132,113 @@ def shapes(draw: st.DrawFn) -> tuple[int, Joined]:
     return number, tree + draw(st.lists(more, max_size=8))
 
 
+# Costs that make paths of several lengths, and of one length with more or fewer cables.
+limits = st.dictionaries(
+    st.integers(0, 12), st.sampled_from([REFERENCE // n for n in (2, 3, 4)])
+)
+
 RING = 3, [(1, 2), (2, 3), (3, 1)]
 MESH = 4, [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
 DOUBLE = [(1, 2), (1, 3), (2, 4), (2, 5), (3, 4), (3, 5), (4, 6), (5, 6)]
 HASHES = st.integers(0, 15)
 
 
-@given(shapes(), HASHES)
+@given(shapes(), HASHES, limits)
 @settings(max_examples=40, deadline=None)
 def test_without_a_failure_every_frame_takes_a_shortest_path(
-    shape: tuple[int, Joined], hashed: int
+    shape: tuple[int, Joined], hashed: int, some: Limits
 ) -> None:
-    plant = Plant(*shape)
+    plant = Plant(*shape, some)
     for start, goal in permutations(plant.numbers, 2):
         walk = plant.send(start, goal, hashed)
         assert walk.arrived
-        assert len(walk.hops) - 1 == shortest(plant, start, goal)
+        taken = sum(plant.cost(PortKey(*hop)) for hop in walk.hops[1:])
+        assert taken == shortest(plant, start, goal)
 
 
 def shortest(plant: Plant, start: int, goal: int) -> int:
-    """Found by trying: who is reached with one cable more than the last ones."""
-    joined = {(a.datapath_id, b.datapath_id) for a, b in plant.fabric.uplinks.items()}
-    reached, cables = {start}, 0
+    """Found by trying: who is reached at one more than the last ones."""
+    cables = plant.fabric.uplinks.items()
+    reached, spent = {start: 0}, 0
     while goal not in reached:
-        reached |= {b for a, b in joined if a in reached}
-        cables += 1
-    return cables
+        spent += 1
+        for a, b in cables:
+            if spent - plant.cost(a) == reached.get(a.datapath_id):
+                reached.setdefault(b.datapath_id, spent)
+    return reached[goal]
 
 
-@given(shapes(), HASHES, st.sets(st.integers(0, 12), max_size=8))
+@given(shapes(), HASHES, st.sets(st.integers(0, 12), max_size=8), limits)
 @example(
-    MESH, 0, {0, 1, 2}
+    MESH, 0, {0, 1, 2}, {}
 )  # a whole switch is gone: its neighbors must not take turns
-@example(MESH, 0, {2, 4, 5})
-@example((4, [*MESH[1], *MESH[1]]), 0, {0, 1, 2, 6, 7, 8})
+@example(MESH, 0, {2, 4, 5}, {})
+@example((4, [*MESH[1], *MESH[1]]), 0, {0, 1, 2, 6, 7, 8}, {})
 @settings(max_examples=60, deadline=None)
 def test_whatever_fails_no_frame_goes_in_a_circle_or_is_copied(
-    shape: tuple[int, Joined], hashed: int, failed: set[int]
+    shape: tuple[int, Joined], hashed: int, failed: set[int], some: Limits
 ) -> None:
-    plant = Plant(*shape)
+    plant = Plant(*shape, some)
     plant.fail(*(n for n in failed if n < len(plant.cables)))
     for start, goal in permutations(plant.numbers, 2):
         plant.send(start, goal, hashed)  # which looks for both
 
 
-@given(shapes(), HASHES, st.integers(0, 12))
-@example(RING, 0, 0)
+def exits_in(number: int, joined: Joined) -> Exits:
+    exits: dict[int, list[tuple[PortKey, PortKey]]]
+    exits = {n: [] for n in range(1, number + 1)}
+    for n, (a, b) in enumerate(joined):
+        one, other = PortKey(a, 10 + n), PortKey(b, 40 + n)
+        exits[a].append((one, other))
+        exits[b].append((other, one))
+    return exits
+
+
+@given(shapes(), st.dictionaries(st.integers(10, 22), st.integers(1, 4)))
+@settings(max_examples=300, deadline=None)
+def test_whatever_fails_when_and_for_how_long_there_is_no_circle(
+    shape: tuple[int, Joined], some: dict[int, int]
+) -> None:
+    """Cables may come and go while a frame is on its way: each switch that has a detour
+    may take it or not, and no order of these leads a frame to where it was."""
+    exits = exits_in(*shape)
+    far = {port: end for cables in exits.values() for port, end in cables}
+    prices = {port: some.get(port.port_no % 30, 1) for port in far}
+    found = ways(exits, prices)
+    for goal in exits:
+        next_hops = {
+            came_in: {
+                far[PortKey(here, port_no)]
+                for port_no in (*way.ports, way.detour or came_in.port_no)
+                if port_no != came_in.port_no
+            }
+            for here, goals in found.items()
+            if (way := goals.get(goal))
+            for came_in, _ in exits[here]
+        }
+        TopologicalSorter(next_hops).prepare()  # raises CycleError
+
+
+@given(shapes(), st.integers(1, 200_000_000))
+def test_where_all_cables_cost_the_same_it_does_not_matter_how_much(
+    shape: tuple[int, Joined], price: int
+) -> None:
+    exits = exits_in(*shape)
+    all_of_them = {port: price for cables in exits.values() for port, _ in cables}
+    assert ways(exits, all_of_them) == ways(exits)
+
+
+@given(shapes(), HASHES, st.integers(0, 12), limits)
+@example(RING, 0, 0, {})
 @settings(max_examples=40, deadline=None)
 def test_one_cable_that_fails_is_gone_round_where_there_is_another_way(
-    shape: tuple[int, Joined], hashed: int, failed: int
+    shape: tuple[int, Joined], hashed: int, failed: int, some: Limits
 ) -> None:
-    plant = Plant(*shape)
+    plant = Plant(*shape, some)
     assume(failed < len(plant.cables))
     plant.fail(failed)
     for start, goal in permutations(plant.numbers, 2):
-        way = plant.fabric.ways[start][goal]
+        way = plant.known.ways[start][goal]
         lost = {port.port_no for port in plant.down if port.datapath_id == start}
         if {*way.ports, way.detour} - lost - {None}:
             assert reaches(plant, start, goal, hashed)
@@ -182,7 +248,7 @@ def reaches(plant: Plant, start: int, goal: int, hashed: int) -> bool:
     """Unless it comes to where the only way ends."""
     walk = plant.send(start, goal, hashed)
     last, _ = walk.hops[-1]
-    way = plant.fabric.ways[last].get(goal, Way(()))
+    way = plant.known.ways[last].get(goal, Way(()))
     ends = {PortKey(last, port_no) for port_no in (*way.ports, way.detour) if port_no}
     return walk.arrived or (last != start and ends <= plant.down)
 
@@ -193,6 +259,43 @@ def test_in_a_ring_of_three_every_cable_may_fail() -> None:
         plant.fail(failed)
         for start, goal in permutations(plant.numbers, 2):
             assert plant.send(start, goal).arrived
+
+
+MBIT = 1_000_000
+
+
+def test_in_a_triangle_with_a_slow_cable_frames_take_the_long_way() -> None:
+    """s1 - s2 at 10 Mbit/s, both joined to s3 at 100."""
+    plant = Plant(*RING, {0: 10 * MBIT, 1: 100 * MBIT, 2: 100 * MBIT})
+
+    assert [n for n, _ in plant.send(1, 2).hops] == [1, 3, 2]
+    assert [n for n, _ in plant.send(2, 1).hops] == [2, 3, 1]
+    assert [n for n, _ in plant.send(1, 3).hops] == [1, 3]
+
+
+def test_the_slow_cable_stands_in_while_the_long_way_is_down() -> None:
+    plant = Plant(*RING, {0: 10 * MBIT, 1: 100 * MBIT, 2: 100 * MBIT})
+    assert plant.known.ways[1][2] == Way((42,), detour=10)
+    plant.fail(2)  # between s3 and s1
+    assert [n for n, _ in plant.send(1, 2).hops] == [1, 2]
+
+
+def test_a_direct_cable_and_a_way_round_of_one_cost_share_what_is_sent() -> None:
+    """One at 50 Mbit/s, or two at 100."""
+    plant = Plant(*RING, {0: 50 * MBIT, 1: 100 * MBIT, 2: 100 * MBIT})
+    assert {plant.send(1, 2, hashed).hops[1][0] for hashed in range(16)} == {2, 3}
+
+
+def test_of_two_cables_side_by_side_the_slow_one_waits_for_the_other_to_fail() -> None:
+    plant = Plant(2, [(1, 2), (1, 2)], {0: 10 * MBIT})
+    assert plant.known.ways[1][2] == Way((11,), detour=10)
+
+
+def test_of_unequal_cables_both_ends_choose_the_same_for_a_detour() -> None:
+    """s1 and s2 are as far from s3; of the two between them the second is cheaper."""
+    plant = Plant(3, [(1, 3), (2, 3), (1, 2), (2, 1)], {2: REFERENCE // 2})
+    assert plant.known.ways[1][3] == Way((10,), detour=43)
+    assert plant.known.ways[2][3] == Way((11,), detour=13)
 
 
 def test_two_ways_of_one_length_share_what_is_sent() -> None:
@@ -224,12 +327,12 @@ def test_a_group_never_has_more_buckets_than_the_hash_has_values(
 def test_a_frame_is_not_sent_to_who_would_send_it_back() -> None:
     """In a ring of four the neighbor on the other side is farther from the next."""
     plant = Plant(4, [(1, 2), (2, 3), (3, 4), (4, 1)])
-    assert plant.fabric.ways[1][2] == Way((10,))
+    assert plant.known.ways[1][2] == Way((10,))
 
 
 def test_of_two_cables_both_ends_choose_the_same_for_a_detour() -> None:
     plant = Plant(3, [(1, 3), (2, 3), (1, 2), (2, 1)])
-    one, other = plant.fabric.ways[1][3], plant.fabric.ways[2][3]
+    one, other = plant.known.ways[1][3], plant.known.ways[2][3]
     assert one.detour and other.detour
     assert plant.fabric.uplinks[PortKey(1, one.detour)] == PortKey(2, other.detour)
 

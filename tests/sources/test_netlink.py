@@ -32,6 +32,8 @@ from flows.view import (
     NeighborKey,
     Router,
     RouterKey,
+    Shaper,
+    ShaperKey,
     Tunnel,
 )
 from tests.netlink.lab import Lab, ip, new_lab
@@ -240,6 +242,63 @@ def test_ipv4_and_what_is_no_interface_is_no_router(family: int, ifindex: int) -
     told = Told()
     session(told).hear(SYNC + netconf("new", family=family, ifindex=ifindex, on=1))
     assert told.facts == {}
+
+
+ROOT, HTB, TBF = 0xFFFFFFFF, 0x50000, 0x60000  # TC_H_ROOT; 5: and 6: in tc(8)
+
+
+def tc(op: str, handle: int, parent: int = ROOT, **fields: Any) -> bytes:
+    key = {"nsid": -1, "tcm_ifindex": 6, "tcm_handle": handle}
+    said: dict[str, object] = {"op": op, "table": "tc", "key": key}
+    if op != "del":
+        said["value"] = {"tcm_parent": parent, "kind": "htb", **fields}
+    return json.dumps(said).encode() + b"\n"
+
+
+def rate(*lines: bytes) -> int | None:
+    """What the interface sends at most, in bits per second."""
+    told = Told()
+    session(told).hear(SYNC + b"".join(lines))
+    fact = told.facts.get(ShaperKey(-1, 6))
+    return fact.rate if isinstance(fact, Shaper) else None
+
+
+def test_a_tclink_of_mininet_has_a_rate() -> None:
+    qdisc, link = (
+        tc("new", HTB, defcls=1),
+        tc("new", HTB + 1, rate=1_250_000, ceil=1_250_000),
+    )
+    assert rate(qdisc, link) == rate(link, qdisc) == 10_000_000
+    faster = tc("change", HTB + 1, rate=2_500_000, ceil=2_500_000)
+    assert rate(qdisc, link, faster) == 20_000_000
+
+
+def test_a_rate_ends_with_its_class_or_with_its_qdisc() -> None:
+    qdisc, link = tc("new", HTB, defcls=1), tc("new", HTB + 1, rate=1, ceil=1)
+    assert rate(qdisc, link, tc("del", HTB + 1)) is None
+    assert rate(qdisc, link, tc("del", HTB)) is None
+    assert rate(qdisc, link, tc("del", HTB + 1), tc("del", HTB), qdisc) is None
+
+
+def test_a_class_borrows_what_the_one_above_it_has() -> None:
+    """As Open vSwitch's QoS makes it: `max-rate` is the rate of the class above."""
+    default = tc("new", HTB + 1, HTB + 0xFFFE, rate=1_500, ceil=2_000_000)
+    above = tc("new", HTB + 0xFFFE, rate=1_250_000, ceil=9_000_000)
+    assert rate(tc("new", HTB, defcls=1), above, default) == 10_000_000
+
+
+def test_what_no_class_is_for_is_not_limited() -> None:
+    link = tc("new", HTB + 1, rate=1_250_000, ceil=1_250_000)
+    assert rate(tc("new", HTB, defcls=0), link) is None
+    assert rate(tc("new", HTB, defcls=2), link) is None
+    assert rate(tc("new", HTB + 1, HTB, rate=1, ceil=1)) is None
+
+
+def test_a_token_bucket_at_the_root_has_a_rate() -> None:
+    bucket = tc("new", TBF, kind="tbf", rate=125_000)
+    assert rate(bucket) == 1_000_000
+    assert rate(tc("new", HTB, defcls=1), tc("del", HTB), bucket) == 1_000_000
+    assert rate(tc("new", TBF, HTB + 1, kind="tbf", rate=125_000)) is None
 
 
 def test_a_reset_is_a_new_picture() -> None:
