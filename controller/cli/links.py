@@ -20,13 +20,15 @@ def links(arguments: Namespace) -> int:
         as_json(rows)
         return 0
     table(
-        ["FROM", "TO", "KIND", "UP", "AGE", "BROADCASTS"],
+        ["FROM", "TO", "KIND", "UP", "RATE", "COST", "AGE", "BROADCASTS"],
         [
             [
                 place(row["from"]),
                 place(row["to"]),
                 row["kind"],
                 row["up"],
+                speed(row["rate"]),
+                row["cost"],
                 "" if row["age"] is None else f"{row['age']:.1f} s",
                 carries(row),
             ]
@@ -34,6 +36,17 @@ def links(arguments: Namespace) -> int:
         ],
     )
     return 0
+
+
+UNITS = (("G", 10**9), ("M", 10**6), ("k", 10**3), ("", 1))
+
+
+def speed(rate: int | None) -> str:
+    """ "10 Mbit/s"; "" without a limit."""
+    if rate is None:
+        return ""
+    prefix, unit = next(one for one in UNITS if rate >= one[1])
+    return f"{rate / unit:.4g} {prefix}bit/s"
 
 
 def carries(row: Row) -> str:

@@ -16,6 +16,7 @@ from controller.northbound.ports import (
     shown_dpid,
 )
 from controller.northbound.server import Json
+from flows.costs import cost
 from flows.tree import Cable, cables, does_pass, may_pass
 from flows.view import PortKey, View, switch_name
 
@@ -43,9 +44,16 @@ def link(core: Core, cable: Cable) -> Json:
         "up": is_up(view, cable),
         "broadcasts": carries,
         "why": why,
+        **price(core, one),
         "evidence": evidence(core, one),
         **heard(core, cable),
     }
+
+
+def price(core: Core, end: PortKey) -> Json:
+    """Bits per second of the slower end, and what it costs to take the cable."""
+    rate = core.network.rates.get(end, 0)
+    return {"rate": rate or None, "cost": cost(rate)}
 
 
 def heard(core: Core, cable: Cable) -> Json:
@@ -69,6 +77,8 @@ def refused(core: Core, row: Refused) -> Json:
         "up": all(core.view.ports[end].up for end in (sender, row.at)),
         "broadcasts": "refused",
         "why": in_words(row, core.view),
+        "rate": None,
+        "cost": None,
         "evidence": LLDP,
         "age": age,
         "on_its_way": None,

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from controller.cli.links import drawn
+from controller.cli.links import drawn, speed
 from controller.northbound.answers import answer
 from controller.runtime import Runtime
 from controller.trial import Reach, Trial
 from flows.network import network
 from flows.view import Adjacency, Flooding, PortKey
-from tests.facts import S1, cable, ports
+from tests.facts import S1, cable, limited, ports
 from tests.support.asked import runtime
 
 RING = ((1, 2), (2, 3), (3, 4), (4, 1))
@@ -89,6 +89,38 @@ def test_a_cable_that_is_down_is_told(ring: Runtime) -> None:
     [row] = [row for row in ask(ring, "links") if ends(row) == ("s1:1", "s2:2")]
     assert (row["up"], row["broadcasts"]) == (False, "no")
     assert row["why"] == "one end is down"
+
+
+def test_a_cable_is_told_with_the_rate_of_its_slower_end_and_its_cost(
+    tmp_path: Path,
+) -> None:
+    cables = (cable((a, 1), (b, 2)) for a, b in RING)
+    rates = (
+        *(limited((1, 1), 100_000_000), limited((2, 2), 10_000_000)),
+        limited((3, 2), 1_500_000_000),
+    )
+    lab = runtime(tmp_path / "isat.sock", *cables, *rates)
+    told = {ends(row): (row["rate"], row["cost"]) for row in ask(lab, "links")}
+    assert told == {
+        ("s1:1", "s2:2"): (10_000_000, 2_000_000),
+        ("s1:2", "s4:1"): (None, 1),
+        ("s2:1", "s3:2"): (1_500_000_000, 13_333),
+        ("s3:1", "s4:2"): (None, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (None, ""),
+        (999, "999 bit/s"),
+        (64_000, "64 kbit/s"),
+        (10_000_000, "10 Mbit/s"),
+        (1_500_000_000, "1.5 Gbit/s"),
+    ],
+)
+def test_a_rate_is_told_as_tc_writes_it(rate: int | None, words: str) -> None:
+    assert speed(rate) == words
 
 
 def test_a_tree_is_told_from_its_root_outwards(ring: Runtime) -> None:
