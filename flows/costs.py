@@ -42,15 +42,24 @@ def rates(
     shapers: Tracked[ShaperKey, Shaper],
 ) -> Rates:
     """Bits per second of a cable, at both of its ends, if it is limited."""
+    known = sent(interfaces, shapers)
+    cables = shape.uplinks.items()
+    return {port: rate for port, far in cables if (rate := slower(known, port, far))}
+
+
+def sent(
+    interfaces: Tracked[PortKey, Interface], shapers: Tracked[ShaperKey, Shaper]
+) -> Rates:
+    """Bits per second of what ports send, where it is limited."""
     if not shapers:
         return {}
-    sent = {
-        port: shaper.rate
-        for port in shape.uplinks
-        if (row := interfaces.get(port))
-        and (shaper := shapers.get(ShaperKey(OWN_NAMESPACE, row.ifindex)))
-    }
-    ends = ((port, {port, far} & sent.keys()) for port, far in shape.uplinks.items())
     return {
-        port: min(sent[end] for end in limited) for port, limited in ends if limited
+        port: shaper.rate
+        for port, row in interfaces.items()
+        if (shaper := shapers.get(ShaperKey(OWN_NAMESPACE, row.ifindex)))
     }
+
+
+def slower(known: Rates, *ends: PortKey) -> int:
+    """Of these ends; 0 if none is limited."""
+    return min((known[end] for end in ends if end in known), default=0)

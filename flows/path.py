@@ -6,8 +6,9 @@
 Interfaces, ports and bridges are the nodes of a graph; what connects them (the two ends
 of a veth, a bridge and its ports, two patch ports, the ends of a tunnel, a device and
 what is on top of it) are its edges.  A path is the way over the fewest interfaces that
-are down, and of these the shortest.  No conclusion about hosts is needed, and no switch
-has to be connected: links and rows of OVSDB are enough.
+are down, and of these the shortest, where a cable between two switches is as long as it
+costs (`flows.costs`).  No conclusion about hosts is needed, and no switch has to be
+connected: links and rows of OVSDB are enough.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from flows.chains import OWN_INTERFACES, far_end, is_live
+from flows.costs import Rates, cost, sent, slower
 from flows.view import (
     LOCAL_PORT,
     NO_TUNNEL,
@@ -43,6 +45,7 @@ ON_TOP = {
     "vlan",
 }  # kinds whose frames take another's way
 NO_SEGMENT = {"openvswitch", "vrf"}  # masters that do not forward between their ports
+STEPS = 3  # of a cable: to the port, to that of the other switch, to the switch
 TOLD = 8  # names in a hint
 ENDS_TOLD = 3  # interfaces at which a way ends
 
@@ -114,11 +117,14 @@ Edges = dict[Node, dict[Node, str]]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """edges  to each neighbor, how the first is connected with it"""
+    """edges  to each neighbor, how the first is connected with it
+    sent   bits per second of what ports send, where it is limited
+    """
 
     stops: Mapping[Node, Stop]
     edges: Edges
     spoken: Counter[str] = field(default_factory=Counter)
+    sent: Rates = field(default_factory=dict)
 
     def neighbors(self, node: Node) -> Mapping[Node, str]:
         return self.edges.get(node, {})
@@ -136,7 +142,7 @@ def graph_of(view: View) -> Graph:
             edges.setdefault(other, {})[one] = back
     stops = dict(stops_of(view, nodes))
     spoken = Counter(name for stop in stops.values() for name in full_names(stop))
-    return Graph(stops, edges, spoken)
+    return Graph(stops, edges, spoken, sent(view.interfaces, view.shapers))
 
 
 class Nodes:
@@ -420,7 +426,7 @@ def find(graph: Graph, start: Node, goal: Node) -> Path:
 
 
 def search(graph: Graph, start: Node) -> dict[Node, Node]:
-    """Dijkstra's algorithm, by (interfaces that are down, hops).
+    """Dijkstra's algorithm, by (interfaces that are down, steps).
 
     Every node that is connected with `start`, nearest first, and the one before it.
     """
@@ -433,9 +439,19 @@ def search(graph: Graph, start: Node) -> dict[Node, Node]:
         came_from[node] = before
         for other in graph.neighbors(node):
             if other not in came_from:
-                cost = broken + down(graph, other)
-                heapq.heappush(queue, (cost, length + 1, other, node))
+                worse = broken + down(graph, other)
+                longer = length + step(graph, graph.stops[node], graph.stops[other])
+                heapq.heappush(queue, (worse, longer, other, node))
     return came_from
+
+
+def step(graph: Graph, one: Stop, other: Stop) -> int:
+    """One, but for a cable that is limited: it is as long as so many others, each with
+    the steps from a switch to its port and from the port of another to that."""
+    near, far = one.port, other.port
+    if near is None or far is None or near.datapath_id == far.datapath_id:
+        return 1
+    return STEPS * cost(slower(graph.sent, near, far)) - (STEPS - 1)
 
 
 def down(graph: Graph, node: Node) -> int:

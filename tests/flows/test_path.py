@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.path import Graph, Path, PathError, find, graph_of, named
+from flows.network import network
+from flows.path import Graph, Path, PathError, find, graph_of, named, step
+from flows.tracked import Tracked
 from flows.view import (
     LOCAL_PORT,
     OWN_NAMESPACE,
@@ -36,6 +39,7 @@ from tests.facts import (
     cable,
     ifindex,
     kernel_host,
+    limited,
     patch,
     ports,
     view_of,
@@ -193,6 +197,22 @@ def test_a_way_around_what_is_down_is_taken() -> None:
     assert path(cut, "s1", "s2").problem == ""
 
 
+def test_the_way_is_that_which_frames_take_round_a_slow_cable() -> None:
+    """s1 - s2 at 10 Mbit/s; s1 - s3 - s2 at 100, or slower than that."""
+    view = view_of(
+        *(cable((S1, 1), (S2, 1)), cable((S1, 2), (S3, 2)), cable((S3, 3), (S2, 3))),
+        limited((S2, 1), 10_000_000),
+    )
+    direct = ["s1", "s1-eth1", "s2-eth1", "s2"]
+    for rate in (4_000_000, 19_000_000, 21_000_000, 100_000_000, 0):
+        rates = [limited((S3, n), rate) for n in (2, 3) if rate]
+        shapers = {**view.shapers, **{row.key: row for row in rates}}
+        some = replace(view, shapers=Tracked(shapers))
+        ways = network(some).ways[S1][S2].ports
+        assert (names(path(some, "s1", "s2")) == direct) == (ways == (1,)), rate
+        assert (ways == (1,)) == (0 < rate < 20_000_000)
+
+
 def test_where_nothing_connects_it_is_told_how_far_one_comes() -> None:
     view = view_of(kernel_host(S1, 1, H1), Link(9, 1, "alone"), Namespace(9, "h9"))
     problem = path(view, "h0-eth0", "alone").problem
@@ -275,15 +295,17 @@ def ends(draw: st.DrawFn) -> tuple[Graph, Any, Any]:
     return graph, draw(nodes), draw(nodes)
 
 
-def cost(found: Path) -> tuple[int, int]:
-    return sum(bool(hop.stop.why_down) for hop in found.hops), len(found.hops)
+def cost(graph: Graph, found: Path) -> tuple[int, int]:
+    stops = [hop.stop for hop in found.hops]
+    steps = sum(step(graph, one, other) for one, other in pairwise(stops))
+    return sum(bool(stop.why_down) for stop in stops), steps
 
 
 @given(ends())
 def test_the_way_back_is_as_good_as_the_way_there(case: tuple[Graph, Any, Any]) -> None:
     graph, one, other = case
     there, back = find(graph, one, other), find(graph, other, one)
-    assert cost(there) == cost(back)
+    assert cost(graph, there) == cost(graph, back)
     assert (there.problem == "") == (back.problem == "")
 
 
@@ -295,4 +317,4 @@ def test_a_way_is_whole_or_says_why_not(case: tuple[Graph, Any, Any]) -> None:
         assert found.hops[0].stop == graph.stops[one]
         assert found.hops[-1].stop == graph.stops[other]
         assert all(hop.then for hop in found.hops[:-1])
-    assert (found.problem == "") == (bool(found.hops) and not cost(found)[0])
+    assert (found.problem == "") == (bool(found.hops) and not cost(graph, found)[0])

@@ -46,6 +46,7 @@ from tests.facts import (
     cable,
     heard_host,
     kernel_host,
+    limited,
     port,
     ports,
     view_of,
@@ -425,6 +426,39 @@ def test_a_cable_that_fails_costs_the_stations_that_are_reached_by_another_way(
     stations = {part[1] for part in looked_at if isinstance(part, tuple)}
     assert stations == {"02::3"}  # which two ways led to
     assert {*compiled.cookies} == {*compile_flows(failed, S1)}
+
+
+def test_a_rate_costs_the_stations_that_are_reached_by_another_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From s1 to s2 is one cable, which is slow now: what goes there goes round."""
+    lab, compiled = ring_of_four(), Compiled(S1)
+    compiled.update(lab, network(lab))
+    before = network(lab)
+    looked_at = looks(monkeypatch)
+    slow = put("shapers", limited((S2, 9), 10_000_000))(lab)
+    known = network(slow)
+    assert known.fabric is before.fabric and known.islands is before.islands
+    assert not compiled.is_current(slow, known)
+    compiled.update(slow, known)
+
+    assert {part[1] for part in looked_at if isinstance(part, tuple)} == {
+        "02::2",
+        "02::3",
+    }
+    assert None not in looked_at
+    assert {*compiled.cookies} == {*compile_flows(slow, S1)}
+    unlimited = take("shapers", 0)(slow)
+    compiled.update(unlimited, network(unlimited))
+    assert {*compiled.cookies} == {*compile_flows(lab, S1)}
+
+
+def test_what_hosts_may_send_is_no_matter_of_the_ways() -> None:
+    lab, compiled = ring_of_four(), Compiled(S1)
+    compiled.update(lab, network(lab))
+    slow = put("shapers", limited((S1, 1), 10_000_000))(lab)
+    assert network(slow).rates == {}
+    assert compiled.is_current(slow, network(slow))
 
 
 def test_an_address_that_comes_to_a_kernel_host_and_goes_is_all_that_changes() -> None:
