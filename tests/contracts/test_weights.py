@@ -79,6 +79,16 @@ def test_where_all_are_slow_the_one_cable_is_shorter_than_two(ring: Cables) -> N
     takes(ring, OTHERS)
 
 
+def test_frames_go_round_a_cable_that_open_vswitch_limits(ring: Cables) -> None:
+    """Its QoS `linux-htb`: a class with the rate, and below it one for each queue."""
+    qos = ("create", "qos", "type=linux-htb", f"other-config:max-rate={10 * MBIT}")
+    ring.ovs.vsctl("set", "port", "c0-a", "qos=@q", "--", "--id=@q", *qos)
+    takes(ring, OTHERS)
+    assert told(ring) == [(10 * MBIT, 2_000_000), (None, 1), (None, 1)]
+    ring.ovs.vsctl("clear", "port", "c0-a", "qos")
+    takes(ring, SLOW)
+
+
 def test_a_controller_that_comes_later_finds_the_ways_in_order(ring: Cables) -> None:
     slow_down(ring, "c0-a", 10)
     takes(ring, OTHERS)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from controller.core import AUDIT, Core
-from controller.events import ChangeDone, FlowsCounted, FlowsListed, SwitchReady
+from controller.events import (
+    BridgesSeen,
+    ChangeDone,
+    FlowsCounted,
+    FlowsListed,
+    KernelChanged,
+    KernelSynced,
+    SwitchReady,
+)
 from controller.reconcile import GroupPlan, Plan
 from controller.sources.openflow import messages_of
 from flows import wire, wire_groups
 from flows.compile import compile_flows
+from flows.costs import REFERENCE
 from flows.groups import groups
 from flows.openflow import OWNER, Anew, Flow, Group, GroupKind
 from flows.pipeline import TABLE_IDS
 from flows.switch import Switch
 from tests.controller.test_core import changes
-from tests.facts import S1, ports
+from tests.facts import H2, S1, cable, kernel_host, limited, ports, view_of
 
 ANEW = Anew(TABLE_IDS["admit"]).group
 FOREIGN = Group(7, GroupKind.SELECT, ())
@@ -84,6 +93,44 @@ def test_groups_that_somebody_deletes_come_back_with_their_flows() -> None:
     assert users
     assert change.plan.groups == GroupPlan(put=(ANEW,))
     assert {flow.cookie for flow in change.plan.add} == users
+
+
+def test_a_rate_changes_flows_and_groups_of_the_ways_and_nothing_else() -> None:
+    """A triangle with a host at s2: the cable from s1 to s2 costs as much as two now."""
+    facts = [
+        *(cable((1, 2), (2, 3)), cable((2, 2), (3, 3)), cable((3, 2), (1, 3))),
+        kernel_host(2, 1, H2, "10.0.0.2"),
+    ]
+    view, core = view_of(*facts), Core()
+    links, addresses = view.links.values(), view.addresses.values()
+    kernel = KernelSynced((*links, *addresses, *view.namespaces.values()))
+    rows = BridgesSeen((*view.bridges.values(),), (*view.interfaces.values(),))
+    for n in (1, 2, 3):
+        mine = tuple(row for key, row in view.ports.items() if key.datapath_id == n)
+        core.handle([SwitchReady(n, mine)], now=0.0)
+    core.handle([kernel, rows], now=0.1)
+    core.handle([FlowsListed(n, frozenset(), ()) for n in (1, 2, 3)], now=0.2)
+    core.handle([ChangeDone(n) for n in (1, 2, 3)], now=0.3)
+
+    row = limited((1, 2), REFERENCE // 2)
+    slower = KernelChanged(((row.key, row),))
+    plans = {
+        change.datapath_id: change.plan
+        for change in changes(core.handle([slower], now=0.4))
+    }
+
+    [put] = plans[S1].groups.put
+    assert {bucket.watch_port for bucket in put.buckets} == {2, 3}
+    assert put.kind is GroupKind.SELECT
+    [added] = plans[S1].add
+    assert str(put) in map(str, added.actions)
+    assert len(plans[S1].delete) == 1
+    for n in (1, 2, 3):
+        needed = groups(Switch(n, core.view, core.network))
+        assert core.channels[n].groups == needed
+        assert {*core.channels[n].compiled.cookies} == {
+            *compile_flows(core.view, n, core.network)
+        }
 
 
 def users_of(core: Core, group: Group) -> list[Flow]:
