@@ -11,12 +11,12 @@ alternate: D(N, goal) < D(N, me) + D(me, goal), as no cable costs nothing.  What
 farther might send the frame back.
 
 A frame has no hop limit, so no loop may be possible, whatever fails, a whole switch
-included, while nobody computes anything anew.  No hop leads away from the goal, and
-distances are the same for all, so a loop would consist of detours to switches as far.
-Each has one, to the lowest datapath_id of such neighbors.  A cable costs the same in
-both directions: who is as far as a neighbor is one that this is as far as, too.  So of
-those in a loop, the second after the lowest of all would be the lowest itself: no more
-than two, and one cable.  And a frame does not leave by where it came in (5.12).
+included, while nobody computes anything anew.  No hop leads away from the goal, so a
+loop would consist of detours to switches as far.  Each has one at most, to the lowest
+datapath_id of such neighbors, who have it among theirs; so of those in a loop, the
+second after the lowest of all would be the lowest itself: no more than two, and one
+cable, as of several both ends choose the same.  And a frame does not leave by where it
+came in (5.12).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def test_groups_that_somebody_deletes_come_back_with_their_flows() -> None:
 
 
 def test_a_rate_changes_flows_and_groups_of_the_ways_and_nothing_else() -> None:
-    """A triangle with a host at s2: from s1 to it one cable costs as much as two now."""
+    """A triangle with a host at s2: from s1 to it one cable costs as much as two."""
     facts = [
         *(cable((1, 2), (2, 3)), cable((2, 2), (3, 3)), cable((3, 2), (1, 3))),
         kernel_host(2, 1, H2, "10.0.0.2"),
