@@ -101,7 +101,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "links",
-        "every cable between two switches, and whether broadcasts take it",
+        "every cable between two switches: its cost, and whether broadcasts take it",
         "controller.cli.links:links",
     ),
     Command(

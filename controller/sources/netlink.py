@@ -30,7 +30,7 @@ from controller.events import (
     KernelLost,
     KernelSynced,
 )
-from controller.sources.shaping import Shaping
+from controller.sources.netlink_shaping import Shaping
 from controller.text import safe
 from flows.view import (
     NO_TUNNEL,
