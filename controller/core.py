@@ -151,6 +151,7 @@ AUDIT = 10.0  # seconds between two counts of a switch's flows
 BINDINGS = 1024  # flows of a long list that are looked at in one turn
 STATIONS = 512  # that are recovered of them in one turn
 PARTS = 256  # stations and addresses whose flows are written anew in one turn
+PARTS_OF_ALL = 512  # of all switches together
 AWAY = 60.0  # seconds that the flows of a switch that is gone are kept in mind
 AWAY_MAX = 16  # such switches
 RETURN = 1.0  # seconds that who was at the other end of a cable may take to say so
@@ -177,6 +178,7 @@ class Core:
         self._away: dict[int, tuple[float, Compiled]] = {}  # until when it is kept
         self._recalling: dict[int, Iterator[None]] = {}  # by datapath_id: goes on
         self._is_growing = False  # what a switch should hold: there is more to write
+        self._room = PARTS_OF_ALL  # of it, in this turn
         self.sources: dict[str, str] = dict.fromkeys(self.policy.awaited, "starting")
         self.counters: Counter[str] = Counter()
         self.liveness = Liveness(self.policy.silent_after, self.policy.forget_after)
@@ -1029,7 +1031,7 @@ class Core:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
         starting = self._starting(now)
-        is_news, self._is_growing = True, False
+        is_news, self._is_growing, self._room = True, False, PARTS_OF_ALL
         while is_news:
             is_news = False
             for datapath_id, channel in sorted(self.channels.items()):
@@ -1057,7 +1059,9 @@ class Core:
         if channel.is_settled and is_current and not may_open:
             return None
         held = None if channel.is_settled else installed
-        step = compiled.go_on(self.view, self.network, held, PARTS)
+        most = min(PARTS, self._room)
+        step = compiled.go_on(self.view, self.network, held, most)
+        self._room -= compiled.wrote
         if step is None:
             return None
         wanted, needed = self._provided(datapath_id, channel)

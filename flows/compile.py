@@ -55,6 +55,7 @@ class Compiled:
     """The flows of one switch, kept up to date at the cost of what has changed.
 
     cookies  of what `compile_flows` yields for the view of the last `update`
+    wrote    parts that the last `go_on` has written, of those that it began anew
 
     Of a flow nothing is kept but its cookie: all else can be written again.
     """
@@ -69,6 +70,7 @@ class Compiled:
         self._shared: dict[int, int] = {}  # by cookie: in how many further parts
         self._seen: tuple[View, Network] | None = None
         self._growing: Growing | None = None  # takes the place of all this
+        self.wrote = 0
         self._nearby: tuple[object, ...] = ()
         self._exits: Exits = {}
 
@@ -111,16 +113,16 @@ class Compiled:
         None if there are more, which are for the next calls, whatever is true by then.
         """
         self._turn_to(Switch(self.datapath_id, view, known), held)
-        grown = self._growing
+        grown, self.wrote = self._growing, 0
         if grown is None:
             return self._follow(view, known, held)
         self._seen = None  # if it fails, begin anew
         try:
-            is_more = grown.go_on(most)
+            self.wrote = grown.go_on(most)
         except FlowConflict:
             self._growing = None
             raise
-        if is_more:
+        if self.wrote == most:
             return None
         self._take_over(grown)
         if held is not None and held is not grown.given:  # it has told it anew
@@ -253,8 +255,8 @@ class Growing:
         self._rights: dict[int, int] = {}  # cookies, by Flow.right
         self._stencils = Stencils(switch, partial(written_of, switch, pipeline))
 
-    def go_on(self, most: int | None = None) -> bool:
-        """Write so many parts; whether there may be more.  Raises FlowConflict."""
+    def go_on(self, most: int | None = None) -> int:
+        """Write so many parts, or as many as are left.  Raises FlowConflict."""
         written = 0
         for part, one in islice(self._left, most):
             written += 1
@@ -263,7 +265,7 @@ class Growing:
                 claims = self._written(part)
             if claims:
                 self._put(part, claims)
-        return most is not None and written == most
+        return written
 
     def _as_held(self, one: Located | Holder) -> Mapping[int, int] | None:
         """Flow.right by cookie; None if the switch lacks one, or they must be written

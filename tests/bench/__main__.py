@@ -114,13 +114,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = Run(arguments.share)
     if not arguments.json:
         print(report.machine())
-    found = {b.name: measured(b, run, told=not arguments.json) for b in chosen}
+    found = {}
+    for bench in chosen:
+        found[bench.name] = measured(bench, run, told=not arguments.json)
+        if arguments.write:  # at once: another may fail, after hours
+            write(found)
     if arguments.json:
         print(json.dumps(report.to_json(found), indent=2))
     else:
         print(f"\n{report.summary(found)}")
-    if arguments.write:
-        write(found)
     return 0
 
 

@@ -135,10 +135,12 @@ class Plant:
                 pass
 
     def handle(self, *events: Event) -> float:
-        """Seconds of one turn."""
+        """Seconds, until the core has nothing more to do at once."""
         self.now += STEP
         began = time.process_time()
         self._told += self.core.handle(events, self.now)
+        while self.core.is_busy:
+            self._told += self.core.handle((), self.now)
         return time.process_time() - began
 
     def renumbered(self, turn: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from flows import compile as compiler
 from flows.compile import compile_flows
 from flows.view import Limits
 from tests.controller.test_core import arp, bindings, changes, connected, held
-from tests.facts import S1, ports
+from tests.facts import S1, S2, S3, ports
 
 HOSTS = 30
-PIECES = {"BINDINGS": 7, "STATIONS": 4, "PARTS": 5}
+PIECES = {"BINDINGS": 7, "STATIONS": 4, "PARTS": 5, "PARTS_OF_ALL": 8}
 TURNS = 200  # more than it could ever take
 
 
@@ -162,6 +163,25 @@ def test_an_empty_switch_is_told_all_at_once_in_the_end() -> None:
     [change] = changes(turns[-1])
     assert {entry.cookie for entry in change.plan.add} == held(core)
     assert len(turns) == 2 * HOSTS // PIECES["PARTS"]  # and the first
+
+
+def test_switches_that_begin_together_share_a_turn(pieces: Parts) -> None:
+    core, switches = Core(), (S1, S2, S3)
+    for switch in switches:
+        core.handle([SwitchReady(switch, tuple(ports(switch, 1, 2, 3)))], now=0.0)
+        core.handle([replace(one, datapath_id=switch) for one in HEARD], now=0.05)
+    parts = []
+    told: list[Event] = [FlowsListed(switch, frozenset()) for switch in switches]
+    while told or core.is_busy:
+        before = pieces.seen
+        core.handle(told, now=0.1)
+        told = []
+        parts.append(pieces.seen - before)
+
+    assert max(parts) <= PIECES["PARTS_OF_ALL"]
+    for switch in switches:
+        flows = compile_flows(core.view, switch)
+        assert {*core.channels[switch].compiled.cookies} == {*flows}
 
 
 def test_a_switch_that_goes_in_the_middle_is_recalled_when_it_comes_again(
