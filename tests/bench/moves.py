@@ -40,12 +40,19 @@ def measure(run: Run) -> Iterator[Figure]:
     shape = Wild(0, len(RING), RING, (1, 2, 3, 4), frozenset())
     moves = run.of(MOVES)
     with PrivateOvs() as ovs, Ground(ovs, shape) as ground, Talk(ground, 0) as talk:
+        wait_until(lambda: has_detected_duplicates(ground), within=PATIENCE, why="IPv6")
         for mover, what in (
             (ground.hosts[2], "whom the kernel shows"),
             (ground.hosts[3], "who has to speak"),
         ):
             run.tell(f"{moves} moves of a host {what}")
             yield from figures(what, Movements(ground, talk, mover, moves))
+
+
+def has_detected_duplicates(ground: Ground) -> bool:
+    """Kernels have the addresses that they made at the beginning (RFC 4862, 5.4)."""
+    answered = {row["ip"] for row in ground.ask("hosts") if row["answered"]}
+    return answered >= {host.link_local for host in ground.hosts if host.is_shown}
 
 
 def figures(what: str, some: Movements) -> Iterator[Figure]:
@@ -127,7 +134,8 @@ class Movements:
 
     def _judge(self, changed: set[str]) -> None:
         # A host that has to speak is not the interface at the end of its cable.
-        mine = {self.mover.lladdr, self.mover.ip, self.mover.end_lladdr}
+        mover = self.mover
+        mine = {mover.lladdr, mover.ip, mover.end_lladdr, mover.link_local}
         own = sum(any(one in row for one in mine) for row in changed)
         self.own += own
         self.others += len(changed) - own

@@ -45,6 +45,11 @@ class Host:
         return self.lladdr if self.is_shown else f"0a:00:00:00:00:{self.number:02x}"
 
     @property
+    def link_local(self) -> str:
+        """RFC 4291, appendix A; its kernel has it, if there is one."""
+        return f"fe80::ff:fe00:{self.number:x}"
+
+    @property
     def port(self) -> str:
         return f"w{self.number}"
 
@@ -107,10 +112,8 @@ class Ground:
             space = self.namespace(host)
             if host.is_shown:
                 self.ovs.add_namespace(space)
-            address = f"address {host.lladdr}" if host.is_shown else ""
-            here += (
-                f"link add {name} type veth peer name {end} {address} netns {space}\n"
-            )
+            far_end = f"name {end} address {host.end_lladdr} netns {space}"
+            here += f"link add {name} type veth peer {far_end}\n"
             here += SILENT.format(name)
             there += "" if host.is_shown else SILENT.format(end)
         for n in range(len(self.shape.cables)):
