@@ -88,8 +88,8 @@ def profile(bench: Bench, share: float) -> int:
         done = subprocess.run(words)
         if done.returncode == 0:
             # A name that py-spy has read while it was being changed is no text.
-            lines = file.read_text(errors="replace").split("\n")
-            text = profiles.page(bench.name, lines, report.machine(), today())
+            seen = file.read_text(errors="replace")
+            text = profiles.page(bench.name, seen, report.machine(), today())
             page = DOCS / report.profile_of(bench.name)
             page.parent.mkdir(exist_ok=True)
             page.write_text(text)

@@ -3,13 +3,14 @@
 py-spy looks a hundred times a second at what each process is doing, and writes down
 each stack with the number of times that it was seen (`--format raw`):
 
-    process 7:"python ...";main (ryu/cmd/manager.py);handle (controller/core.py) 42
+    process 7:"python ...";process 9:"...";main (ryu/cmd/manager.py);handle (...) 42
 
 A flame graph of these is half a megabyte; the table is what one looks for in it.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -28,20 +29,25 @@ system calls that it makes; "with all" is with what it calls, too.
 """
 
 Stack = tuple[str, ...]  # functions, the outermost first
+RECORD = re.compile(r"(.+?) ([0-9]+)\n", re.DOTALL)  # a command may have many lines
+PROCESS = re.compile(r'process ([0-9]+):"')
 
 
-def stacks(lines: Iterable[str]) -> Iterator[tuple[str, Stack, int]]:
-    """The process, its stack, and how often it was seen.  py-spy stops nobody, and now
-    and then reads what is being written: such a line is left out."""
-    for line in lines:
-        frames, _, count = line.rpartition(" ")
-        process, *functions = frames.split(";")
-        if functions and count.isdecimal():
-            yield process, tuple(functions), int(count)
+def stacks(text: str) -> Iterator[tuple[str, Stack, int]]:
+    """The process, its stack, and how often it was seen.  A process stands behind those
+    that have started it.  py-spy stops nobody, and now and then reads what is being
+    written: such a record is left out."""
+    for record in RECORD.finditer(text):
+        frames, count = record.groups()
+        *_, last = [None, *PROCESS.finditer(frames)]
+        if last is not None:
+            _, _, functions = frames[last.end() :].partition('";')
+            if functions:
+                yield last[1], tuple(functions.split(";")), int(count)
 
 
-def ours(lines: Iterable[str]) -> list[tuple[Stack, int]]:
-    rows = [*stacks(lines)]
+def ours(text: str) -> list[tuple[Stack, int]]:
+    rows = [*stacks(text)]
     for place in OURS:
         chosen = {process for process, stack, _ in rows if has_been(stack, place)}
         if chosen:
@@ -67,8 +73,9 @@ def table(rows: Iterable[tuple[Stack, int]]) -> Iterator[str]:
         yield f"| {shares} | `{name}` | {file} |"
 
 
-def page(name: str, lines: Iterable[str], machine: str, day: str) -> str:
-    rows = ours(lines)
+def page(name: str, text: str, machine: str, day: str) -> str:
+    """text  what py-spy has written"""
+    rows = ours(text)
     count = sum(count for _, count in rows)
     head = HEAD.format(name=name, machine=machine, day=day, count=count)
     return head + "".join(f"{line}\n" for line in table(rows))
