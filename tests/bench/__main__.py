@@ -93,6 +93,7 @@ def profile(bench: Bench, share: float) -> int:
             page = DOCS / report.profile_of(bench.name)
             page.parent.mkdir(exist_ok=True)
             page.write_text(text)
+            write({})  # the link to it
     return done.returncode
 
 

@@ -108,8 +108,10 @@ def page(
             parts[name] += f"\n![Distributions]({picture_of(name)})\n"
         if growing(figures):
             parts[name] += f"\n![What grows with the network]({curves_of(name)})\n"
-        if name in profiled:
-            parts[name] += f"\n[Where the time goes]({profile_of(name)})\n"
+    for name in profiled:
+        link = f"\n[Where the time goes]({profile_of(name)})\n"
+        if link not in parts.get(name, link):
+            parts[name] += link
     told = (f"\n## {name}\n\n{parts[name]}" for name in titles if name in parts)
     return HEAD + "".join(told).lstrip("\n")
 

@@ -115,6 +115,15 @@ def test_a_bench_that_was_watched_leads_to_its_flame_graph() -> None:
     assert "profiles/events" not in files["benchmarks.md"]
 
 
+def test_a_bench_that_is_watched_later_leads_there_once() -> None:
+    titles = {"view": "V."}
+    before = report.page({"view": [PEER]}, titles, "2030-01-01")
+    after = report.page({}, titles, "2031-01-01", before, ["view", "unmeasured"])
+    assert after.count("(profiles/view.md)") == 1
+    assert "unmeasured" not in after
+    assert report.page({}, titles, "2032-01-01", after, ["view"]) == after
+
+
 def test_a_bench_that_is_no_more_leaves_the_page() -> None:
     before = report.page(FOUND, {"view": "V.", "events": "E."}, "2030-01-01")
     assert "events" not in report.page({}, {"view": "V."}, "2031-01-01", before)
