@@ -280,6 +280,12 @@ def middle(what: str, values: Sequence[float], unit: str, note: str = "") -> Fig
     return Figure(what, shown, unit, note=f"{spread}; {note}" if note else spread)
 
 
+def for_each(what: str, rates: Sequence[float]) -> Figure:
+    """Milliseconds that one took: what a plot shows, in which less is better."""
+    times = tuple(1e3 / rate for rate in rates)
+    return Figure(f"{what}: for each", percentile(times, 50), "ms", samples=times)
+
+
 def ratio(
     what: str,
     ours: Sequence[float],
@@ -299,6 +305,7 @@ def answers(turns: Turns) -> Iterator[Figure]:
     each = {name: [rate(one) for one in told] for name, told in turns.items()}
     for name, values in each.items():
         yield middle(f"ARP answers: {name}", values, "/s")
+        yield for_each(f"ARP answers: {name}", values)
     for peer, least in ((CLASSIC, 50.0), (OS_KEN, None), (TESTCONTROLLER, 2.0)):
         if peer.name in each:
             what = f"ARP answers: isat beside {peer.name}"
@@ -330,6 +337,7 @@ def set_ups(turns: Turns) -> Iterator[Figure]:
         yield ratio(what, hosts[ISAT.name], hosts[FAUCET.name])
     for name, values in each.items():
         yield middle(f"pairs of {PAIRED} hosts set up: {name}", values, "/s")
+        yield for_each(f"pairs of {PAIRED} hosts set up: {name}", values)
     for peer, least in ((SIMPLE, 50.0), (TESTCONTROLLER, None)):
         if peer.name in each:
             what = f"pairs of {PAIRED} hosts set up: isat beside {peer.name}"

@@ -92,9 +92,9 @@ def dump(ovs: PrivateOvs, bridge: str = "br0") -> str:
     return ovs.ofctl("-OOpenFlow13", "dump-flows", bridge)
 
 
-def packet_ins(ovs: PrivateOvs) -> int:
+def packet_ins(ovs: PrivateOvs, bridge: str = "br0") -> int:
     """Packets that met a flow which tells the controller."""
-    return sum(map(int, TOLD.findall(dump(ovs))))
+    return sum(map(int, TOLD.findall(dump(ovs, bridge))))
 
 
 def ages(ovs: PrivateOvs, bridge: str = "br0") -> dict[str, float]:
