@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from controller.conflicts import FORGET, REMIND, TOLD_MAX, port_in_words
+from controller.crowds import Crowds
 from controller.events import ArpSeen, Event, FrameSeen, NdSeen, TargetUnknown
 from controller.ndp import is_probe
 from controller.packets import REQUEST
@@ -110,9 +111,9 @@ class Attacks:
         self.rows: dict[Suspect, Row] = {}
         self.counters: Counter[str] = Counter()
         self._tallies: dict[Suspect, Tally] = {}  # the last is the latest
-        self._crowds: Counter[Crowd] = Counter()  # how many of them
+        self._crowds = Crowds[Crowd]()  # how many of them
         self._probes: dict[Probed, tuple[PortKey, float]] = {}
-        self._probing: Counter[PortKey] = Counter()
+        self._probing = Crowds[PortKey]()
 
     def watch(self, event: Event, known: Network, now: float) -> None:
         """A packet, before anything is learned from it."""
@@ -178,39 +179,38 @@ class Attacks:
 
     def _forget(self, tried: Probed) -> None:
         if (found := self._probes.pop(tried, None)) is not None:
-            at, _ = found
-            self._probing[at] -= 1
-            if not self._probing[at]:
-                del self._probing[at]
+            self._probing.leave(found[0])
 
     # --- patterns -------------------------------------------------------------------
 
     def _count(self, sign: Sign, now: float) -> None:
         suspect, pattern = sign.suspect, PATTERNS[sign.suspect.attack]
-        tally = self._taken(suspect)
-        if tally is None or now >= tally.since + pattern.within:
-            tally = Tally(now)
-            self._make_room(suspect, now)
+        tally = self._tally(suspect, now)
         tally.things.add(sign.thing)
         if len(tally.things) >= pattern.least:
+            self._forget_suspect(suspect)
             self._complete(suspect, tally, now)
-        else:
-            self._tallies[suspect] = tally
-            self._crowds[crowd(suspect)] += 1
 
-    def _taken(self, suspect: Suspect) -> Tally | None:
-        tally = self._tallies.pop(suspect, None)
+    def _tally(self, suspect: Suspect, now: float) -> Tally:
+        """That one, or a new one."""
+        tally = self._tallies.get(suspect)
+        if tally is not None and not self._is_over(suspect, now):
+            self._tallies[suspect] = self._tallies.pop(suspect)
+            return tally
         if tally is not None:
-            of = crowd(suspect)
-            self._crowds[of] -= 1
-            if not self._crowds[of]:
-                del self._crowds[of]
-        return tally
+            self._forget_suspect(suspect)
+        self._make_room(suspect, now)
+        self._crowds[crowd(suspect)] += 1
+        return self._tallies.setdefault(suspect, Tally(now))
+
+    def _forget_suspect(self, suspect: Suspect) -> None:
+        del self._tallies[suspect]
+        self._crowds.leave(crowd(suspect))
 
     def _make_room(self, new: Suspect, now: float) -> None:
         """Who gives many suspects loses the one that was quiet for longest."""
         while self._tallies and self._is_over(next(iter(self._tallies)), now):
-            self._taken(next(iter(self._tallies)))
+            self._forget_suspect(next(iter(self._tallies)))
         if self._crowds[crowd(new)] >= ROWS_OF_A_PORT:
             self._drop(crowd(new), now)
         elif len(self._tallies) >= ROWS_MAX:
@@ -219,7 +219,7 @@ class Attacks:
     def _drop(self, of: Crowd, now: float) -> None:
         quiet = next(one for one in self._tallies if crowd(one) == of)
         self.counters["suspects not kept"] += not self._is_over(quiet, now)
-        self._taken(quiet)
+        self._forget_suspect(quiet)
 
     def _is_over(self, suspect: Suspect, now: float) -> bool:
         return now >= self._tallies[suspect].since + PATTERNS[suspect.attack].within

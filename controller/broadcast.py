@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from controller.learn import noted
 from flows import flood
@@ -59,10 +60,15 @@ class Floods:
             before = view.floods.get(datapath_id, nobody_knows)
             may = frozenset(before.may).union(*(ports for ports, _ in self.told))
             return noted(view, replace(before, may=tuple(sorted(may)), does=()))
-        told = [ports for ports, _ in self.told]
-        may, does = self.does.union(*told), self.does.intersection(*told)
-        row = Flooding(datapath_id, tuple(sorted(may)), tuple(sorted(does)))
-        return noted(view, row)
+        told = tuple(ports for ports, _ in self.told)
+        return noted(view, flooding(datapath_id, self.does, told))
+
+
+@lru_cache(maxsize=1 << 8)
+def flooding(datapath_id: int, does: Ports, told: tuple[Ports, ...]) -> Flooding:
+    """Mostly what it was told is what it did."""
+    may, does = does.union(*told), does.intersection(*told)
+    return Flooding(datapath_id, tuple(sorted(may)), tuple(sorted(does)))
 
 
 def recognized(view: View, known: Network, datapath_id: int, held: Set[int]) -> Floods:

@@ -98,17 +98,19 @@ class Channel:
 
     def confirmed(self) -> None:
         self.refusals, self.last_refusal = 0, ""
-        self.refused -= self._eldest()
+        done = self._eldest()
+        if self.refused:
+            self.refused = self.refused.difference(done)
 
     def refuses(self, why: str) -> None:
         self.refusals += 1
         self.last_refusal = why
-        self.refused |= self._eldest()
+        self.refused = self.refused.union(self._eldest())
         self.installed, self.before = None, self.held
 
-    def _eldest(self) -> frozenset[int]:
+    def _eldest(self) -> Iterable[int]:
         """A switch answers changes in their order."""
-        return frozenset(self.underway.popleft() if self.underway else ())
+        return self.underway.popleft() if self.underway else ()
 
 
 def behind_the_door(channel: Channel, change: Plan, is_shut: bool) -> Plan:

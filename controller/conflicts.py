@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from controller.crowds import Crowds
 from controller.events import ArpSeen, FrameSeen, NdSeen
 from controller.packets import REQUEST
 from flows.dispute import Contradiction, Kind, Said, contradiction, rivalry
@@ -156,7 +157,7 @@ class Conflicts:
     def __init__(self) -> None:
         self.rows: dict[ConflictKey, Conflict] = {}
         self.counters: Counter[str] = Counter()
-        self._crowds: Counter[PortKey] = Counter()
+        self._crowds = Crowds[PortKey]()
 
     def note(self, heard: Said, found: Contradiction, mode: Mode, now: float) -> None:
         """Another packet that contradicts what is known."""
@@ -215,9 +216,7 @@ class Conflicts:
 
     def _forget(self, row: Conflict) -> None:
         del self.rows[row.key]
-        self._crowds[row.said.at] -= 1
-        if not self._crowds[row.said.at]:
-            del self._crowds[row.said.at]
+        self._crowds.leave(row.said.at)
 
     def told(self) -> Iterator[Conflict]:
         """Those that are no longer in doubt, the latest first."""

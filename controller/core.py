@@ -289,6 +289,9 @@ class Core:
     # --- facts ----------------------------------------------------------------------
 
     def _take(self, event: Event, now: float) -> Iterator[Command]:
+        if isinstance(event, Heard):
+            self._hear(event, now)
+            return
         match event:
             case SwitchReady(datapath_id):
                 _, compiled = self._away.pop(datapath_id, (0.0, Compiled(datapath_id)))
@@ -321,6 +324,8 @@ class Core:
                     channel.confirmed()
                     channel.floods.confirmed()
                     self._note_floods(datapath_id)
+                self._is_outdated = True
+                return
             case ChangeFailed():
                 self._refused(event, now)
             case KernelSynced(facts):
@@ -345,9 +350,6 @@ class Core:
                     self._note_forged(heard, now)
             case _:
                 pass
-        if isinstance(event, Heard):
-            self._hear(event, now)
-            return
         if isinstance(event, TargetUnknown):
             return  # whoever asks was told of before, or is known
         if isinstance(event, DhcpSeen):
@@ -494,8 +496,10 @@ class Core:
 
     def _within_limits(self, event: Heard) -> Heard:
         """Where its sender is, alone, if so many others claim what it claims."""
+        if isinstance(event, FrameSeen):
+            return event
         claim = said(event)
-        if claim.ip is None or isinstance(event, FrameSeen):
+        if claim.ip is None:
             return event
         holding = self.network.domain(event.datapath_id, event.vlan), claim.ip
         holder = self.network.holders.get(holding)

@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from controller.crowds import Crowds
 from controller.learn import known_as
 from flows.parties import Place
 from flows.view import PortKey, Station, StationKey, View
@@ -75,7 +76,7 @@ class Flapping:
     def __init__(self) -> None:
         self.rows: dict[Place, Row] = {}
         self.counters: Counter[str] = Counter()
-        self._crowds: Counter[PortKey] = Counter()
+        self._crowds = Crowds[PortKey]()
         self._trim_at = TRIM
 
     def is_on_trial(self, place: Place, now: float) -> bool:
@@ -142,10 +143,7 @@ class Flapping:
         return len(self.rows) < ROWS_MAX and self._crowds[at] < ROWS_PER_PORT
 
     def _forget(self, place: Place) -> None:
-        away = self.rows.pop(place).away
-        self._crowds[away] -= 1
-        if not self._crowds[away]:
-            del self._crowds[away]
+        self._crowds.leave(self.rows.pop(place).away)
 
 
 def known_elsewhere(before: View, after: View, key: StationKey) -> Station | None:

@@ -39,7 +39,7 @@ from controller.waiting import Question
 
 BATCH = 256  # events taken together: as many share one compilation
 PACKETS_LEAST = 2  # of these packets, however long a turn takes
-TURN = 0.002  # seconds that a turn should take: switches wait for its end
+TURN = 0.0018  # seconds that a turn should take: switches wait for its end
 LONGEST_WAIT = 60.0  # seconds
 LONG_LIST = 4096  # flows that a switch holds
 
@@ -213,15 +213,12 @@ class Runtime:
 
 
 def paced(packets: int, taken: int, took: float) -> int:
-    """How many packets the next turn takes.  New hosts are dear, and known ones cheap;
-    facts are not held back, as they come in numbers only when much begins at once."""
-    if took > TURN:
-        return max(PACKETS_LEAST, packets // 2)
-    if took < TURN / 2 and taken >= packets:
-        return min(BATCH, 2 * packets)
-    if took < TURN * 2 / 3 and taken >= packets:
-        return min(BATCH, packets + packets // 2)
-    return packets
+    """How many packets the next turn takes: as many as would have fitted, and at most
+    twice or half as many.  New hosts are dear, and known ones cheap; facts are not held
+    back, as they come in numbers only when much begins at once."""
+    fitting = int(packets * TURN / took) if took else BATCH
+    most = 2 * packets if taken >= packets else packets
+    return min(max(fitting, packets // 2, PACKETS_LEAST), most, BATCH)
 
 
 def has_long_list(events: Iterable[Event]) -> bool:

@@ -492,6 +492,11 @@ def packet_in(message: bytes) -> tuple[int, int, bytes]:
     return cookie, in_port, message[PACKET_IN_MATCH + -(-size // 8) * 8 + 2 :]
 
 
+def xid_of(message: bytes) -> int:
+    """Of any message (7.1): a reply has that of its request."""
+    return int.from_bytes(message[4:8])
+
+
 def multipart_kind(message: bytes) -> int:
     """ofp_multipart_type of an OFPT_MULTIPART_REPLY."""
     return int.from_bytes(message[8:10])
@@ -499,4 +504,4 @@ def multipart_kind(message: bytes) -> int:
 
 def multipart_header(message: bytes) -> tuple[int, int]:
     """xid, and flags of an OFPT_MULTIPART_REPLY (7.3.5)."""
-    return int.from_bytes(message[4:8]), int.from_bytes(message[10:12])
+    return xid_of(message), int.from_bytes(message[10:12])

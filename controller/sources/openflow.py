@@ -201,6 +201,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         openflow_channel.install(
             {
                 (openflow_check.PACKET_IN, 0): self.on_packet_in,
+                (openflow_check.BARRIER_REPLY, 0): self.on_barrier,
                 (
                     openflow_check.MULTIPART_REPLY,
                     openflow_check.FLOW,
@@ -350,11 +351,10 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
     def on_aggregate(self, ev: Any) -> None:
         self.runtime.report(FlowsCounted(ev.msg.datapath.id, ev.msg.body.flow_count))
 
-    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    def on_barrier(self, ev: Any) -> None:
-        datapath_id = ev.msg.datapath.id
+    def on_barrier(self, datapath: Any, message: bytes) -> None:
+        datapath_id = datapath.id
         switch = self.switches.get(datapath_id)
-        change = switch.barriers.pop(ev.msg.xid, None) if switch else None
+        change = switch.barriers.pop(wire.xid_of(message), None) if switch else None
         if switch is None or change is None:
             return
         refused = switch.changes.pop(change, "")

@@ -24,7 +24,7 @@ import eventlet
 eventlet.monkey_patch()
 from controller.config import Config, Sources
 from controller.events import FrameIgnored
-from controller.runtime import BATCH, Runtime
+from controller.runtime import TURN, BATCH, Runtime
 
 config = Config(sources=Sources(netlink=False, ovsdb=""))
 runtime = Runtime(config, listening=1, socket_path="", perform=print)
@@ -55,12 +55,14 @@ def test_however_much_waits_other_threads_have_their_turn() -> None:
 @pytest.mark.parametrize(
     ("packets", "taken", "took", "then"),
     [
-        (64, 64, 2 * TURN, 32),  # they wait too long
+        (64, 64, 9 * TURN, 32),  # they wait too long
+        (64, 64, 1.25 * TURN, 51),
+        (64, 3, 9 * TURN, 32),  # whatever it was
         (PACKETS_LEAST, PACKETS_LEAST, 9 * TURN, PACKETS_LEAST),
         (64, 64, TURN / 4, 128),
+        (64, 64, TURN / 1.5, 96),
+        (64, 64, TURN, 64),
         (64, 3, TURN / 4, 64),  # no more were there
-        (64, 64, TURN * 0.6, 96),
-        (64, 64, TURN * 0.8, 64),
         (BATCH, BATCH, 0.0, BATCH),
     ],
 )
