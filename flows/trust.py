@@ -129,7 +129,7 @@ def is_shared(lladdr: str) -> bool:
 
 def trust(view: View) -> Trust:
     modes = modes_of(view.guards, view.ports, view.bridges)
-    behind = chains(view.interfaces, view.links) if modes else {}
+    behind = chains(view.interfaces, view.links) if modes else NO_CHAINS
     routers = routers_of(view.routers)
     place = (view.ports, view.bridges)
     offers = offers_of(view.services, *place) if modes else NO_OFFERS
@@ -221,6 +221,7 @@ def advertisers(
                     yield key, one.lladdr
 
 
+NO_CHAINS: Mapping[PortKey, Chain] = {}
 NO_OFFERS: Mapping[PortKey, bool] = {}
 
 

@@ -1,13 +1,17 @@
 """Who holds which address, and who is believed."""
 
+import inspect
+import sys
 from dataclasses import replace
 from ipaddress import ip_address
 
 from hypothesis import given
 
 from flows.chains import is_live
+from flows.locations import next_locations
 from flows.network import network, role
 from flows.parties import Domain, Holder, Origin, Role
+from flows.trust import assembled
 from flows.view import (
     OWN_NAMESPACE,
     Bridge,
@@ -144,6 +148,23 @@ def test_the_same_address_on_two_islands_is_two_hosts() -> None:
 def test_a_cable_makes_two_islands_one_and_their_hosts_known_on_both() -> None:
     view = view_of(cable((S1, 9), (S2, 9)), heard_host(S2, 1, H2, "10.0.0.2"))
     assert answered_with(view, "10.0.0.2", S1) == H2
+
+
+def test_who_is_trusted_is_not_concluded_anew_when_somebody_is_heard() -> None:
+    before, after = (
+        view_of(ports(S1, 1), heard_host(S1, 1, lladdr, "10.0.0.1"))
+        for lladdr in (H1, H2)
+    )
+    after = replace(before, stations=after.stations)
+    network(before)
+    ran: set[str] = set()
+    sys.setprofile(lambda frame, *_: ran.add(frame.f_code.co_qualname))
+    try:
+        network(after)
+    finally:
+        sys.setprofile(None)
+    assert next_locations.__name__ in ran
+    assert inspect.unwrap(assembled).__name__ not in ran
 
 
 def test_nothing_that_was_heard_on_an_uplink_counts() -> None:
