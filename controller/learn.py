@@ -637,7 +637,7 @@ def with_stations(
     """The same view, if these are drafts that it has already."""
     if same((stations, crowds, bound), (view.stations, view.crowds, view.bound)):
         return view
-    return replace(view, stations=stations, crowds=crowds, bound=bound)
+    return view.with_stations(stations, crowds, bound)
 
 
 def forget(view: View, stations: Iterable[Station]) -> View:

@@ -28,7 +28,7 @@ from controller.conflicts import port_in_words
 from controller.core import Core
 from controller.events import BridgeRefused, Event, FlowsListed
 from controller.garbage import collector
-from controller.inbox import Inbox
+from controller.inbox import PACKETS, Inbox
 from controller.northbound.answers import answer
 from controller.northbound.server import Server
 from controller.policy import Policy
@@ -163,7 +163,8 @@ class Runtime:
         with collector.aside_at_once() if is_long else nullcontext():
             commands = self.core.handle(events, began)
         took = time.monotonic() - began
-        self._packets = paced(self._packets, len(events), took)
+        taken = sum(isinstance(event, PACKETS) for event in events)
+        self._packets = paced(self._packets, taken, took)
         if text := eventlog.line(events, commands):
             log.info("%s", text)
         for command in commands:
@@ -215,7 +216,13 @@ class Runtime:
 def paced(packets: int, taken: int, took: float) -> int:
     """How many packets the next turn takes: as many as would have fitted, and at most
     twice or half as many.  New hosts are dear, and known ones cheap; facts are not held
-    back, as they come in numbers only when much begins at once."""
+    back, as they come in numbers only when much begins at once, and how long a turn of
+    facts alone has taken tells nothing of packets.
+
+    taken  packets that this turn has taken
+    """
+    if not taken:
+        return packets
     fitting = int(packets * TURN / took) if took else BATCH
     most = 2 * packets if taken >= packets else packets
     return min(max(fitting, packets // 2, PACKETS_LEAST), most, BATCH)

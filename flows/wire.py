@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import starmap
 from struct import Struct, error, pack
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flows.fields import BY_TYPE, FIELDS, Field
 from flows.openflow import (
@@ -474,6 +474,7 @@ def read_tlv(tlv: bytes) -> tuple[str, str]:
 # --- what a switch sends by itself ----------------------------------------------------
 
 PACKET_IN_TABLE, PACKET_IN_COOKIE, PACKET_IN_MATCH = 15, 16, 24  # octets before (7.4.1)
+EXPERIMENTER_ERROR = 0xFFFF  # OFPET_EXPERIMENTER (7.4.4)
 IN_PORT = b"\x80\x00\x00"  # OFPXMC_OPENFLOW_BASIC, OFPXMT_OFB_IN_PORT << 1
 
 
@@ -495,6 +496,26 @@ def packet_in(message: bytes) -> tuple[int, int, bytes]:
 def xid_of(message: bytes) -> int:
     """Of any message (7.1): a reply has that of its request."""
     return int.from_bytes(message[4:8])
+
+
+class Refusal(NamedTuple):
+    """What a switch has refused.
+
+    kind          ofp_error_type
+    code          what of that kind; of an experimenter's error, its exp_type
+    experimenter  whose it is, 0 of any other
+    """
+
+    kind: int
+    code: int
+    experimenter: int
+
+
+def refusal(message: bytes) -> Refusal:
+    """An OFPT_ERROR (7.4.4)."""
+    kind, code = (int.from_bytes(message[at : at + 2]) for at in (8, 10))
+    whose = message[12:16] if kind == EXPERIMENTER_ERROR else b""
+    return Refusal(kind, code, int.from_bytes(whose))
 
 
 def multipart_kind(message: bytes) -> int:

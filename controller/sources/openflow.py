@@ -202,6 +202,7 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
             {
                 (openflow_check.PACKET_IN, 0): self.on_packet_in,
                 (openflow_check.BARRIER_REPLY, 0): self.on_barrier,
+                (openflow_check.ERROR, 0): self.on_error,
                 (
                     openflow_check.MULTIPART_REPLY,
                     openflow_check.FLOW,
@@ -363,13 +364,13 @@ class OpenFlowChannel(RyuApp):  # type: ignore[misc]
         else:
             self.runtime.report(ChangeDone(datapath_id))
 
-    @set_ev_cls(ofp_event.EventOFPErrorMsg, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
-    def on_error(self, ev: Any) -> None:
-        msg = ev.msg
-        switch = self.switches.get(msg.datapath.id)
-        if switch is not None and msg.xid in switch.changes:
-            switch.changes[msg.xid] = switch.changes[msg.xid] or error_name(msg)
-            switch.bundles = switch.bundles and not lacks_bundles(msg)
+    def on_error(self, datapath: Any, message: bytes) -> None:
+        """What a switch refuses it says before it answers the barrier that follows."""
+        switch, xid = self.switches.get(datapath.id), wire.xid_of(message)
+        if switch is not None and xid in switch.changes:
+            error = wire.refusal(message)
+            switch.changes[xid] = switch.changes[xid] or error_name(error)
+            switch.bundles = switch.bundles and not lacks_bundles(error)
 
     # --- what the core wants --------------------------------------------------------
 
@@ -487,17 +488,17 @@ def port_of(datapath_id: int, port: Any) -> Port:
     return Port(datapath_id, port.port_no, name, port.hw_addr, not down)
 
 
-def error_name(msg: Any) -> str:
-    if msg.type == ofp.OFPET_EXPERIMENTER:
-        return f"experimenter {msg.experimenter:#x} type {msg.exp_type}"
-    return str(ofp.ofp_error_code_to_str(msg.type, msg.code))
+def error_name(error: wire.Refusal) -> str:
+    if error.kind == ofp.OFPET_EXPERIMENTER:
+        return f"experimenter {error.experimenter:#x} type {error.code}"
+    return str(ofp.ofp_error_code_to_str(error.kind, error.code))
 
 
-def lacks_bundles(msg: Any) -> bool:
+def lacks_bundles(error: wire.Refusal) -> bool:
     """The switch does not know the extension at all, rather than one flow."""
     return bool(
-        msg.type == ofp.OFPET_BAD_REQUEST
-        and msg.code in (ofp.OFPBRC_BAD_EXPERIMENTER, ofp.OFPBRC_BAD_EXP_TYPE)
+        error.kind == ofp.OFPET_BAD_REQUEST
+        and error.code in (ofp.OFPBRC_BAD_EXPERIMENTER, ofp.OFPBRC_BAD_EXP_TYPE)
     )
 
 

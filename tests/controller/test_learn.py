@@ -42,6 +42,7 @@ from flows.view import (
     bound_of,
     crowds_of,
 )
+from tests import strategies
 from tests.facts import (
     H1,
     H2,
@@ -80,6 +81,18 @@ def claims(view: View, lladdr: str = H1) -> set[str]:
 
 
 LAB = view_of(ports(S1, 1, 2, 3))
+
+
+@given(strategies.views(), strategies.views())
+def test_a_view_with_other_stations_differs_in_these_alone(
+    one: View, two: View
+) -> None:
+    kept = replace(one)
+    heard = (two.stations, two.crowds, two.bound)
+    after = one.with_stations(*heard)
+    assert after == replace(one, stations=two.stations)
+    assert (after.stations, after.crowds, after.bound) == heard
+    assert one == kept
 
 
 def test_the_sender_of_a_request_is_learned() -> None:

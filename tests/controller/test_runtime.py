@@ -58,6 +58,7 @@ def test_however_much_waits_other_threads_have_their_turn() -> None:
         (64, 64, 9 * TURN, 32),  # they wait too long
         (64, 64, 1.25 * TURN, 51),
         (64, 3, 9 * TURN, 32),  # whatever it was
+        (64, 0, 9 * TURN, 64),  # of facts alone
         (PACKETS_LEAST, PACKETS_LEAST, 9 * TURN, PACKETS_LEAST),
         (64, 64, TURN / 4, 128),
         (64, 64, TURN / 1.5, 96),

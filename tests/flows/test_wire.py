@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from flows import arp, wire
 from flows.fields import FIELDS
@@ -379,6 +380,25 @@ def test_a_cut_off_answer_is_one_named_error() -> None:
             wire.flow_stats(whole[:length])
     with pytest.raises(wire.Malformed):
         wire.aggregate_stats(bytes(23))
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 2**32 - 1))
+def test_what_a_switch_refuses_is_read_as_ryu_writes_it(
+    kind: int, code: int, xid: int
+) -> None:
+    written = ofproto_v1_3_parser.OFPErrorMsg(
+        ProtocolDesc(version=4), type_=kind, code=code, data=b"x"
+    )
+    written.xid = xid
+    written.serialize()
+    octets = bytes(written.buf)
+    assert wire.refusal(octets) == (kind, code, 0)
+    assert wire.xid_of(octets) == xid
+
+
+def test_what_an_experimenter_refuses_is_its_own() -> None:
+    body = struct.pack("!HHI", 0xFFFF, 2305, 0x4F4E4600)  # ONF, EXT-230: bundle exists
+    assert wire.refusal(wire.message(1, body, 7)) == (0xFFFF, 2305, 0x4F4E4600)
 
 
 def test_an_aggregate_says_how_much_there_is() -> None:
