@@ -22,19 +22,21 @@ came in (5.12).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from flows.memo import remember_last
+from flows.memo import Step
 from flows.openflow import OWNER, Bucket, Group, GroupKind, Output
 from flows.view import PortKey
 
 Exits = Mapping[int, Iterable[tuple[PortKey, PortKey]]]  # cables that work, by switch
 Costs = Mapping[PortKey, int]  # the same at both ends
+R = TypeVar("R")
 COST = 1  # of a cable that is not told of
+FAR = 1 << 20  # more than there are switches
 NO_COSTS: Costs = {}
 NUMBERS = 1 << 16  # group_ids of ours
 BUCKETS_MAX = 16  # values of the hash that Open vSwitch tells apart at the least
@@ -56,17 +58,11 @@ class Way:
 
 
 Ways = Mapping[int, Mapping[int, Way]]  # by datapath_id, and by that of the goal
+way = lru_cache(maxsize=1 << 12)(Way)  # one object for all who have it
 
 
-@remember_last
 def ways(exits: Exits, costs: Costs = NO_COSTS) -> Ways:
-    found: dict[int, dict[int, Way]] = {start: {} for start in exits}
-    ends = {port: far for cables in exits.values() for port, far in cables}
-    leads = {s: [*leads_of(cables, ends, costs)] for s, cables in exits.items()}
-    for goal in exits:
-        for start, one in towards(goal, leads):
-            found[start][goal] = one
-    return found
+    return paths(exits, costs).ways
 
 
 class Lead(NamedTuple):
@@ -81,7 +77,66 @@ class Lead(NamedTuple):
     cost: int
 
 
-Leads = Mapping[int, Sequence[Lead]]
+Leads = Mapping[int, tuple[Lead, ...]]
+Row = Sequence[int | None]  # how far off each switch is, in their order
+Seen = tuple[int, ...]  # the same of one goal, from a switch and from all it leads to
+Chosen = Mapping[Seen, Way]
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """All ways, and what they come from.  Cables have the same cost in both directions,
+    so from one switch to another it is as far as back.
+
+    chosen  each switch's choice, by how far it is from where: it looks at nothing else
+    """
+
+    leads: Leads
+    rows: Mapping[int, Row]
+    chosen: Mapping[int, Chosen]
+    ways: Ways
+
+
+NO_PATHS = Paths({}, {}, {}, {})
+
+
+def every_path(exits: Exits, costs: Costs) -> Paths:
+    return with_paths(NO_PATHS, exits, costs)
+
+
+def next_paths(
+    before: tuple[Exits, Costs], known: Paths, now: tuple[Exits, Costs]
+) -> Paths | None:
+    return with_paths(known, *now) if [*before[0]] == [*now[0]] else None
+
+
+def with_paths(known: Paths, exits: Exits, costs: Costs) -> Paths:
+    """A switch that leads where it did, and is as far from everybody as it was, as are
+    those that it leads to, sends as before."""
+    ends = {port: far for cables in exits.values() for port, far in cables}
+    leads = {s: (*leads_of(cables, ends, costs),) for s, cables in exits.items()}
+    rows = {start: row(start, leads) for start in exits}
+    moved = {start for start in exits if rows[start] != known.rows.get(start)}
+    chosen: dict[int, Chosen] = {}
+    found: dict[int, Mapping[int, Way]] = {}
+    for start, mine in leads.items():
+        near = (start, *(lead.far for lead in mine))
+        leads_as_before = mine == known.leads.get(start)
+        if leads_as_before and moved.isdisjoint(near):
+            chosen[start], found[start] = known.chosen[start], known.ways[start]
+            continue
+        goals = zip(exits, zip(*map(rows.__getitem__, near), strict=True), strict=True)
+        seen = {goal: one for goal, one in goals if one[0]}
+        before = known.chosen[start] if leads_as_before else {}
+        of_start = {
+            one: before.get(one) or choice(mine, one) for one in {*seen.values()}
+        }
+        chosen[start] = of_start
+        found[start] = {goal: of_start[one] for goal, one in seen.items()}
+    return Paths(leads, rows, chosen, found)
+
+
+paths = Step(every_path, next_paths)
 
 
 def leads_of(
@@ -96,11 +151,16 @@ def leads_of(
             yield Lead(port.port_no, far.datapath_id, min(port, far), cost)
 
 
-def distances(goal: int, leads: Leads) -> dict[int, int]:
-    """Of each switch that reaches the goal, the nearest first (Dijkstra).  Those that
-    are as far wait together, so that cables of one cost need no more than a queue."""
+def row(start: int, leads: Leads) -> Row:
+    return [*map(distances(start, leads).get, leads)]
+
+
+def distances(start: int, leads: Leads) -> dict[int, int]:
+    """Of each switch that is reached (Dijkstra): the cost of a shortest path in units
+    of `FAR`, and its cables, as few as there may be.  Those that are as far wait
+    together, so that cables of one cost need no more than a queue."""
     found: dict[int, int] = {}
-    waiting, order = {0: [goal]}, [0]
+    waiting, order = {0: [start]}, [0]
     while order:
         distance = heapq.heappop(order)
         for here in waiting.pop(distance):
@@ -109,7 +169,7 @@ def distances(goal: int, leads: Leads) -> dict[int, int]:
             found[here] = distance
             for _, far, _, cost in leads[here]:
                 if far not in found:
-                    further = distance + cost
+                    further = distance + cost * FAR + 1
                     if further not in waiting:
                         waiting[further] = []
                         heapq.heappush(order, further)
@@ -117,38 +177,28 @@ def distances(goal: int, leads: Leads) -> dict[int, int]:
     return found
 
 
-def towards(goal: int, leads: Leads) -> Iterator[tuple[int, Way]]:
-    """The way of each switch that reaches the goal, and the switch."""
-    far_off = distances(goal, leads)
-    hops = {goal: 0}  # at the least, on a shortest path
-    for start, distance in far_off.items():
-        if start != goal:
-            best = {
-                port_no: hops[far]
-                for port_no, far, _, cost in leads[start]
-                if far_off[far] + cost == distance
-            }
-            hops[start] = 1 + min(best.values())
-            around = detour(leads[start], far_off, distance) if len(best) == 1 else None
-            yield (
-                start,
-                Way(tuple(sorted(best)), around, stride(len(best), hops[start])),
-            )
+def choice(leads: Sequence[Lead], seen: Seen) -> Way:
+    distance, *far_off = (one // FAR for one in seen)
+    ends = (*zip(leads, far_off, strict=True),)
+    best = [one.port_no for one, off in ends if off + one.cost == distance]
+    around = detour(ends, distance) if len(best) == 1 else None
+    return way(tuple(sorted(best)), around, stride(len(best), seen[0] % FAR))
 
 
-def detour(
-    leads: Sequence[Lead], far_off: Mapping[int, int], distance: int
-) -> int | None:
-    """Of one that is so far off, besides its one cable on a shortest path."""
-    closer = [lead for lead in leads if far_off[lead.far] < distance]
+def detour(ends: Iterable[tuple[Lead, int]], distance: int) -> int | None:
+    """Of one that is so far off, besides its one cable on a shortest path.
+
+    ends  cables, and how far the goal is from where they lead to
+    """
+    closer = sorted((off + one.cost, one) for one, off in ends if off < distance)
     if len(closer) > 1:
-        length = {lead: far_off[lead.far] + lead.cost for lead in closer}
-        _, second, *_ = sorted(closer, key=lambda lead: (length[lead], lead))
-        return second.port_no
+        return closer[1][1].port_no
     # Of several cables to one neighbor both ends must choose the same.
-    as_far = [lead for lead in leads if far_off[lead.far] == distance]
-    best = min(as_far, key=lambda lead: (lead.far, lead.cost, lead.cable), default=None)
-    return best.port_no if best else None
+    as_far = (
+        (one.far, one.cost, one.cable, one) for one, off in ends if off == distance
+    )
+    best = min(as_far, default=None)
+    return best[-1].port_no if best else None
 
 
 @lru_cache(maxsize=1 << 10)
@@ -164,27 +214,46 @@ def stride(ports: int, hops: int) -> int:
 # --- as actions -----------------------------------------------------------------------
 
 Exit = Output | Group
+output = lru_cache(maxsize=1 << 10)(Output)
 
 
-@remember_last
-def actions(some: Ways) -> Mapping[int, Mapping[int, Exit]]:
-    """What a switch does with a frame for another: by both datapath_ids."""
-    return {start: dict(of_switch(goals)) for start, goals in some.items()}
+def of_each(function: Callable[[Any], R]) -> Step[Mapping[int, R]]:
+    """A stage that looks at each switch by itself, where something has changed."""
+
+    def of_every(some: Mapping[int, Any]) -> Mapping[int, R]:
+        return {start: function(one) for start, one in some.items()}
+
+    def of_changed(
+        before: tuple[Mapping[int, Any]],
+        known: Mapping[int, R],
+        now: tuple[Mapping[int, Any]],
+    ) -> Mapping[int, R]:
+        return {
+            start: known[start] if one is before[0].get(start) else function(one)
+            for start, one in now[0].items()
+        }
+
+    return Step(of_every, of_changed)
 
 
-@remember_last
-def groups(some: Ways) -> Mapping[int, Mapping[int, Group]]:
-    """Those of each switch, by group_id."""
-    return {
-        start: {by.group_id: by for by in chosen.values() if isinstance(by, Group)}
-        for start, chosen in actions(some).items()
-    }
-
-
-def of_switch(goals: Mapping[int, Way]) -> Iterable[tuple[int, Exit]]:
-    """Ways that are alike are one group: there are as many as choices of a cable."""
+def exits_to(goals: Mapping[int, Way]) -> Mapping[int, Exit]:
+    """What a switch does with a frame for another.  Ways that are alike are one group:
+    there are as many as choices of a cable."""
     chosen = exits_of(frozenset(goals.values()))
-    return ((goal, chosen[one]) for goal, one in goals.items())
+    return {goal: chosen[one] for goal, one in goals.items()}
+
+
+def groups_among(chosen: Mapping[int, Exit]) -> Mapping[int, Group]:
+    """By group_id."""
+    return {by.group_id: by for by in chosen.values() if isinstance(by, Group)}
+
+
+actions = of_each(exits_to)  # of Ways
+groups_of_each = of_each(groups_among)
+
+
+def groups(some: Ways) -> Mapping[int, Mapping[int, Group]]:
+    return groups_of_each(actions(some))
 
 
 def exits_of(some: Iterable[Way]) -> dict[Way, Exit]:
@@ -193,7 +262,7 @@ def exits_of(some: Iterable[Way]) -> dict[Way, Exit]:
     taken: set[int] = set()
     for one in sorted(some, key=lambda one: (one.ports, one.detour or 0, one.stride)):
         if len(one.ports) == 1 and one.detour is None:
-            found[one] = Output(one.ports[0])
+            found[one] = output(one.ports[0])
             continue
         number = digest(one)
         while number < TABLES or number in taken:
@@ -203,10 +272,12 @@ def exits_of(some: Iterable[Way]) -> dict[Way, Exit]:
     return found
 
 
+@lru_cache(maxsize=1 << 12)
 def digest(one: Way) -> int:
     return int.from_bytes(blake2b(repr(one).encode(), digest_size=2).digest(), "big")
 
 
+@lru_cache(maxsize=1 << 12)
 def group(group_id: int, one: Way) -> Group:
     is_shared = len(one.ports) > 1
     kind = GroupKind.SELECT if is_shared else GroupKind.FAST_FAILOVER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import permutations, product
@@ -24,7 +25,12 @@ from flows.ways import (
     TABLES,
     Exits,
     Way,
+    actions,
+    every_path,
     exits_of,
+    exits_to,
+    groups_among,
+    groups_of_each,
     in_words,
     stride,
     ways,
@@ -184,14 +190,40 @@ def test_whatever_fails_no_frame_goes_in_a_circle_or_is_copied(
         plant.send(start, goal, hashed)  # which looks for both
 
 
-def exits_in(number: int, joined: Joined) -> Exits:
+def exits_in(number: int, joined: Joined, cut: Set[int] = frozenset()) -> Exits:
     exits: dict[int, list[tuple[PortKey, PortKey]]]
     exits = {n: [] for n in range(1, number + 1)}
     for n, (a, b) in enumerate(joined):
         one, other = PortKey(a, 10 + n), PortKey(b, 40 + n)
-        exits[a].append((one, other))
-        exits[b].append((other, one))
+        if n not in cut:
+            exits[a].append((one, other))
+            exits[b].append((other, one))
     return exits
+
+
+@given(
+    shapes(),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 3))),
+)
+@settings(max_examples=100, deadline=None)
+def test_ways_that_go_on_from_the_last_are_those_of_the_cables_that_work(
+    shape: tuple[int, Joined], steps: list[tuple[int, int, int]]
+) -> None:
+    """Cables fail and come back, and become faster or slower."""
+    cut: Set[int] = frozenset()
+    prices: dict[PortKey, int] = {}
+    for turned, priced, price in steps:
+        cut ^= {turned}
+        prices = {**prices, PortKey(0, (10 + priced) % 30): price}
+        exits = exits_in(*shape, cut)
+        ends = [end for cables in exits.values() for end, _ in cables]
+        costs = {end: prices.get(PortKey(0, end.port_no % 30), 1) for end in ends}
+        found = ways(exits, costs)
+        assert found == every_path(exits, costs).ways
+        leaving = {start: exits_to(goals) for start, goals in found.items()}
+        assert actions(found) == leaving
+        needed = {start: groups_among(chosen) for start, chosen in leaving.items()}
+        assert groups_of_each(actions(found)) == needed
 
 
 @given(shapes(), st.dictionaries(st.integers(10, 22), st.integers(1, 4)))
