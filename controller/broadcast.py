@@ -78,5 +78,5 @@ def recognized(view: View, known: Network, datapath_id: int, held: Set[int]) -> 
         return Floods(frozenset())
     switch = Switch(datapath_id, view, replace(known, tree=known.fabric.tree))
     here = Here(TABLE_IDS["flood"], {})
-    cookies = {entry.cookie for entry in flood.always(switch, here)}
+    cookies = {entry.cookie for entry in flood.of_tree(switch, here)}
     return Floods(flood.opened(switch) if cookies <= held else None)

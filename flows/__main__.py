@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from flows.pipeline import PIPELINE, TABLE_IDS
+from flows.pipeline import PIPELINE, TABLE_IDS, nothing
 
 
 def as_markdown() -> str:
     lines = ["| table_id | name | may match | purpose |", "| --- | --- | --- | --- |"]
     for table in PIPELINE:
         table_id = TABLE_IDS[table.name]
-        doc = sys.modules[table.always.__module__].__doc__ or ""
+        writer = table.of_tree if table.always is nothing else table.always
+        doc = sys.modules[writer.__module__].__doc__ or ""
         purpose = doc.partition("\n")[0]
         matches = ", ".join(sorted(table.matches))
         lines.append(f"| {table_id} | `{table.name}` | {matches} | {purpose} |")

@@ -8,22 +8,32 @@ after a change only what has changed is written again.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet, Set
-from dataclasses import dataclass
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableSet,
+    Sequence,
+    Set,
+)
+from dataclasses import dataclass, fields, replace
+from enum import Enum
 from functools import lru_cache, partial
 from itertools import islice
+from operator import attrgetter
+from typing import NamedTuple
 
 from flows.cookies import Cookies
 from flows.memo import same
 from flows.network import Network, network
 from flows.openflow import Flow, cookie_of, right_of
-from flows.parties import Holder, Holding, Located, Place
-from flows.pipeline import PIPELINE, Table, numbered, of_nobody
+from flows.parties import Domain, Holder, Located, domain
+from flows.pipeline import PIPELINE, AnyWriter, Table, nothing, numbered
 from flows.stencils import Stencils
 from flows.switch import Here, Switch
 from flows.tracked import changed
-from flows.view import View
-from flows.ways import Exit
+from flows.view import IPAddress, Port, View
 
 Flows = Mapping[int, Flow]
 
@@ -35,9 +45,22 @@ class FlowConflict(Exception):
     """
 
 
-Exits = Mapping[int, Exit]  # how a frame leaves for each other switch
 Placed = tuple[Table, Here]
-Part = Place | Holding | None  # a station, an address, or None: what concerns all
+Writing = tuple[Table, Here, AnyWriter]
+
+
+class Common(Enum):
+    """What concerns all stations and addresses.
+
+    TREE  what of it depends on which ports are up, and on the broadcast tree
+    """
+
+    ALWAYS = "always"
+    TREE = "tree"
+
+
+Part = tuple[Domain, str | IPAddress] | Common  # a station, an address, or of all
+Row = Located | Holder | None  # what is known of it; None of what concerns all
 Claims = tuple[Part, dict[int, Flow]]  # what is written for it, by cookie
 
 
@@ -65,29 +88,28 @@ class Compiled:
     ) -> None:
         self.datapath_id = datapath_id
         self.cookies: MutableSet[int] = Cookies()
-        self._pipeline = pipeline
+        self._pipeline, self._writers = pipeline, writers(pipeline)
         self._parts: dict[Part, bytes] = {}  # cookies, eight octets each
         self._shared: dict[int, int] = {}  # by cookie: in how many further parts
-        self._seen: tuple[View, Network] | None = None
+        self._seen: Switch | None = None  # what all this is written of
         self._growing: Growing | None = None  # takes the place of all this
         self.wrote = 0
-        self._nearby: tuple[object, ...] = ()
-        self._exits: Exits = {}
+        self._latest: Switch | None = None
 
     def is_current(self, view: View, known: Network) -> bool:
         """Whether an update would change nothing, as far as can be seen at once."""
         if self._seen is None:
             return False
-        seen, at = self._seen, self.datapath_id
-        rows = (known.located, known.holders), (seen[1].located, seen[1].holders)
-        if not same(*rows) or not same(inputs(at, *seen), inputs(at, view, known)):
+        was, then = self._seen.view, self._seen.network
+        rows = (known.located, known.holders), (then.located, then.holders)
+        if not same(*rows) or not same(inputs(was, then), inputs(view, known)):
             return False
-        if same(cabling(*seen), cabling(view, known)):
+        if same(cabling(was, then), cabling(view, known)):
             return True
-        switch = Switch(at, view, known)
-        if nearby(switch) != self._nearby or switch.exits != self._exits:
+        switch = self._switch(view, known)
+        if not is_cabled_alike(self._seen, switch):
             return False
-        self._seen = view, known
+        self._see(switch)
         return True
 
     def update(
@@ -112,10 +134,11 @@ class Compiled:
         """The same.  What must be written anew is written in pieces of `most` parts:
         None if there are more, which are for the next calls, whatever is true by then.
         """
-        self._turn_to(Switch(self.datapath_id, view, known), held)
+        switch = self._switch(view, known)
+        self._turn_to(switch, held, most)
         grown, self.wrote = self._growing, 0
         if grown is None:
-            return self._follow(view, known, held)
+            return self._follow(switch, held)
         self._seen = None  # if it fails, begin anew
         try:
             self.wrote = grown.go_on(most)
@@ -126,50 +149,57 @@ class Compiled:
             return None
         self._take_over(grown)
         if held is not None and held is not grown.given:  # it has told it anew
-            return self._follow(view, known, held)
-        return together(grown, self._follow(view, known, None))
+            return self._follow(switch, held)
+        return together(grown, self._follow(switch, None))
 
     @property
     def is_growing(self) -> bool:
         """There is more to be written before anything can be said."""
         return self._growing is not None
 
-    def _turn_to(self, switch: Switch, held: Set[int] | None) -> None:
-        """Begin anew if what all parts come from is not what it was."""
-        at, now = self.datapath_id, (switch.view, switch.network)
-        begun = self._growing.seen if self._growing else self._seen
-        if begun is not None and same(context(at, *begun), context(at, *now)):
-            return
+    def _switch(self, view: View, known: Network) -> Switch:
+        """The same for the same view: it keeps what it has looked up."""
+        last = self._latest
+        if last is None or not same((last.view, last.network), (view, known)):
+            last = self._latest = Switch(self.datapath_id, view, known)
+        return last
+
+    def _see(self, switch: Switch) -> None:
+        """Look up at once what is dear to compute when it is no longer so."""
+        self._seen = switch
+        _ = switch.ports, switch.cables, switch.exits
+
+    def _turn_to(self, switch: Switch, held: Set[int] | None, most: int | None) -> None:
+        """Begin anew if what all parts come from is not what it was, or who is known is
+        to be compared with who was, and that may be too much at once."""
+        begun = self._growing.switch if self._growing else self._seen
+        if begun is not None and is_akin(begun, switch):
+            is_little = most is None or size(switch) <= most
+            if is_little or mates(begun) == mates(switch):
+                return
         given = self.cookies if held is None else held
         self._growing = Growing(switch, given, self._written, self._pipeline)
 
     def _take_over(self, grown: Growing) -> None:
         self.cookies = Cookies(grown.cookies)
         self._parts, self._shared = grown.parts, grown.shared
-        switch = grown.switch
-        self._seen, self._growing = grown.seen, None
-        self._nearby, self._exits = nearby(switch), switch.exits
+        self._growing = None
+        self._see(grown.switch)
 
-    def _follow(self, view: View, known: Network, held: Set[int] | None) -> Difference:
-        """From the view that was seen last, at the cost of what has changed."""
+    def _follow(self, switch: Switch, held: Set[int] | None) -> Difference:
+        """From what was seen last, at the cost of what has changed."""
         seen, self._seen = self._seen, None  # if it fails, begin anew
         assert seen is not None
-        switch = Switch(self.datapath_id, view, known)
-        parts = dict.fromkeys(touched(switch, seen))
-        near, exits = self._nearby, self._exits
-        if not same(cabling(*seen), cabling(view, known)):
-            near, exits = nearby(switch), switch.exits
-            if near != self._nearby:
-                parts[None] = None
-            parts |= dict.fromkeys(turned(switch, self._exits))
-        difference = self._step(switch, parts)
-        self._seen, self._nearby, self._exits = (view, known), near, exits
-        return difference if held is None else self._compared(switch, held)
-
-    def _step(self, switch: Switch, parts: Iterable[Part]) -> Difference:
+        if seen.island != switch.island:
+            had = self._parts.items()
+            self._parts = {called(switch, part): octets for part, octets in had}
+        parts = dict.fromkeys((*touched(seen, switch), *turned(seen, switch)))
         renewed = [*self._claims(switch, parts)]
         gone = {cookie for part, _ in renewed for cookie in self._without(part)}
         added = self._with(renewed, gone)
+        self._see(switch)
+        if held is not None:
+            return self._compared(switch, held)
         return Difference(added, self._superfluous(gone))
 
     def _claims(self, switch: Switch, parts: Iterable[Part]) -> Iterator[Claims]:
@@ -224,7 +254,11 @@ class Compiled:
         return tuple(added)
 
     def _written(self, switch: Switch, part: Part) -> list[Flow]:
-        return written(switch, part, self._pipeline)
+        """What the tables hold of a part of the view."""
+        one = row_of(switch, part)
+        if one is None and not isinstance(part, Common):
+            return []
+        return written(self._writers.of(part), switch, one)
 
 
 class Growing:
@@ -249,11 +283,13 @@ class Growing:
         self.cookies: set[int] = set()  # faster than Cookies while they grow
         self.parts: dict[Part, bytes] = {}
         self.shared: dict[int, int] = {}
-        self.switch, self.seen = switch, (switch.view, switch.network)
+        self.switch = switch
         self._write, self._pipeline = write, pipeline
         self._left = rows_of(switch)
         self._rights: dict[int, int] = {}  # cookies, by Flow.right
-        self._stencils = Stencils(switch, partial(written_of, switch, pipeline))
+        self._stencils = Stencils(
+            switch, partial(written_of, switch, writers(pipeline))
+        )
 
     def go_on(self, most: int | None = None) -> int:
         """Write so many parts, or as many as are left.  Raises FlowConflict."""
@@ -308,16 +344,24 @@ def together(grown: Growing, since: Difference) -> Difference:
     return Difference((*added, *fresh), tuple(sorted(removed - come)))
 
 
-def rows_of(switch: Switch) -> Iterator[tuple[Part, Located | Holder | None]]:
+def rows_of(switch: Switch) -> Iterator[tuple[Part, Row]]:
     """All parts, with what is known of them."""
     here = switch.island
-    yield None, None
+    yield Common.ALWAYS, None
+    yield Common.TREE, None
     yield from (
         row for row in switch.network.located.items() if row[0][0].island == here
     )
     yield from (
         row for row in switch.network.holders.items() if row[0][0].island == here
     )
+
+
+def called(switch: Switch, part: Part) -> Part:
+    """The same in the island of the switch, which may have got another name."""
+    if isinstance(part, Common) or part[0].island == switch.island:
+        return part
+    return domain(switch.island, part[0].vlan), part[1]
 
 
 def look_for_conflict(switch: Switch, pipeline: tuple[Table, ...]) -> None:
@@ -329,29 +373,68 @@ def cookies_in(octets: bytes) -> Iterable[int]:
     return array("Q", octets)
 
 
-def touched(switch: Switch, seen: tuple[View, Network]) -> Iterator[Part]:
-    """Parts that may have changed since a view with the same context."""
-    now = switch.network
-    at = switch.datapath_id
-    if not same(inputs(at, *seen), inputs(at, switch.view, now)):
-        yield None
-    for place in changed(seen[1].located, now.located):
-        if place[0].island == switch.island:
-            yield place
-    for holding in changed(seen[1].holders, now.holders):
-        if holding[0].island == switch.island:
-            yield holding
+def touched(seen: Switch, switch: Switch) -> Iterator[Part]:
+    """Parts that may have changed, where what all come from has not."""
+    if has_changed_for_all(seen, switch):
+        yield from Common
+    for part, before, now in rows_of_both(seen, switch):
+        if differ(before, now):
+            yield part
 
 
-def turned(switch: Switch, before: Exits) -> Iterator[Part]:
-    """Stations of switches that frames leave for by another way than before."""
-    now = switch.exits
-    if now is before:
+def rows_of_both(seen: Switch, switch: Switch) -> Iterator[tuple[Part, Row, Row]]:
+    """What was known of others, and is."""
+    if seen.island != switch.island:
+        were = {called(switch, part): one for part, one in rows_of(seen)}
+        are = dict(rows_of(switch))
+        yield from ((part, were.get(part), are.get(part)) for part in {**were, **are})
         return
-    goals = {goal for goal in {*now, *before} if now.get(goal) != before.get(goal)}
+    was, now = seen.network, switch.network
+    moved = (*changed(was.located, now.located), *changed(was.holders, now.holders))
+    for part in dict.fromkeys(moved):
+        if part[0].island == switch.island:
+            yield part, row_of(seen, part), row_of(switch, part)
+
+
+def has_changed_for_all(seen: Switch, switch: Switch) -> bool:
+    was, now = (seen.view, seen.network), (switch.view, switch.network)
+    if not same(inputs(*was), inputs(*now)):
+        return True
+    if same(cabling(*was), cabling(*now)):
+        return False
+    if not is_near_alike(seen, switch):
+        return True
+    is_renamed = seen.island != switch.island
+    named = (rows for one in (was, now) for rows in (one[1].placed, one[1].unheld))
+    return is_renamed and any(named)
+
+
+APART = {  # from the domain: a switch is in one island, whatever that is called
+    kind: attrgetter(*(one.name for one in fields(kind) if one.name != "domain"))
+    for kind in (Located, Holder)
+}
+
+
+def differ(before: Row, now: Row) -> bool:
+    """By more than the name of the island."""
+    if before is None or now is None:
+        return before is not now
+    apart = APART[type(now)]
+    return bool(apart(before) != apart(now))
+
+
+def turned(seen: Switch, switch: Switch) -> Iterator[Part]:
+    """What depends on cables, if it has changed: what is flooded, and stations that are
+    reached by another way."""
+    if same(cabling(seen.view, seen.network), cabling(switch.view, switch.network)):
+        return
+    if seen.flooded != switch.flooded:
+        yield Common.TREE
+    goals = changed(seen.exits, switch.exits)
     if goals:  # nothing is remembered: that would keep an old version of the table
+        here = switch.island
         for place, where in switch.network.located.items():
-            if where.port.datapath_id in goals:
+            if where.port.datapath_id in goals and place[0].island == here:
                 yield place
 
 
@@ -363,10 +446,12 @@ def compile_flows(
 ) -> Flows:
     """Every flow that `datapath_id` should hold, by cookie.  Raises FlowConflict."""
     switch = Switch(datapath_id, view, conclusions or network(view))
+    by = writers(pipeline)
     entries: dict[object, Flow] = {}  # by table, priority and match
-    for part, _ in rows_of(switch):
-        for (table, here), mine in by_table(switch, part, pipeline):
-            for entry in mine:
+    for part, one in rows_of(switch):
+        about = () if one is None else (one,)
+        for table, here, write in by.of(part):
+            for entry in write(switch, here, *about):
                 check(entry, table, here)
                 other = entries.setdefault(entry.key, entry)
                 if other != entry:
@@ -384,98 +469,123 @@ def placed_tables(pipeline: tuple[Table, ...]) -> tuple[Placed, ...]:
     )
 
 
-@lru_cache(maxsize=8)
-def tables_of_stations(pipeline: tuple[Table, ...]) -> tuple[Placed, ...]:
-    placed = placed_tables(pipeline)
-    return tuple(one for one in placed if one[0].of_station is not of_nobody)
+class Writers(NamedTuple):
+    """Who writes into the tables of a pipeline, by what they write of."""
+
+    always: tuple[Writing, ...]
+    tree: tuple[Writing, ...]
+    station: tuple[Writing, ...]
+    holder: tuple[Writing, ...]
+
+    def of(self, part: Part) -> tuple[Writing, ...]:
+        if isinstance(part, Common):
+            return self.always if part is Common.ALWAYS else self.tree
+        return self.station if isinstance(part[1], str) else self.holder
 
 
 @lru_cache(maxsize=8)
-def tables_of_holders(pipeline: tuple[Table, ...]) -> tuple[Placed, ...]:
-    placed = placed_tables(pipeline)
-    return tuple(one for one in placed if one[0].of_holder is not of_nobody)
+def writers(pipeline: tuple[Table, ...]) -> Writers:
+    def those(name: str) -> tuple[Writing, ...]:
+        placed = placed_tables(pipeline)
+        some = ((table, here, getattr(table, name)) for table, here in placed)
+        return tuple(one for one in some if one[2] is not nothing)
+
+    return Writers(*map(those, ("always", "of_tree", "of_station", "of_holder")))
 
 
-def written(
-    switch: Switch, part: Part, pipeline: tuple[Table, ...] = PIPELINE
-) -> list[Flow]:
-    """What the tables hold of a part of the view."""
-    entries: list[Flow] = []
-    for _, mine in by_table(switch, part, pipeline):
-        entries += mine
-    return entries
+def written(some: Iterable[Writing], switch: Switch, one: Row) -> list[Flow]:
+    """What these write of a station or an address, or of what concerns all."""
+    about = () if one is None else (one,)
+    return [entry for _, here, write in some for entry in write(switch, here, *about)]
 
 
-def written_of(
-    switch: Switch, pipeline: tuple[Table, ...], one: Located | Holder
-) -> list[Flow]:
-    """What they hold of a station or an address."""
-    return [entry for _, mine in of_row(switch, one, pipeline) for entry in mine]
+def written_of(switch: Switch, by: Writers, one: Located | Holder) -> list[Flow]:
+    some = by.station if isinstance(one, Located) else by.holder
+    return written(some, switch, one)
 
 
-def by_table(
-    switch: Switch, part: Part, pipeline: tuple[Table, ...]
-) -> Iterable[tuple[Placed, Iterator[Flow]]]:
-    if part is None:
-        return [(one, one[0].always(switch, one[1])) for one in placed_tables(pipeline)]
-    one = row_of(switch, part)
-    return () if one is None else of_row(switch, one, pipeline)
-
-
-def row_of(switch: Switch, part: Part) -> Located | Holder | None:
+def row_of(switch: Switch, part: Part) -> Row:
     """What is known of a part, if it is about somebody."""
-    if part is None:
+    if isinstance(part, Common):
         return None
-    if isinstance(part[1], str):
-        return switch.network.located.get((part[0], part[1]))
-    return switch.network.holders.get((part[0], part[1]))
+    of, who = domain(switch.island, part[0].vlan), part[1]
+    if isinstance(who, str):
+        return switch.network.located.get((of, who))
+    return switch.network.holders.get((of, who))
 
 
-def of_row(
-    switch: Switch, one: Located | Holder, pipeline: tuple[Table, ...]
-) -> Iterable[tuple[Placed, Iterator[Flow]]]:
-    if isinstance(one, Located):
-        return [
-            (table, table[0].of_station(switch, table[1], one))
-            for table in tables_of_stations(pipeline)
-        ]
-    return [
-        (table, table[0].of_holder(switch, table[1], one))
-        for table in tables_of_holders(pipeline)
-    ]
-
-
-def context(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
-    """All that a switch's flows of one station or address come from, besides itself and
-    the way to its switch."""
+def context(view: View, known: Network) -> tuple[object, ...]:
+    """All that a switch's flows of one station or address come from, besides itself,
+    the way to its switch and the uplinks."""
     trust = known.trust
     guard = (trust.modes, trust.configured, trust.given, trust.confines)
     policy = (known.rules, known.promiscuous, known.middles)
-    island = known.islands.get(datapath_id)
-    return (island, known.vlans, view.limits, *guard, *policy)
+    return (known.vlans, view.limits, *guard, *policy)
 
 
-def inputs(datapath_id: int, view: View, known: Network) -> tuple[object, ...]:
+def inputs(view: View, known: Network) -> tuple[object, ...]:
     """All that its flows come from which are not of one station or address, besides
-    what is `nearby`."""
+    what is near."""
     facts = (view.abilities, view.sponges)
     guard = (known.trust, known.placed, known.unheld, known.siblings, known.nics)
     flood = (known.unknown, known.held, known.loops, known.full)
-    return (*facts, *flood, *guard, *context(datapath_id, view, known))
+    return (*facts, *flood, *guard, *context(view, known))
 
 
 def cabling(view: View, known: Network) -> tuple[object, ...]:
-    """Where this stays, so does what is nearby, and the way to everybody."""
+    """Where this stays, so does what is near, the way to everybody, and who there is to
+    be reached."""
     return (view.ports, known.tree, known.fabric, known.rates)
 
 
-def nearby(switch: Switch) -> tuple[object, ...]:
-    """Its ports, the far ends of its cables, and which of them are on the tree."""
-    ports, known = switch.ports, switch.network
-    uplinks = known.fabric.uplinks
-    far = (uplinks.get(port.key) for port in ports)
-    ends = tuple(switch.view.ports.get(end) if end else None for end in far)
-    return ports, ends, tuple(port.key in known.tree for port in ports)
+def is_akin(seen: Switch, switch: Switch) -> bool:
+    """What all parts come from is the same."""
+    was, now = (seen.view, seen.network), (switch.view, switch.network)
+    if not same(context(*was), context(*now)):
+        return False
+    if same(cabling(*was), cabling(*now)):
+        return True
+    is_renamed = seen.island != switch.island
+    if is_renamed and switch.network.middles:  # who are looked up by it
+        return False
+    return seen.uplinks == switch.uplinks
+
+
+def size(switch: Switch) -> int:
+    return len(switch.network.located) + len(switch.network.holders)
+
+
+def mates(switch: Switch) -> frozenset[int]:
+    """Switches of its island."""
+    islands = switch.network.fabric.islands.items()
+    return frozenset(other for other, name in islands if name == switch.island)
+
+
+def is_cabled_alike(seen: Switch, switch: Switch) -> bool:
+    return (
+        seen.island == switch.island
+        and not changed(seen.exits, switch.exits)
+        and seen.flooded == switch.flooded
+        and is_near_alike(seen, switch)
+    )
+
+
+def is_near_alike(seen: Switch, switch: Switch) -> bool:
+    """It has the same ports, and the same cables to the same ports of others."""
+    if seen.cables != switch.cables:
+        return False
+    return are_alike(seen.ports, switch.ports) and are_alike(seen.far, switch.far)
+
+
+def are_alike(some: Sequence[Port | None], others: Sequence[Port | None]) -> bool:
+    return len(some) == len(others) and all(map(is_alike, some, others))
+
+
+def is_alike(one: Port | None, other: Port | None) -> bool:
+    """Up or down."""
+    if one is other or one is None or other is None:
+        return one is other
+    return one == replace(other, up=one.up)
 
 
 def check(entry: Flow, table: Table, here: Here) -> None:

@@ -56,9 +56,11 @@ class Cookies(MutableSet[int]):
             row.insert(at, value)
 
     def discard(self, value: int) -> None:
-        if value not in self:
+        row = self._rows.get(row_of(value))
+        if row is None:
             return
-        row = self._rows[row_of(value)]
-        del row[bisect_left(row, value)]
+        at = bisect_left(row, value)
+        if at < len(row) and row[at] == value:
+            del row[at]
         if not row:
             del self._rows[row_of(value)]

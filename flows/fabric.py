@@ -47,18 +47,6 @@ class Fabric:
     exits: Exits
 
 
-@dataclass(frozen=True, slots=True)
-class Island:
-    """What of a fabric concerns the switches of one island.
-
-    name     smallest datapath_id of them
-    uplinks  their cables, up or down
-    """
-
-    name: int
-    uplinks: Mapping[PortKey, PortKey]
-
-
 Given = tuple[Ports, Interfaces, Links, Adjacencies]
 
 
@@ -137,28 +125,6 @@ def wiring(link: Link | None, is_cable: bool) -> tuple[object, ...] | None:
 
 
 fabric = Step(every_cable, next_fabric)
-
-Islands = Mapping[int, Island]  # by datapath_id
-
-
-def every_island(shape: Fabric) -> Islands:
-    uplinks: dict[int, dict[PortKey, PortKey]] = {}
-    for port, far in shape.uplinks.items():
-        uplinks.setdefault(shape.islands[port.datapath_id], {})[port] = far
-    names = {*shape.islands.values()}
-    found = {name: Island(name, uplinks.get(name, {})) for name in names}
-    return {datapath_id: found[name] for datapath_id, name in shape.islands.items()}
-
-
-def next_islands(before: tuple[Fabric], known: Islands, now: tuple[Fabric]) -> Islands:
-    """Each that is as before is the same object, whatever happens to others."""
-    found = every_island(*now)
-    names = {one.name: one for one in found.values()}
-    kept = {name: known[name] for name, one in names.items() if known.get(name) == one}
-    return {d: kept.get(one.name, one) for d, one in found.items()}
-
-
-islands = Step(every_island, next_islands)
 
 
 def regrouped(one: Fabric, other: Fabric) -> frozenset[int]:

@@ -10,7 +10,7 @@ from flows.switch import Here, Switch
 from flows.view import Port
 
 
-def always(switch: Switch, here: Here) -> Iterator[Flow]:
+def of_tree(switch: Switch, here: Here) -> Iterator[Flow]:
     for port in switch.ports:
         if is_closed(switch, port):
             yield flow(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from flows.chains import TUNNELS, chains
 from flows.costs import Rates, costs, rates
-from flows.fabric import Fabric, Islands, Ports, fabric_of, islands
+from flows.fabric import Fabric, Ports, fabric_of
 from flows.holders import Holders, located_holders
 from flows.locations import Locations, full_ports, located_stations
 from flows.loops import Loops, doors, loops, outward
@@ -56,7 +56,6 @@ from flows.ways import Ways, ways
 class Network:
     """Every conclusion from one view.
 
-    islands      what of the fabric concerns each switch
     rates        bits per second of cables that are limited, at both of their ends
     vlans        ports that are not members of every VLAN, and of which they are
     unknown      ports of which nobody can tell yet where they lead
@@ -77,7 +76,6 @@ class Network:
     """
 
     fabric: Fabric
-    islands: Islands
     rates: Rates
     vlans: Members
     unknown: frozenset[PortKey]
@@ -145,7 +143,6 @@ def network(view: View) -> Network:
     trusted = trust(view)
     return Network(
         shape,
-        islands(shape),
         rates(shape, view.interfaces, view.shapers),
         of_vlans,
         unknown_ports(view.ports, view.interfaces, view.bridges),

@@ -55,7 +55,7 @@ def both(one: AnyWriter, other: AnyWriter) -> AnyWriter:
     return written
 
 
-def of_nobody(switch: Switch, here: Here, one: object) -> Iterator[Flow]:
+def nothing(*about: object) -> Iterator[Flow]:
     return iter(())
 
 
@@ -64,6 +64,7 @@ class Table:
     """name, the OXM fields its flows may match, and who writes them.
 
     always      what depends on no single station or address
+    of_tree     the same, if it depends on which ports are up or on the broadcast tree
     of_station  what one located station yields, whoever else there is
     of_holder   what one held address yields
     number      its table_id, if it is not its position: others resubmit to it
@@ -71,9 +72,10 @@ class Table:
 
     name: str
     matches: frozenset[str]
-    always: Writer
-    of_station: Callable[[Switch, Here, Located], Iterator[Flow]] = of_nobody
-    of_holder: Callable[[Switch, Here, Holder], Iterator[Flow]] = of_nobody
+    always: Writer = nothing
+    of_tree: Writer = nothing
+    of_station: Callable[[Switch, Here, Located], Iterator[Flow]] = nothing
+    of_holder: Callable[[Switch, Here, Holder], Iterator[Flow]] = nothing
     number: int | None = None
 
 
@@ -176,7 +178,7 @@ PIPELINE: tuple[Table, ...] = (
         forward.always,
         of_station=forward.of_station,
     ),
-    Table("flood", fields("in_port", DOMAIN, SIDE, "vlan_vid"), flood.always),
+    Table("flood", fields("in_port", DOMAIN, SIDE, "vlan_vid"), of_tree=flood.of_tree),
     Table(
         "leases",
         fields("in_port", DOMAIN, "eth_src", "eth_type", "arp_spa", *LEASE),

@@ -87,10 +87,25 @@ class Switch:
         return tuple(port.port_no for port in self.ports if port.key in held)
 
     @cached_property
+    def cables(self) -> tuple[tuple[PortKey, PortKey], ...]:
+        """Its ports to other switches of ours, up or down, with the far ends."""
+        return cables_by_switch(self.network.fabric.uplinks).get(self.datapath_id, ())
+
+    @cached_property
     def uplinks(self) -> tuple[int, ...]:
-        """port_no of the ports to other switches of ours, up or down."""
-        fabric = self.network.fabric.uplinks
-        return tuple(port.port_no for port in self.ports if port.key in fabric)
+        """port_no of these ports."""
+        return tuple(port.port_no for port, _ in self.cables)
+
+    @cached_property
+    def far(self) -> tuple[Port | None, ...]:
+        """Ports of others that its cables lead to."""
+        return tuple(self.view.ports.get(end) for _, end in self.cables)
+
+    @cached_property
+    def flooded(self) -> tuple[object, ...]:
+        """Which of its ports are up, and which of them are on the broadcast tree."""
+        tree = self.network.tree
+        return tuple((port.up, port.key in tree) for port in self.ports)
 
     @cached_property
     def edges(self) -> tuple[int, ...]:
@@ -242,6 +257,16 @@ def ports_by_switch(ports: Mapping[PortKey, Port]) -> Mapping[int, tuple[Port, .
     grouped: dict[int, list[Port]] = {}
     for key in sorted(ports):
         grouped.setdefault(key.datapath_id, []).append(ports[key])
+    return {datapath_id: tuple(rows) for datapath_id, rows in grouped.items()}
+
+
+@remember_last
+def cables_by_switch(
+    uplinks: Mapping[PortKey, PortKey],
+) -> Mapping[int, tuple[tuple[PortKey, PortKey], ...]]:
+    grouped: dict[int, list[tuple[PortKey, PortKey]]] = {}
+    for port, end in sorted(uplinks.items()):
+        grouped.setdefault(port.datapath_id, []).append((port, end))
     return {datapath_id: tuple(rows) for datapath_id, rows in grouped.items()}
 
 

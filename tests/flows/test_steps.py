@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -14,20 +14,23 @@ from hypothesis import strategies as st
 
 from flows import chains, shown, tracked, twins
 from flows import network as conclusions
-from flows.compile import Compiled, Difference, compile_flows
+from flows.compile import Common, Compiled, Difference, compile_flows, placed_tables
 from flows.memo import Step
 from flows.network import Network, network
 from flows.openflow import GotoTable, flow, oxm
-from flows.pipeline import Table
+from flows.pipeline import PIPELINE, Table
+from flows.switch import Switch
 from flows.tracked import PAGE, PAGES_MAX, Tracked, changed
 from flows.view import (
     OWN_NAMESPACE,
     Address,
     Fixed,
+    Guard,
     Interface,
     Limits,
     Link,
     Port,
+    Proxy,
     Router,
     View,
     bound_of,
@@ -406,6 +409,131 @@ def test_a_cable_to_another_switch_concerns_every_host() -> None:
     assert {*compiled.cookies} == {*compile_flows(wired, S2)}
 
 
+def test_an_island_that_is_joined_is_known_where_nobody_has_come() -> None:
+    """Nothing has changed for the others when the cable of a switch works again that
+    has no hosts."""
+    wired = cable((S1, 3), (S2, 3))
+    lab = view_of(kernel_host(S1, 1, H1, "10.0.0.1"), wired)
+    compiled = Compiled(S2)
+    compiled.update(lab, network(lab))
+    held = {*compiled.cookies}
+    apart = put("ports", port(S1, 3, up=False))(lab)
+    difference = compiled.update(apart, network(apart))
+    assert {str(one) for one in subjects(lab, held & {*difference.removed})} == {
+        H1,
+        "10.0.0.1",
+        "None",
+    }
+    assert {*compiled.cookies} == {*compile_flows(apart, S2)}
+    assert network(apart).located is network(lab).located
+    compiled.update(lab, network(lab))
+    assert {*compiled.cookies} == held
+
+
+def subjects(view: View, cookies: Set[int]) -> set[object]:
+    flows = compile_flows(view, S2)
+    return {flows[cookie].subject for cookie in cookies}
+
+
+def test_an_island_that_falls_apart_costs_those_who_are_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the others are called by then: from s2 and s3 in a row, s1 is lost."""
+    hosts = [kernel_host(n, 1, f"02::{n}", f"10.0.0.{n}", nsid=n) for n in (1, 2, 3)]
+    lab = view_of(*hosts, cable((S1, 8), (S2, 9)), cable((S2, 8), (S3, 9)))
+    compiled = Compiled(S3)
+    compiled.update(lab, network(lab))
+    looked_at = looks(monkeypatch)
+    failed = put("ports", port(S1, 8, up=False))(lab)
+    compiled.update(failed, network(failed))
+    assert {str(part[1]) for part in looked_at if isinstance(part, tuple)} == {
+        "02::1",
+        "10.0.0.1",
+    }
+    assert {*compiled.cookies} == {*compile_flows(failed, S3)}
+
+
+def test_what_is_known_is_compared_in_pieces_if_it_is_more_than_a_turn_writes() -> None:
+    hosts = [kernel_host(n, 1, f"02::{n}", f"10.0.0.{n}", nsid=n) for n in (1, 2)]
+    lab = view_of(*hosts, cable((S1, 8), (S2, 9)))
+    failed = put("ports", port(S1, 8, up=False))(lab)
+    for most in (3, 4):
+        compiled = Compiled(S2)
+        compiled.update(lab, network(lab))
+        difference = compiled.go_on(failed, network(failed), most=most)
+        assert (difference is None) == compiled.is_growing == (most < 4)
+        stranger = attach([*ports(S3, 1)])(lab)
+        compiled.update(lab, network(lab))
+        assert compiled.go_on(stranger, network(stranger), most=most) == Difference()
+
+
+def test_a_router_that_is_out_of_reach_is_so_for_all_who_are_apart_from_it() -> None:
+    """Its own island is called as before."""
+    lab = view_of(
+        kernel_host(S1, 3, H3, "10.0.0.3", nsid=3),
+        kernel_host(S2, 1, H1, "10.0.0.1", nsid=1),
+        cable((S1, 8), (S2, 9)),
+        Proxy("private", port="s1-eth3"),
+    )
+    compiled = Compiled(S2)
+    compiled.update(lab, network(lab))
+    failed = put("ports", port(S1, 8, up=False))(lab)
+    assert network(lab).middles is network(failed).middles
+    compiled.update(failed, network(failed))
+    assert {*compiled.cookies} == {*compile_flows(failed, S2)}
+
+
+def test_who_is_vouched_for_and_out_of_reach_is_looked_for_where_he_was_known() -> None:
+    lab = view_of(
+        heard_host(S1, 1, H2, "10.0.0.2"),
+        ports(S2, 1),
+        cable((S1, 8), (S2, 9)),
+        Guard("watch", "", ""),
+        Fixed(0, ip_address("10.0.0.2"), H2),
+    )
+    compiled = Compiled(S2)
+    compiled.update(lab, network(lab))
+    failed = put("ports", port(S1, 8, up=False))(lab)
+    assert network(lab).placed is network(failed).placed
+    difference = compiled.update(failed, network(failed))
+    assert "10.0.0.2" in {str(entry.subject) for entry in difference.added}
+    assert {*compiled.cookies} == {*compile_flows(failed, S2)}
+
+
+@given(strategies.views(), st.sampled_from([S1, S2, S3]), st.data())
+def test_what_no_table_says_to_depend_on_cables_does_not(
+    view: View, datapath_id: int, data: st.DataObject
+) -> None:
+    """Whichever ports are up, whatever the tree is, and whatever the island is called;
+    of stations, but for the way to them, and of others whatever that is."""
+    known = network(view)
+    keys = [*view.ports]
+    chosen = st.frozensets(st.sampled_from(keys)) if keys else st.just(frozenset())
+    some = data.draw(chosen)
+    rows = ((key, replace(row, up=key in some)) for key, row in view.ports.items())
+    called = dict.fromkeys(known.fabric.islands, 99)
+    fabric = replace(known.fabric, islands=called)
+    cut = replace(fabric, exits={})
+    other, tree = replace(view, ports=Tracked(rows)), data.draw(chosen)
+    before = Switch(datapath_id, view, known)
+    turned = Switch(datapath_id, other, replace(known, tree=tree, fabric=fabric))
+    after = Switch(datapath_id, other, replace(known, tree=tree, fabric=cut))
+    is_named = known.placed or known.unheld or known.middles
+    for table, here in placed_tables(PIPELINE):
+        assert is_named or [*table.always(before, here)] == [*table.always(after, here)]
+        for where in before.stations:
+            moved = replace(where, domain=where.domain._replace(island=99))
+            assert [*table.of_station(before, here, where)] == [
+                *table.of_station(turned, here, moved)
+            ]
+        for holder in before.holders:
+            held = replace(holder, domain=holder.domain._replace(island=99))
+            if not known.middles:
+                assert [*table.of_holder(before, here, holder)] == [
+                    *table.of_holder(after, here, held)
+                ]
+
+
 def ring_of_four() -> View:
     facts: list[Fact] = []
     for n in range(1, 5):
@@ -438,7 +566,7 @@ def test_a_rate_costs_the_stations_that_are_reached_by_another_way(
     looked_at = looks(monkeypatch)
     slow = put("shapers", limited((S2, 9), 10_000_000))(lab)
     known = network(slow)
-    assert known.fabric is before.fabric and known.islands is before.islands
+    assert known.fabric is before.fabric
     assert not compiled.is_current(slow, known)
     compiled.update(slow, known)
 
@@ -446,7 +574,7 @@ def test_a_rate_costs_the_stations_that_are_reached_by_another_way(
         "02::2",
         "02::3",
     }
-    assert None not in looked_at
+    assert not {*Common} & {*looked_at}
     assert {*compiled.cookies} == {*compile_flows(slow, S1)}
     unlimited = take("shapers", 0)(slow)
     compiled.update(unlimited, network(unlimited))
