@@ -60,6 +60,16 @@ def every_cable(
             end in uplinks or end not in ports for end in row.ends
         ):
             uplinks |= {one: other, other: one}
+    return with_cables(uplinks, ports, interfaces, links)
+
+
+def with_cables(
+    uplinks: Mapping[PortKey, PortKey],
+    ports: Ports,
+    interfaces: Interfaces,
+    links: Links,
+) -> Fabric:
+    """What follows from which of these work."""
     dead = {key for key in uplinks if is_dead(key, ports, interfaces, links)}
     usable = {
         port: far
@@ -95,33 +105,32 @@ def ifindex_of(key: PortKey, interfaces: Interfaces) -> int:
 
 
 def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
-    """The same, if no port has come or gone, and no cable is touched or has failed."""
+    """The same, if no cable has failed or works again; of the same cables, if no port
+    has come or gone, and nobody has rewired anything."""
     ports, interfaces, links, adjacencies = now
     if interfaces is not before[1] or adjacencies is not before[3]:
         return None
-    for key in changed(before[0], ports):
-        if key in known.uplinks or (key in before[0]) != (key in ports):
-            return None
+    turned = changed(before[0], ports)
+    if any((key in before[0]) != (key in ports) for key in turned):
+        return None
     ours = ifindexes(interfaces)
     mine = [
         key
         for key in changed(before[2], links)
         if key.nsid == OWN_NAMESPACE and key.ifindex in ours
     ]
-    there = {ifindex_of(key, interfaces) for key in known.uplinks} if mine else set()
-    is_touched = any(
-        wiring(before[2].get(key), key.ifindex in there)
-        != wiring(links.get(key), key.ifindex in there)
-        for key in mine
-    )
-    return None if is_touched else known
-
-
-def wiring(link: Link | None, is_cable: bool) -> tuple[object, ...] | None:
-    """Of a cable also whether it works."""
-    if link is None:
+    rows = [(before[2].get(key), links.get(key)) for key in mine]
+    if any(wiring(one) != wiring(other) for one, other in rows):
         return None
-    return (link.kind, link.peer, link.peer_nsid, is_live(link) if is_cable else None)
+    there = {ifindex_of(key, interfaces) for key in known.uplinks} if mine else set()
+    if turned.isdisjoint(known.uplinks) and not any(k.ifindex in there for k in mine):
+        return known
+    found = with_cables(known.uplinks, *now[:3])
+    return known if found == known else found
+
+
+def wiring(link: Link | None) -> tuple[object, ...] | None:
+    return None if link is None else (link.kind, link.peer, link.peer_nsid)
 
 
 fabric = Step(every_cable, next_fabric)

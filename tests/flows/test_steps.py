@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import chains, shown, tracked, twins
+from flows import chains, fabric, shown, tracked, twins
 from flows import network as conclusions
 from flows.compile import Common, Compiled, Difference, compile_flows, placed_tables
 from flows.memo import Step
@@ -57,7 +57,7 @@ from tests.facts import (
 
 STAGES = [
     (module, name)
-    for module in (chains, shown, twins, conclusions)
+    for module in (chains, fabric, shown, twins, conclusions)
     for name, value in vars(module).items()
     if isinstance(value, Step)
 ]
@@ -270,7 +270,7 @@ def as_defined(view: View, monkeypatch: pytest.MonkeyPatch) -> Network:
     with monkeypatch.context() as patch:
         for module, name in STAGES:
             patch.setattr(module, name, getattr(module, name).definition)
-        return network(view)
+        return network(replace(view))  # of another view nothing is remembered
 
 
 @given(strategies.views(), st.lists(edits, max_size=12))
@@ -304,6 +304,33 @@ def test_flows_that_go_on_from_the_last_are_those_of_the_view(
             held[datapath_id] |= added
             assert held[datapath_id] == compiled.cookies
             assert not (is_current and (difference.added or difference.removed))
+
+
+WIRED = view_of(
+    *(cable(*ends) for ends in ENDS),
+    *(kernel_host(n, 1, f"02::{n}", f"10.0.0.{n}", nsid=n) for n in (S1, S2, S3)),
+)
+of_wires = st.one_of(
+    st.builds(put, st.just("ports"), failures),
+    st.builds(carrier, st.sampled_from(ENDS), st.booleans()),
+    st.builds(attach, cables),
+    st.builds(attach, hosts),
+    st.builds(take, st.sampled_from(["links", "ports", "interfaces"]), st.integers()),
+)
+
+
+@given(st.lists(of_wires, max_size=12))
+def test_what_follows_from_cables_goes_on_as_it_is_defined(
+    steps: list[Callable[[View], View]],
+) -> None:
+    going = {datapath_id: Compiled(datapath_id) for datapath_id in (S1, S2, S3)}
+    with pytest.MonkeyPatch.context() as patch:
+        for view in history(WIRED, steps):
+            known = network(view)
+            assert known == as_defined(view, patch)
+            for datapath_id, compiled in going.items():
+                compiled.update(view, known)
+                assert {*compiled.cookies} == {*compile_flows(view, datapath_id, known)}
 
 
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
@@ -512,11 +539,11 @@ def test_what_no_table_says_to_depend_on_cables_does_not(
     some = data.draw(chosen)
     rows = ((key, replace(row, up=key in some)) for key, row in view.ports.items())
     called = dict.fromkeys(known.fabric.islands, 99)
-    fabric = replace(known.fabric, islands=called)
-    cut = replace(fabric, exits={})
+    shape = replace(known.fabric, islands=called)
+    cut = replace(shape, exits={})
     other, tree = replace(view, ports=Tracked(rows)), data.draw(chosen)
     before = Switch(datapath_id, view, known)
-    turned = Switch(datapath_id, other, replace(known, tree=tree, fabric=fabric))
+    turned = Switch(datapath_id, other, replace(known, tree=tree, fabric=shape))
     after = Switch(datapath_id, other, replace(known, tree=tree, fabric=cut))
     is_named = known.placed or known.unheld or known.middles
     for table, here in placed_tables(PIPELINE):
