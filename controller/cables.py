@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controller.conflicts import port_in_words
 from flows.fabric import Fabric
+from flows.overlays import is_segment
 from flows.tree import Cable, cables
 from flows.view import View
 
@@ -17,18 +18,22 @@ def news(before: Fabric, now: Fabric, view: View) -> Iterator[str]:
     if before is now:
         return
     was, are = {*cables(before)}, {*cables(now)}
-    for what, some in (("known", are - was), ("gone", was - are)):
+    for what, some, shape in (("known", are - was, now), ("gone", was - are, before)):
         if len(some) > AT_MOST:
             yield f"{len(some)} cables between switches are {what}"
             continue
         for cable in sorted(some):
-            yield f"the cable from {in_words(cable, view)} is {what}"
+            yield f"the cable from {in_words(cable, view, shape)} is {what}"
     yield from moved(before, now, len(are))
 
 
-def in_words(cable: Cable, view: View) -> str:
-    one, other = (port_in_words(port, view) for port in cable)
-    return f"{one} to {other}"
+def in_words(cable: Cable, view: View, shape: Fabric) -> str:
+    """The second of them may be that of an overlay."""
+    one, other = cable
+    near = port_in_words(one, view)
+    if is_segment(other.datapath_id):
+        return f"{near} to the overlay {shape.segments[other.datapath_id].name}"
+    return f"{near} to {port_in_words(other, view)}"
 
 
 def moved(before: Fabric, now: Fabric, count: int) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from controller import proxying
+from controller import overlaying, proxying
 from controller.schema import (
     Clash,
     Key,
@@ -46,6 +46,7 @@ from flows.view import (
     IPNetwork,
     Limits,
     Nics,
+    Overlay,
     PacketIns,
     Proxy,
     Service,
@@ -145,6 +146,7 @@ class Config:
     loops     try ports that may lead anywhere whether they lead back to us
     links     how cables are found that the kernel does not show
     openflow  path of a unix socket where switches of this host connect, ""
+    overlays  tunnels that flows tell where to lead
     """
 
     bridges: tuple[str, ...] = ()
@@ -157,6 +159,7 @@ class Config:
     loops: bool = True
     links: Links = field(default_factory=Links)
     openflow: str = ""
+    overlays: tuple[Overlay, ...] = ()
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
     liveness: Liveness = field(default_factory=Liveness)
@@ -218,6 +221,19 @@ def ip(node: Node) -> IPAddress:
     problem = unfit(address)
     if problem:
         hint = "a binding names one host: write that host's own address"
+        raise Wrong(f"{text} is {problem}", hint)
+    return address
+
+
+def underlay(node: Node) -> IPAddress:
+    text = node.text
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise Wrong(f"{text!r} is no IP address", ip_hint(text)) from None
+    problem = unfit(address)
+    if problem:
+        hint = "write the options:local_ip of the tunnel port"
         raise Wrong(f"{text} is {problem}", hint)
     return address
 
@@ -291,6 +307,14 @@ def bridge_name(node: Node) -> str:
     return name
 
 
+def overlay_name(node: Node) -> str:
+    name = node.text
+    if not 1 <= len(name.encode()) <= 15 or re.search(r"\s", name):
+        problem = f"{name!a:.60} cannot be the name of an overlay"
+        raise Wrong(problem, "write up to 15 letters or digits, without spaces")
+    return name
+
+
 def port_name(node: Node) -> str:
     """Not every port is an interface of the kernel, whose names have 15 octets."""
     name = node.text
@@ -341,12 +365,14 @@ UNIX = Scalar(
     {"type": "string", "pattern": "^unix:/."},
 )
 IP = Scalar("an IPv4 or IPv6 address", ip, {"type": "string"})
+UNDERLAY = Scalar("an IPv4 or IPv6 address", underlay, {"type": "string"})
 PREFIX = Scalar(
     "a range of addresses, like 192.0.2.0/24 or 2001:db8::/64",
     prefix,
     {"type": "string"},
 )
 PORT_NAME = Scalar("the name of a port of the bridge", port_name, {"type": "string"})
+OVERLAY_NAME = Scalar("a name of 1 to 15 octets", overlay_name, {"type": "string"})
 BRIDGE_NAME = Scalar(
     "the name of an Open vSwitch bridge", bridge_name, {"type": "string"}
 )
@@ -617,6 +643,49 @@ PROXY = Section(
 )
 
 
+OVERLAY_END = Section(
+    overlaying.end,
+    (
+        Key("datapath_id", overlaying.DATAPATH_ID, "of its switch", required=True),
+        Key(
+            "port",
+            PORT_NAME,
+            "its tunnel port there, with options:remote_ip=flow and options:key=flow",
+            required=True,
+        ),
+        Key(
+            "address",
+            UNDERLAY,
+            "where other ends send to, and what they are sent from",
+            required=True,
+        ),
+    ),
+)
+OVERLAY = Section(
+    overlaying.overlay,
+    (
+        Key("name", OVERLAY_NAME, "how it is shown", required=True),
+        Key(
+            "vni",
+            integer(1, overlaying.VNI_MAX),
+            "network identifier (VXLAN, Geneve), or another key, that flows set",
+            required=True,
+        ),
+        Key(
+            "ends",
+            ListOf(
+                OVERLAY_END,
+                overlaying.switch_of,
+                overlaying.switch_in_words,
+                overlaying.clashes_of_ends,
+            ),
+            "its tunnel ports, one of each switch; two at the least",
+            required=True,
+        ),
+    ),
+)
+
+
 def config(
     bridges: Mapping[str, Bridge] | None = None,
     guard: str = "",
@@ -705,6 +774,14 @@ SCHEMA = Section(
             UNIX,
             "a socket for the switches of this host, beside the port; adopted bridges"
             " connect there",
+            "none",
+        ),
+        Key(
+            "overlays",
+            ListOf(
+                OVERLAY, overlaying.name_of, overlaying.in_words, overlaying.clashes
+            ),
+            "segments through tunnels that flows tell where to lead",
             "none",
         ),
         Key("limits", LIMITS, "how much of one port is heard, and is kept"),

@@ -172,6 +172,7 @@ class Core:
             confine=self.policy.confine,
             limits=self.policy.limits,
             nics=self.policy.nics,
+            overlays=self.policy.overlays,
         )
         self.network: Network = network(self.view)
         self.channels: dict[int, Channel] = {}
@@ -235,6 +236,7 @@ class Core:
         self.network = network(self.view)
         if self._is_linking:
             self._link(now)
+        self._await_links(now)
         commands += self._cables()
         commands += self._trials(now)
         self._rivalries(events, now)
@@ -396,7 +398,8 @@ class Core:
         at = event.datapath_id
         if at not in self._familiar and at not in self._recalling:
             if self._is_linking:
-                self._note_links(event, channel, now)
+                self._note_newcomers(event)
+            self._note_links(event, channel, now)
             self._recalling[at] = self._recall(event, now - self.policy.silent_after)
             self._go_on_recalling(at)
 
@@ -732,13 +735,7 @@ class Core:
         self.view = self.links.expire(self.view, now, self._is_ready)
         self.view = self.links.judged(self.view, network(self.view), now)
         self.network = network(self.view)
-        is_starting = "starting" in self.sources.values()
-        for channel in self.channels.values():
-            if now >= channel.linked_until:
-                channel.linked = NO_PORTS
-            elif not is_starting:
-                channel.linked &= self.network.outward
-        if not is_starting:
+        if "starting" not in self.sources.values():
             self.view = self.newcomers.due(
                 self.view,
                 self.network,
@@ -750,20 +747,45 @@ class Core:
         if self.view is not before:
             self.network = network(self.view)
 
+    def _await_links(self, now: float) -> None:
+        """What its flows take for uplinks a switch waits for, if LLDP may show it, or
+        other ends of the overlay are not there yet, or have not told whom they know."""
+        is_starting = "starting" in self.sources.values()
+        may_come = frozenset(
+            end
+            for segment in self.network.fabric.segments.values()
+            if segment.absent or not segment.switches <= self._familiar
+            for end in segment.ends
+        )
+        if self._is_linking:
+            may_come |= self.network.outward
+        for channel in self.channels.values():
+            if now >= channel.linked_until:
+                channel.linked = NO_PORTS
+            elif not is_starting:
+                channel.linked &= may_come
+
     def _is_listening(self, datapath_id: int) -> bool:
         """The switch does all that it was told, and so lets in what ports are tried
         with."""
         channel = self.channels.get(datapath_id)
         return channel is not None and channel.has_done_all and not channel.door
 
-    def _note_links(self, event: FlowsListed, channel: Channel, now: float) -> None:
-        """What the flows of an earlier life tell of ports: those that packets were let
-        in by are not new, and those that were uplinks may be so again in a moment."""
+    def _note_newcomers(self, event: FlowsListed) -> None:
+        """Ports that flows of an earlier life let packets in by are not new."""
         self.newcomers.look(self.view)
+        if event.cookies:
+            mine = self._ports_of(event.datapath_id)
+            self.newcomers.forget(k for k in mine if was_admitted(k, event.cookies))
+
+    def _ports_of(self, datapath_id: int) -> list[PortKey]:
+        return [key for key in self.view.ports if key.datapath_id == datapath_id]
+
+    def _note_links(self, event: FlowsListed, channel: Channel, now: float) -> None:
+        """Those that were uplinks may be so again in a moment."""
         if not event.cookies:
             return
-        mine = [key for key in self.view.ports if key.datapath_id == event.datapath_id]
-        self.newcomers.forget(key for key in mine if was_admitted(key, event.cookies))
+        mine = self._ports_of(event.datapath_id)
         channel.linked = frozenset(k for k in mine if was_uplink(k, event.cookies))
         channel.linked_until = max(now + RETURN, self._patient_until)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from controller.adoption import DEFAULT_TARGET
 from controller.links import HOLD
 from controller.tries import PERIOD
-from flows.view import Fixed, Guard, Limits, Nics, Proxy, Service
+from flows.view import Fixed, Guard, Limits, Nics, Overlay, Proxy, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Policy:
     confine    who has a lease has no other IPv4 address
     proxies    how questions are answered
     defend     announce addresses for their owners when others claim them
+    overlays   tunnels that flows tell where to lead
     nics       how hosts with several interfaces in one segment are settled
     secret     of the frames that ports are tried with; without one they are not
     loops      they are tried whether they lead back to us
@@ -41,6 +42,7 @@ class Policy:
     confine: bool = True
     defend: bool = False
     limits: Limits = field(default_factory=Limits)
+    overlays: tuple[Overlay, ...] = ()
     nics: Nics = field(default_factory=Nics)
     secret: bytes = field(default=b"", repr=False)
     loops: bool = True

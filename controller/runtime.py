@@ -256,6 +256,7 @@ def policy_of(config: Config, targets: tuple[str, ...]) -> Policy:
         hold=float(config.links.hold),
         limits=config.limits,
         nics=config.nics,
+        overlays=config.overlays,
         silent_after=float(config.liveness.silent_after),
         forget_after=float(config.liveness.forget_after),
         awaited=frozenset(name for name, is_on in sources.items() if is_on),

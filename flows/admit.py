@@ -196,8 +196,8 @@ def switch_side(switch: Switch, here: Here) -> Iterator[Flow]:
     (router solicitations, mostly, and so to groups): it is nobody's host."""
     for port_no in switch.uplinks:
         key = next(port.key for port in switch.ports if port.port_no == port_no)
-        far = switch.view.ports[switch.network.fabric.uplinks[key]]
-        if far.lladdr and far.lladdr != NOWHERE:
+        far = switch.view.ports.get(switch.network.fabric.uplinks[key])
+        if far and far.lladdr and far.lladdr != NOWHERE:
             yield flow(
                 here.table_id,
                 390,

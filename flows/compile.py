@@ -571,8 +571,9 @@ def is_cabled_alike(seen: Switch, switch: Switch) -> bool:
 
 
 def is_near_alike(seen: Switch, switch: Switch) -> bool:
-    """It has the same ports, and the same cables to the same ports of others."""
-    if seen.cables != switch.cables:
+    """It has the same ports, and the same cables to the same ports of others, and there
+    are the same ends of overlays."""
+    if seen.cables != switch.cables or seen.shared != switch.shared:
         return False
     return are_alike(seen.ports, switch.ports) and are_alike(seen.far, switch.far)
 

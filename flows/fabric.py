@@ -2,17 +2,19 @@
 
 Both ends of a veth pair, or two patch ports, that are ports of switches of ours are a
 link: known as soon as the kernel or OVSDB knows it, without any discovery packet.  What
-they do not show has shown itself by LLDP (`controller.links`).
+they do not show has shown itself by LLDP (`controller.links`).  An end of an overlay is
+one of a cable to its segment (`flows.overlays`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flows.chains import Interfaces, Links, ifindexes, is_live
-from flows.memo import Step
+from flows.memo import Step, same
+from flows.overlays import Segment, Segments, is_segment, segments
 from flows.tracked import Tracked, changed
 from flows.view import (
     OWN_NAMESPACE,
@@ -21,6 +23,7 @@ from flows.view import (
     Interface,
     Link,
     LinkKey,
+    Overlay,
     Port,
     PortKey,
     View,
@@ -35,32 +38,69 @@ Adjacencies = Mapping[AdjacencyKey, Adjacency]
 class Fabric:
     """What follows from ports and links alone.
 
-    uplinks  port -> the port at the other end of the cable; both of ours, up or down
-    islands  datapath_id -> smallest datapath_id of the switches that reach each other
-    tree     uplinks that broadcasts may use: a spanning tree of each island
-    exits    datapath_id -> its cables that work: the port here, and the one there
+    uplinks   port -> the port at the other end of the cable; both of ours, up or down;
+              of an end of an overlay what stands for the segment's
+    islands   datapath_id -> smallest datapath_id of the switches that reach each other
+    tree      both ends of cables that broadcasts may use, a spanning tree of each
+              island
+    exits     datapath_id -> its cables that work: the port here, and the one there;
+              without overlays
+    segments  those overlays, by number
     """
 
     uplinks: Mapping[PortKey, PortKey]
     islands: Mapping[int, int]
     tree: frozenset[PortKey]
     exits: Exits
+    segments: Segments = field(default_factory=dict)
+
+    def segment(self, port: PortKey) -> Segment | None:
+        """That a port is an end of."""
+        if not self.segments or port not in self.uplinks:
+            return None
+        return self.segments.get(self.uplinks[port].datapath_id)
+
+    def beyond(
+        self, port: PortKey, packet: Mapping[str, str]
+    ) -> Iterator[tuple[PortKey, Mapping[str, str]]]:
+        """Where a packet comes in that has left by an uplink, and as what."""
+        segment = self.segment(port)
+        if segment is not None:
+            yield from segment.beyond(port, packet)
+        elif (far := self.uplinks.get(port)) is not None:
+            yield far, {**packet, "in_port": str(far.port_no)}
 
 
-Given = tuple[Ports, Interfaces, Links, Adjacencies]
+Overlays = tuple[Overlay, ...]
+Given = tuple[Ports, Interfaces, Links, Adjacencies, Overlays]
 
 
 def every_cable(
-    ports: Ports, interfaces: Interfaces, links: Links, adjacencies: Adjacencies
+    ports: Ports,
+    interfaces: Interfaces,
+    links: Links,
+    adjacencies: Adjacencies,
+    overlays: Overlays,
 ) -> Fabric:
-    uplinks = dict(cables(ports, interfaces, links))
+    uplinks = into(segments(ports, interfaces, overlays))
+    shown = cables(ports, interfaces, links)
+    uplinks |= {a: b for a, b in shown if not {a, b} & uplinks.keys()}
     for row in sorted(adjacencies.values(), key=lambda row: row.key):
         one, other = row.ends
         if one != other and not any(
             end in uplinks or end not in ports for end in row.ends
         ):
             uplinks |= {one: other, other: one}
-    return with_cables(uplinks, ports, interfaces, links)
+    return with_cables(uplinks, ports, interfaces, links, overlays)
+
+
+def into(shared: Segments) -> dict[PortKey, PortKey]:
+    """The ends of overlays, each with a port of its segment that no other one has."""
+    return {
+        end: PortKey(number, end.datapath_id << 32 | end.port_no)
+        for number, segment in shared.items()
+        for end in segment.ends
+    }
 
 
 def with_cables(
@@ -68,9 +108,11 @@ def with_cables(
     ports: Ports,
     interfaces: Interfaces,
     links: Links,
+    overlays: Overlays,
 ) -> Fabric:
     """What follows from which of these work."""
     dead = {key for key in uplinks if is_dead(key, ports, interfaces, links)}
+    shared = segments(ports, interfaces, overlays, dead)
     usable = {
         port: far
         for port, far in sorted(uplinks.items())
@@ -79,17 +121,30 @@ def with_cables(
     exits: dict[int, list[tuple[PortKey, PortKey]]] = {
         key.datapath_id: [] for key in sorted(ports)
     }
+    joined: dict[int, list[tuple[PortKey, PortKey]]] = {
+        **{datapath_id: [] for datapath_id in exits},
+        **{number: [] for number in shared},
+    }
     for port, far in usable.items():
-        exits[port.datapath_id].append((port, far))
+        joined[port.datapath_id].append((port, far))
+        if is_segment(far.datapath_id):
+            joined[far.datapath_id].append((far, port))
+        else:
+            exits[port.datapath_id].append((port, far))
 
     islands: dict[int, int] = {}
     tree: set[PortKey] = set()
     for root in exits:
         if root not in islands:
-            for reached, via in breadth_first(root, exits):
+            for reached, via in breadth_first(root, joined):
                 islands[reached] = root
                 tree.update(via)
-    return Fabric(uplinks, islands, frozenset(tree), exits)
+    for number in shared:
+        islands.pop(number, None)
+        used = [{port, far} for far, port in joined[number] if port in tree]
+        if len(used) == 1:  # nobody is reached by it
+            tree -= used[0]
+    return Fabric(uplinks, islands, frozenset(tree), exits, shared)
 
 
 def is_dead(key: PortKey, ports: Ports, interfaces: Interfaces, links: Links) -> bool:
@@ -107,11 +162,13 @@ def ifindex_of(key: PortKey, interfaces: Interfaces) -> int:
 def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
     """The same, if no cable has failed or works again; of the same cables, if no port
     has come or gone, and nobody has rewired anything."""
-    ports, interfaces, links, adjacencies = now
-    if interfaces is not before[1] or adjacencies is not before[3]:
+    ports, interfaces, links, _, overlays = now
+    if interfaces is not before[1] or not same(before[3:], now[3:]):
         return None
     turned = changed(before[0], ports)
     if any((key in before[0]) != (key in ports) for key in turned):
+        return None
+    if overlays and any(before[0][k].ifname != ports[k].ifname for k in turned):
         return None
     ours = ifindexes(interfaces)
     mine = [
@@ -125,7 +182,7 @@ def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
     there = {ifindex_of(key, interfaces) for key in known.uplinks} if mine else set()
     if turned.isdisjoint(known.uplinks) and not any(k.ifindex in there for k in mine):
         return known
-    found = with_cables(known.uplinks, *now[:3])
+    found = with_cables(known.uplinks, ports, interfaces, links, overlays)
     return known if found == known else found
 
 
@@ -149,7 +206,9 @@ def regrouped(one: Fabric, other: Fabric) -> frozenset[int]:
 
 
 def fabric_of(view: View) -> Fabric:
-    return fabric(view.ports, view.interfaces, view.links, view.adjacencies)
+    return fabric(
+        *(view.ports, view.interfaces, view.links), view.adjacencies, view.overlays
+    )
 
 
 def cables(

@@ -74,7 +74,8 @@ class Field:
     bits         of these, those which hold the value itself; an action without a range
                  moves so many
     needs        prerequisites: fields that must have one of these values (7.2.3.8)
-    is_register  the switch keeps it beside the packet
+    is_register  the switch keeps it beside the packet, as it does with what a tunnel's
+                 outer header says
     parts        the registers that it consists of, the most significant first
     """
 
@@ -168,8 +169,18 @@ def wide_register(number: int) -> Field:
     return Field(f"xxreg{number}", NXM_1, 111 + number, 16, 128, HEX, (), True, parts)
 
 
+def outer(name: str, number: int, width: int, notation: Notation) -> Field:
+    """Of the header that a tunnel puts before a frame (NXM_NX_TUN_...)."""
+    return Field(name, NXM_1, number, width, 8 * width, notation, is_register=True)
+
+
 ROWS = (
     Field("in_port", BASIC, 0, 4, 32, DECIMAL),
+    Field("tunnel_id", BASIC, 38, 8, 64, HEX, is_register=True),
+    outer("tun_ipv4_src", 31, 4, IPV4),
+    outer("tun_ipv4_dst", 32, 4, IPV4),
+    outer("tun_ipv6_src", 109, 16, IPV6),
+    outer("tun_ipv6_dst", 110, 16, IPV6),
     register(0, DECIMAL),
     register(1, DECIMAL),
     register(2, DECIMAL),

@@ -9,6 +9,9 @@ Here a packet meets the meter when nothing has been looked at but its port and i
 and then goes on anew: the datapath drops the flood by itself, and only what is within
 the budget costs more.  A port to another switch is measured there.
 
+What comes in by an end of an overlay is admitted from each other end that is known,
+with the overlay's own VNI.
+
 A port is admitted when it is known what it leads to.  A cable between two switches that
 is plugged in carries nothing before both know that it is one: a broadcast that it
 carried before could come back to where it began.
@@ -22,7 +25,9 @@ from functools import lru_cache
 from flows.budgets import Budget, meter_id
 from flows.nd_guard import ICMPV6, KINDS
 from flows.openflow import ETH_ARP, ETH_IPV6, Anew, Flow, GotoTable, Metered, flow, oxm
+from flows.overlays import tun_src
 from flows.switch import Here, Switch
+from flows.view import PortKey
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
@@ -31,7 +36,13 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         for port_no in switch.edges:
             yield from metered(here.table_id, port_no, onward)
     for port_no in switch.admitted:
-        yield admitted(here.table_id, port_no, onward)
+        segment = switch.segment(port_no)
+        if segment is None:
+            yield admitted(here.table_id, port_no, onward)
+            continue
+        for _, address in segment.others(PortKey(switch.datapath_id, port_no)):
+            yield tunnelled(here.table_id, port_no, segment.vni, address, onward)
+        yield stray(here.table_id, port_no, segment.name)
     for port_no in switch.held:
         yield untried(here.table_id, port_no, onward)
     for port_no in switch.loops:
@@ -54,6 +65,26 @@ def admitted(table: int, port_no: int, onward: GotoTable) -> Flow:
         note=f"port {port_no} is known",
         subject=port_no,
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def tunnelled(
+    table: int, port_no: int, vni: int, address: str, onward: GotoTable
+) -> Flow:
+    return flow(
+        table,
+        50,
+        oxm(in_port=port_no, tunnel_id=hex(vni), **{tun_src(address): address}),
+        onward,
+        note=f"port {port_no} is known, and so is the other end of the tunnel",
+        subject=port_no,
+    )
+
+
+@lru_cache(maxsize=1 << 10)
+def stray(table: int, port_no: int, name: str) -> Flow:
+    note = f"drop: port {port_no} lets in what other ends of {name} send, with its VNI"
+    return flow(table, 40, oxm(in_port=port_no), note=note, subject=port_no)
 
 
 @lru_cache(maxsize=1 << 12)

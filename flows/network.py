@@ -102,7 +102,8 @@ class Network:
     def ways(self) -> Ways:
         """datapath_id -> datapath_id of the goal -> the cables to leave by.  While much
         changes at once nobody asks for them, which are dear."""
-        return ways(self.fabric.exits, costs(self.rates))
+        shape = self.fabric
+        return ways(shape.exits, costs(self.rates), shape.segments)
 
     def rules_at(self, datapath_id: int) -> Rules:
         return self.rules.get(datapath_id, NO_RULES)

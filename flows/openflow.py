@@ -43,6 +43,9 @@ OVS_NAMES = {
     "ipv4_dst": "ip_dst",
     "icmpv4_type": "icmp_type",
     "icmpv4_code": "icmp_code",
+    "tunnel_id": "tun_id",
+    "tun_ipv4_src": "tun_src",
+    "tun_ipv4_dst": "tun_dst",
     "ip_ttl": "nw_ttl",  # in IPv6 it is the hop limit
     "ipv6_nd_target": "nd_target",
     "ipv6_nd_sll": "nd_sll",
@@ -107,6 +110,36 @@ class Output:
         return PORT_NAMES.get(self.port_no, f"output:{self.port_no}")
 
 
+NOT_IPV4 = SetField("tun_ipv4_dst", "0.0.0.0")
+TO_NOBODY = (NOT_IPV4, SetField("tun_ipv6_dst", "::"))
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """Leave by a tunnel port to one of its far ends: OFPAT_SET_FIELD, for the key and
+    for the address, and OFPAT_OUTPUT.
+
+    tun_dst  underlay address of that end
+
+    Open vSwitch looks at an address of IPv6 only where there is none of IPv4, as what
+    came in by another tunnel has one.
+    """
+
+    port_no: int
+    tunnel_id: int
+    tun_dst: str
+
+    @property
+    def steps(self) -> tuple[SetField | Output, ...]:
+        key, out = SetField("tunnel_id", hex(self.tunnel_id)), Output(self.port_no)
+        if ":" in self.tun_dst:
+            return key, NOT_IPV4, SetField("tun_ipv6_dst", self.tun_dst), out
+        return key, SetField("tun_ipv4_dst", self.tun_dst), out
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.steps))
+
+
 @dataclass(frozen=True, slots=True)
 class Tell:
     """NXAST_CONTROLLER2: a copy to the controller, as long as its meter lets it pass.
@@ -154,7 +187,7 @@ class Bucket:
     watch_port  the bucket is not taken while this port is down; 0 is none
     """
 
-    action: Output | Resubmit
+    action: Output | Through | Resubmit
     watch_port: int = 0
 
     def __str__(self) -> str:
@@ -236,6 +269,7 @@ Action = (
     | PushVlan
     | PopVlan
     | Output
+    | Through
     | Tell
     | Resubmit
     | Group
@@ -350,7 +384,8 @@ OXM_ORDER = {
     name: position
     for position, name in enumerate(
         """
-        in_port reg0 reg1 reg2 reg3 reg4 reg5 reg6 reg7 reg8 reg9 reg10 reg11 reg12
+        in_port tunnel_id tun_ipv4_src tun_ipv4_dst tun_ipv6_src tun_ipv6_dst
+        reg0 reg1 reg2 reg3 reg4 reg5 reg6 reg7 reg8 reg9 reg10 reg11 reg12
         reg13 reg14 reg15 xxreg1 xxreg2 eth_dst eth_src eth_type vlan_vid ip_proto
         ip_ttl ip_frag ipv4_src ipv4_dst udp_dst icmpv4_type icmpv4_code arp_op arp_spa
         arp_tpa arp_sha arp_tha ipv6_src ipv6_dst icmpv6_type icmpv6_code ipv6_nd_target

@@ -4,11 +4,11 @@
     path = find(graph, named(graph, "tap7"), named(graph, "h1:eth0"))
 
 Interfaces, ports and bridges are the nodes of a graph; what connects them (the two ends
-of a veth, a bridge and its ports, two patch ports, the ends of a tunnel, a device and
-what is on top of it) are its edges.  A path is the way over the fewest interfaces that
-are down, and of these the shortest, where a cable between two switches is as long as it
-costs (`flows.costs`).  No conclusion about hosts is needed, and no switch has to be
-connected: links and rows of OVSDB are enough.
+of a veth, a bridge and its ports, two patch ports, the ends of a tunnel or an overlay,
+a device and what is on top of it) are its edges.  A path is the way over the fewest
+interfaces that are down, and of these the shortest, where a cable between two switches
+is as long as it costs (`flows.costs`).  No conclusion about hosts is needed, and no
+switch has to be connected: links and rows of OVSDB are enough.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_address
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from flows.chains import OWN_INTERFACES, far_end, is_live
 from flows.costs import Rates, cost, sent, slower
+from flows.fabric import fabric_of
 from flows.view import (
     LOCAL_PORT,
     NO_TUNNEL,
@@ -184,6 +185,7 @@ def connections(view: View, nodes: Nodes) -> Iterator[Connection]:
             yield nodes.port(key), switch, IS_PORT, HAS_PORT
     yield from patches(view, nodes)
     yield from tunnels(view, nodes)
+    yield from overlays(view, nodes)
 
 
 def of_link(link: Link, view: View, nodes: Nodes) -> Iterator[Connection]:
@@ -206,6 +208,14 @@ def patches(view: View, nodes: Nodes) -> Iterator[Connection]:
         peer = named.get(row.peer)
         if peer is not None and peer.peer == row.ifname:
             yield nodes.port(row.key), nodes.port(peer.key), PATCH, PATCH
+
+
+def overlays(view: View, nodes: Nodes) -> Iterator[Connection]:
+    """Each end with each other."""
+    for segment in fabric_of(view).segments.values():
+        how = f"leads through overlay {segment.name}, VNI {segment.vni}, to"
+        for one, other in combinations(segment.ends, 2):
+            yield nodes.port(one), nodes.port(other), how, how
 
 
 class End(NamedTuple):

@@ -91,7 +91,11 @@ LEASE = (*nd_known.IP_WORDS, leases.END)
 CLAIM = (*nd_known.IP_WORDS, *nd_known.LLADDR_WORDS, nd_guard.ROLE)
 
 PIPELINE: tuple[Table, ...] = (
-    Table("ingress", fields("in_port", *ICMPV6), ingress.always),
+    Table(
+        "ingress",
+        fields("in_port", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src", *ICMPV6),
+        ingress.always,
+    ),
     Table(
         "admit",
         fields("in_port", "eth_src", "eth_dst", "eth_type", "vlan_vid"),

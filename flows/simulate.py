@@ -31,6 +31,7 @@ from flows.openflow import (
     Resubmit,
     SetField,
     Tell,
+    Through,
 )
 
 VLAN_PRESENT = 0x1000  # OFPVID_PRESENT, OpenFlow 1.3, 7.2.3.7
@@ -47,7 +48,8 @@ class Ambiguous(ValueError):
 def simulate(flows: Iterable[Flow], packet: Packet) -> Sent:
     """(port_no, packet) for each time that the packet leaves, in order.
 
-    port_no may be IN_PORT or CONTROLLER.  Registers stay in the switch.
+    port_no may be IN_PORT or CONTROLLER.  Registers stay in the switch; what leaves
+    through a tunnel to one of its ends has tunnel_id and tun_ipv4_dst or tun_ipv6_dst.
     """
     return Datapath(flows).receive(packet)
 
@@ -101,8 +103,8 @@ class Datapath:
         onward: int | None = None
         for action in flow.actions:
             match action:
-                case Output(port_no):
-                    leave(port_no, header, sent)
+                case Output() | Through():
+                    leave(action, header, sent)
                 case Tell():
                     sent.append((CONTROLLER, header.as_packet()))
                 case GotoTable(table) | Anew(table):
@@ -133,16 +135,21 @@ class Datapath:
             return
         is_first = group.kind is GroupKind.FAST_FAILOVER
         match live[0 if is_first else self.hashed % len(live)].action:
-            case Output(port_no):
-                leave(port_no, header, sent)
+            case Output() | Through() as by:
+                leave(by, header, sent)
             case Resubmit(table):
                 self.run(table, header, sent)
 
 
-def leave(port_no: int, header: Header, sent: Sent) -> None:
+def leave(by: Output | Through, header: Header, sent: Sent) -> None:
     """A packet leaves by its own port only if it is told so: IN_PORT (5.12)."""
-    if port_no != header.get(FIELDS["in_port"]):
-        sent.append((port_no, header.as_packet()))
+    if by.port_no == header.get(FIELDS["in_port"]):
+        return
+    packet = header.as_packet()
+    if isinstance(by, Through):
+        name = "tun_ipv6_dst" if ":" in by.tun_dst else "tun_ipv4_dst"
+        packet = {**packet, "tunnel_id": hex(by.tunnel_id), name: by.tun_dst}
+    sent.append((by.port_no, packet))
 
 
 def move(action: Move, header: Header) -> None:

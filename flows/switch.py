@@ -12,14 +12,17 @@ from flows.network import Network
 from flows.openflow import (
     BACK,
     BACK_AS_PORTS_NEED,
+    TO_NOBODY,
     Action,
     Flow,
     GotoTable,
     Output,
     PopVlan,
+    Through,
     flow,
     oxm,
 )
+from flows.overlays import Segment
 from flows.parties import Candidate, Domain, Holder, Located, Place
 from flows.proxy import Rules
 from flows.trust import Mode
@@ -103,9 +106,17 @@ class Switch:
 
     @cached_property
     def flooded(self) -> tuple[object, ...]:
-        """Which of its ports are up, and which of them are on the broadcast tree."""
+        """Which of its ports are up, and which of them are on the broadcast tree, with
+        the ends of overlays that are."""
         tree = self.network.tree
-        return tuple((port.up, port.key in tree) for port in self.ports)
+        rows = tuple((port.up, port.key in tree) for port in self.ports)
+        return (*rows, self.overlaid)
+
+    @cached_property
+    def shared(self) -> tuple[object, ...]:
+        """What is known of the overlays that its ports are ends of."""
+        found = (self.segment(port_no) for port_no in self.uplinks)
+        return tuple((s.name, s.vni, *s.ends.items()) for s in found if s is not None)
 
     @cached_property
     def edges(self) -> tuple[int, ...]:
@@ -170,13 +181,51 @@ class Switch:
         as many more as there are kinds of VLANs that some ports are of and some not."""
         rows = tuple((port.port_no, self.membership(port.key)) for port in ports)
         most, *others = copies(rows)
-        yield flow(table, priority, oxm(**at), *copying(most), note=note)
+        yield flow(table, priority, oxm(**at), *self.copying(most), note=note)
         for some in others:
             tag = {"vlan_vid": TAGGED} if some.stripped else {}
             for prefix in prefixes(some.vlans):
                 match = oxm(**at, **tag, **{DOMAIN: shown(prefix)})
                 of_vlan = f"VLAN {in_words(some.vlans)}: {note}"
-                yield flow(table, priority + 1, match, *copying(some), note=of_vlan)
+                yield flow(
+                    table, priority + 1, match, *self.copying(some), note=of_vlan
+                )
+
+    def copying(self, some: Copies) -> Iterator[Action]:
+        """One copy for each port, then of an end of an overlay for each other end; the
+        tag is taken off for those that come last.
+
+        A port that nobody leads anywhere may be a tunnel as well: it must not send to
+        where a copy before was led, nor to where the frame itself has come to.
+        """
+        nowhere = TO_NOBODY if self.overlaid else ()
+        yield from nowhere
+        yield from (Output(p) for p in some.tagged if p not in self.overlaid)
+        for port_no in some.tagged:
+            yield from self.overlaid.get(port_no, ())
+        if some.stripped:
+            yield from nowhere
+            yield PopVlan()
+            yield from map(Output, some.stripped)
+
+    @cached_property
+    def overlaid(self) -> Mapping[int, tuple[Through, ...]]:
+        """What copies a frame to all other ends of an overlay that take broadcasts."""
+        shape = self.network.fabric
+        found = ((port_no, self.segment(port_no)) for port_no in self.uplinks)
+        return {
+            port_no: tuple(
+                Through(port_no, segment.vni, address)
+                for end, address in segment.others(PortKey(self.datapath_id, port_no))
+                if end in shape.tree
+            )
+            for port_no, segment in found
+            if segment is not None
+        }
+
+    def segment(self, port_no: int) -> Segment | None:
+        """The overlay that a port is an end of."""
+        return self.network.fabric.segment(PortKey(self.datapath_id, port_no))
 
     def back(self, vlan: int | None) -> Action:
         """What sends an answer back by the port of its question; None is any VLAN."""
@@ -199,14 +248,6 @@ class Switch:
     def candidates_here(self, holder: Holder) -> Iterator[Candidate]:
         """Everyone at a port of this switch who holds, or says it holds, an address."""
         return (c for c in holder.candidates if self.here(c.port))
-
-
-def copying(some: Copies) -> tuple[Action, ...]:
-    """One copy for each port; the tag is taken off for those that come last."""
-    tagged = tuple(Output(port_no) for port_no in some.tagged)
-    if not some.stripped:
-        return tagged
-    return *tagged, PopVlan(), *(Output(port_no) for port_no in some.stripped)
 
 
 def prepared(known: Network, at: PortKey, vlan: int) -> tuple[Action, ...]:

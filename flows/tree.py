@@ -5,6 +5,7 @@ and for a moment some send along the old one and some along the new: two trees t
 are a loop, and a broadcast in a loop is a storm.  So a cable is opened when no other
 way can be open between its ends, and closed at once.  Both ends of a cable must be open
 for a broadcast to pass: a switch takes none from where it sends none (`flows.flood`).
+An overlay is a switch that sends on to all its ends, always.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from flows.fabric import Fabric
 from flows.memo import remember_last
+from flows.overlays import is_segment
 from flows.tracked import Tracked
 from flows.view import Flooding, PortKey
 
@@ -68,7 +70,9 @@ def cables(shape: Fabric) -> Iterator[Cable]:
 
 
 def may_pass(floods: Floods, cable: Cable) -> bool:
-    return all(may_send(floods.get(port.datapath_id), port) for port in cable)
+    return all(
+        may_send(floods.get(port.datapath_id), port) for port in switches_of(cable)
+    )
 
 
 def may_send(row: Flooding | None, port: PortKey) -> bool:
@@ -76,8 +80,13 @@ def may_send(row: Flooding | None, port: PortKey) -> bool:
 
 
 def does_pass(floods: Floods, cable: Cable) -> bool:
-    rows = [(floods.get(port.datapath_id), port.port_no) for port in cable]
-    return all(row is not None and port_no in row.does for row, port_no in rows)
+    rows = [(floods.get(port.datapath_id), port) for port in switches_of(cable)]
+    return all(row is not None and port.port_no in row.does for row, port in rows)
+
+
+def switches_of(cable: Cable) -> Iterator[PortKey]:
+    """Ends that somebody decides about."""
+    return (port for port in cable if not is_segment(port.datapath_id))
 
 
 def are_joined(cable: Cable, others: Iterable[Cable]) -> bool:

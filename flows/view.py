@@ -29,6 +29,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     proxies      configuration how questions are answered, where and for what
     limits       configuration how much is heard of a port, and is kept
     nics         configuration how hosts with several interfaces are settled
+    overlays     configuration which ports are tunnels that flows tell where to lead
 """
 
 from __future__ import annotations
@@ -682,6 +683,32 @@ class Nics:
     arp_announce: int = 2
 
 
+@dataclass(frozen=True, slots=True)
+class OverlayEnd:
+    """One tunnel endpoint: what RFC 7348 calls a VTEP.
+
+    port     name of a tunnel port, as its switch has it (remote_ip=flow, key=flow)
+    address  underlay address that the others send to, and know it by
+    """
+
+    datapath_id: int
+    port: str
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A segment that switches have in common: each of them has one tunnel port into it,
+    and flows say for each frame to which others it goes.
+
+    vni  VXLAN network identifier, 24 bits; of other tunnels the key
+    """
+
+    name: str
+    vni: int
+    ends: tuple[OverlayEnd, ...]
+
+
 def crowds_of(stations: Mapping[StationKey, Station]) -> Tracked[PortKey, int]:
     """How many stations were heard at each port."""
     counts: dict[PortKey, int] = {}
@@ -733,6 +760,7 @@ class View:
     confine: bool = True
     limits: Limits = field(default_factory=Limits)
     nics: Nics = field(default_factory=Nics)
+    overlays: tuple[Overlay, ...] = ()
 
     def with_stations(
         self,

@@ -17,6 +17,9 @@ datapath_id of such neighbors, who have it among theirs; so of those in a loop, 
 second after the lowest of all would be the lowest itself: no more than two, and one
 cable, as of several both ends choose the same.  And a frame does not leave by where it
 came in (5.12).
+
+An overlay is a cable from each of its ends to each other.  They all leave by one port,
+so that none of them is a detour for another.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 from flows.memo import Step
-from flows.openflow import OWNER, Bucket, Group, GroupKind, Output
+from flows.openflow import OWNER, Bucket, Group, GroupKind, Output, Resubmit, Through
+from flows.overlays import Segment, Segments
 from flows.view import PortKey
 
 Exits = Mapping[int, Iterable[tuple[PortKey, PortKey]]]  # cables that work, by switch
@@ -38,22 +42,26 @@ R = TypeVar("R")
 COST = 1  # of a cable that is not told of
 FAR = 1 << 20  # more than there are switches
 NO_COSTS: Costs = {}
+NO_OVERLAYS: Segments = {}
 NUMBERS = 1 << 16  # group_ids of ours
 BUCKETS_MAX = 16  # values of the hash that Open vSwitch tells apart at the least
 TABLES = 1 << 8  # the first of them are taken (flows.openflow.Anew)
+
+
+Out = int | Through  # port_no of a cable, or one far end of an overlay
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """From one switch towards another.
 
-    ports   port_no of the cables on shortest paths, in ascending order
-    detour  port_no of the cable that is used while they are down; None if none may be
+    ports   the cables on shortest paths, in ascending order of port_no
+    detour  the cable that is used while they are down; None if none may be
     stride  values of the hash in a row that choose the same port
     """
 
-    ports: tuple[int, ...]
-    detour: int | None = None
+    ports: tuple[Out, ...]
+    detour: Out | None = None
     stride: int = 1
 
 
@@ -61,8 +69,10 @@ Ways = Mapping[int, Mapping[int, Way]]  # by datapath_id, and by that of the goa
 way = lru_cache(maxsize=1 << 12)(Way)  # one object for all who have it
 
 
-def ways(exits: Exits, costs: Costs = NO_COSTS) -> Ways:
-    return paths(exits, costs).ways
+def ways(
+    exits: Exits, costs: Costs = NO_COSTS, overlays: Segments = NO_OVERLAYS
+) -> Ways:
+    return paths(exits, costs, overlays).ways
 
 
 class Lead(NamedTuple):
@@ -71,7 +81,7 @@ class Lead(NamedTuple):
     cost   likewise
     """
 
-    port_no: int
+    by: Out
     far: int
     cable: PortKey
     cost: int
@@ -100,21 +110,25 @@ class Paths:
 NO_PATHS = Paths({}, {}, {}, {})
 
 
-def every_path(exits: Exits, costs: Costs) -> Paths:
-    return with_paths(NO_PATHS, exits, costs)
+Given = tuple[Exits, Costs, Segments]
 
 
-def next_paths(
-    before: tuple[Exits, Costs], known: Paths, now: tuple[Exits, Costs]
-) -> Paths | None:
+def every_path(exits: Exits, costs: Costs, overlays: Segments = NO_OVERLAYS) -> Paths:
+    return with_paths(NO_PATHS, exits, costs, overlays)
+
+
+def next_paths(before: Given, known: Paths, now: Given) -> Paths | None:
     return with_paths(known, *now) if [*before[0]] == [*now[0]] else None
 
 
-def with_paths(known: Paths, exits: Exits, costs: Costs) -> Paths:
+def with_paths(known: Paths, exits: Exits, costs: Costs, overlays: Segments) -> Paths:
     """A switch that leads where it did, and is as far from everybody as it was, as are
     those that it leads to, sends as before."""
     ends = {port: far for cables in exits.values() for port, far in cables}
     leads = {s: (*leads_of(cables, ends, costs),) for s, cables in exits.items()}
+    for segment in overlays.values():
+        for end in segment.live:
+            leads[end.datapath_id] += (*through(segment, end, costs),)
     rows = {start: row(start, leads) for start in exits}
     moved = {start for start in exits if rows[start] != known.rows.get(start)}
     chosen: dict[int, Chosen] = {}
@@ -151,6 +165,16 @@ def leads_of(
             yield Lead(port.port_no, far.datapath_id, min(port, far), cost)
 
 
+def through(segment: Segment, end: PortKey, costs: Costs) -> Iterator[Lead]:
+    """From one end of an overlay to each other."""
+    here = costs.get(end, COST)
+    for far, address in segment.others(end):
+        if far in segment.live:
+            by = Through(end.port_no, segment.vni, address)
+            cost = max(here, costs.get(far, COST))
+            yield Lead(by, far.datapath_id, min(end, far), cost)
+
+
 def row(start: int, leads: Leads) -> Row:
     return [*map(distances(start, leads).get, leads)]
 
@@ -180,25 +204,41 @@ def distances(start: int, leads: Leads) -> dict[int, int]:
 def choice(leads: Sequence[Lead], seen: Seen) -> Way:
     distance, *far_off = (one // FAR for one in seen)
     ends = (*zip(leads, far_off, strict=True),)
-    best = [one.port_no for one, off in ends if off + one.cost == distance]
+    best = [one.by for one, off in ends if off + one.cost == distance]
     around = detour(ends, distance) if len(best) == 1 else None
-    return way(tuple(sorted(best)), around, stride(len(best), seen[0] % FAR))
+    return way(in_order(best), around, stride(len(best), seen[0] % FAR))
 
 
-def detour(ends: Iterable[tuple[Lead, int]], distance: int) -> int | None:
+def port_of(by: Out) -> int:
+    return by.port_no if isinstance(by, Through) else by
+
+
+def in_order(some: Iterable[Out]) -> tuple[Out, ...]:
+    return tuple(sorted(some, key=rank))
+
+
+def rank(by: Out) -> tuple[int, str]:
+    return (by.port_no, by.tun_dst) if isinstance(by, Through) else (by, "")
+
+
+def detour(ends: Sequence[tuple[Lead, int]], distance: int) -> Out | None:
     """Of one that is so far off, besides its one cable on a shortest path.
 
     ends  cables, and how far the goal is from where they lead to
     """
-    closer = sorted((off + one.cost, one) for one, off in ends if off < distance)
-    if len(closer) > 1:
-        return closer[1][1].port_no
+    closer = sorted(
+        (off + one.cost, *rank(one.by), one) for one, off in ends if off < distance
+    )
+    used = port_of(closer[0][-1].by)
+    beside = (one.by for *_, one in closer[1:] if port_of(one.by) != used)
+    if (second := next(beside, None)) is not None:
+        return second
     # Of several cables to one neighbor both ends must choose the same.
     as_far = (
-        (one.far, one.cost, one.cable, one) for one, off in ends if off == distance
+        (one.far, one.cost, one.cable, one.by) for one, off in ends if off == distance
     )
-    best = min(as_far, default=None)
-    return best[-1].port_no if best else None
+    *_, best = min(as_far, default=(None,))
+    return best if best is not None and port_of(best) != used else None
 
 
 @lru_cache(maxsize=1 << 10)
@@ -213,7 +253,7 @@ def stride(ports: int, hops: int) -> int:
 
 # --- as actions -----------------------------------------------------------------------
 
-Exit = Output | Group
+Exit = Output | Through | Group
 output = lru_cache(maxsize=1 << 10)(Output)
 
 
@@ -260,9 +300,9 @@ def exits_of(some: Iterable[Way]) -> dict[Way, Exit]:
     """A group's number is a digest of what it does; of two alike the second goes on."""
     found: dict[Way, Exit] = {}
     taken: set[int] = set()
-    for one in sorted(some, key=lambda one: (one.ports, one.detour or 0, one.stride)):
+    for one in sorted(some, key=turn):
         if len(one.ports) == 1 and one.detour is None:
-            found[one] = output(one.ports[0])
+            found[one] = leaving(one.ports[0])
             continue
         number = digest(one)
         while number < TABLES or number in taken:
@@ -270,6 +310,15 @@ def exits_of(some: Iterable[Way]) -> dict[Way, Exit]:
         taken.add(number)
         found[one] = group(OWNER << 16 | number, one)
     return found
+
+
+def turn(one: Way) -> tuple[object, ...]:
+    around = (0, "") if one.detour is None else rank(one.detour)
+    return tuple(map(rank, one.ports)), around, one.stride
+
+
+def leaving(by: Out) -> Output | Through:
+    return by if isinstance(by, Through) else output(by)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -283,14 +332,25 @@ def group(group_id: int, one: Way) -> Group:
     kind = GroupKind.SELECT if is_shared else GroupKind.FAST_FAILOVER
     ports = [port for port in one.ports for _ in range(one.stride)]
     ports += [] if one.detour is None else [one.detour]
-    return Group(group_id, kind, tuple(Bucket(Output(p), watch_port=p) for p in ports))
+    buckets = (Bucket(leaving(by), watch_port=port_of(by)) for by in ports)
+    return Group(group_id, kind, tuple(buckets))
 
 
 def in_words(by: Exit) -> str:
-    if isinstance(by, Output):
-        return f"port {by.port_no}"
-    first, *others = dict.fromkeys(one.watch_port for one in by.buckets)
+    if not isinstance(by, Group):
+        return f"port {place(by)}"
+    first, *others = dict.fromkeys(place(one.action) for one in by.buckets)
     if by.kind is GroupKind.FAST_FAILOVER:
         return f"port {first}, while that is down by port {others[-1]}"
-    told = ", ".join(map(str, (first, *others[:-1])))
+    told = ", ".join((first, *others[:-1]))
     return f"ports {told} and {others[-1]}, by a hash of addresses and ports"
+
+
+def place(by: Output | Through | Resubmit) -> str:
+    """ "9", or "9 to 192.0.2.2"."""
+    match by:
+        case Through():
+            return f"{by.port_no} to {by.tun_dst}"
+        case Output():
+            return str(by.port_no)
+    return ""

@@ -451,13 +451,13 @@ class Way:
                 todo += self.leave(PortKey(here, port_no), leaving)
 
     def leave(self, key: PortKey, packet: Packet) -> Iterator[tuple[int, Packet]]:
-        far = self.known.fabric.uplinks.get(key)
         if key.port_no == CONTROLLER:
             self.is_told = True
         elif key.port_no == IN_PORT:
             self.answer = packet
-        elif far is not None:
-            yield far.datapath_id, {**packet, "in_port": str(far.port_no)}
+        elif key in self.known.fabric.uplinks:
+            for far, arriving in self.known.fabric.beyond(key, packet):
+                yield far.datapath_id, arriving
         else:
             self.reached.append(key)
 

@@ -35,6 +35,7 @@ from flows.openflow import (
     Resubmit,
     SetField,
     Tell,
+    Through,
 )
 
 T = TypeVar("T")
@@ -257,6 +258,10 @@ def output(step: Output) -> bytes:
     return pack("!HHIH6x", ACTION_OUTPUT, 16, step.port_no, max_len)
 
 
+def through(step: Through) -> bytes:
+    return b"".join(ENCODED[type(one)](one) for one in step.steps)
+
+
 def push_vlan(step: PushVlan) -> bytes:
     return pack("!HHH2x", ACTION_PUSH_VLAN, 8, ETH_VLAN)
 
@@ -314,6 +319,7 @@ def nxm_header(field: Field) -> bytes:
 
 ENCODED: dict[type[Action], Callable[[Any], bytes]] = {
     Output: output,
+    Through: through,
     SetField: set_field,
     Move: reg_move,
     PushVlan: push_vlan,

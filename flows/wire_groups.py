@@ -6,9 +6,10 @@ Octets in, octets out, as in `flows.wire`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from struct import Struct, error, pack
 
-from flows.openflow import Bucket, Group, GroupKind, Output, Resubmit
+from flows.openflow import Bucket, Group, GroupKind, Output, Resubmit, Through
 from flows.wire import (
     ACTION_OUTPUT,
     ANY,
@@ -89,8 +90,8 @@ def buckets(octets: bytes, kind: int) -> Iterator[Bucket | None]:
         start = end
 
 
-def action_of(octets: bytes) -> Output | Resubmit | None:
-    """The only action of a bucket, if it is one that we give to buckets."""
+def action_of(octets: bytes) -> Output | Through | Resubmit | None:
+    """What a bucket does, if it is what we give to buckets."""
     if len(octets) == OUTPUT.size:
         kind, _, port_no, _ = OUTPUT.unpack(octets)
         if kind == ACTION_OUTPUT:
@@ -98,9 +99,18 @@ def action_of(octets: bytes) -> Output | Resubmit | None:
         table = octets[TABLE_OF_RESUBMIT]
         if octets == action(Resubmit(table)):
             return Resubmit(table)
-    return None
+    address = ADDRESS_OF_THROUGH.get(len(octets))
+    if address is None:
+        return None
+    port_no = OUTPUT.unpack(octets[-OUTPUT.size :])[2]
+    tunnel_id = int.from_bytes(octets[TUNNEL_ID_OF_THROUGH])
+    found = Through(port_no, tunnel_id, str(ip_address(octets[address])))
+    return found if octets == action(found) else None
 
 
+# Of what leaves through a tunnel: octets of its two fields, by how long all of it is.
+TUNNEL_ID_OF_THROUGH = slice(8, 16)
+ADDRESS_OF_THROUGH = {48: slice(24, 28), 72: slice(40, 56)}
 TABLE_OF_RESUBMIT = 12  # octets of an NXAST_RESUBMIT_TABLE before its table
 
 

@@ -25,6 +25,8 @@ from flows.view import (
     Link,
     Namespace,
     Neighbor,
+    Overlay,
+    OverlayEnd,
     Port,
     Proxy,
     Router,
@@ -32,6 +34,7 @@ from flows.view import (
     Shaper,
     Sponge,
     Station,
+    Tunnel,
     Untried,
     View,
     bound_of,
@@ -63,6 +66,7 @@ Fact = (
     | Service
     | Limits
     | Proxy
+    | Overlay
 )
 
 TABLE_OF = {
@@ -102,6 +106,8 @@ def view_of(*facts: Fact | Iterable[Fact]) -> View:
             view = replace(view, services=(*view.services, fact))
         elif isinstance(fact, Proxy):
             view = replace(view, proxies=(*view.proxies, fact))
+        elif isinstance(fact, Overlay):
+            view = replace(view, overlays=(*view.overlays, fact))
         elif isinstance(fact, Limits):
             view = replace(view, limits=fact)
         else:
@@ -227,6 +233,30 @@ def cable(one: tuple[int, int], other: tuple[int, int]) -> list[Fact]:
             ),
         ]
     return facts
+
+
+def tunnel_port(datapath_id: int, port_no: int, *, up: bool = True) -> list[Fact]:
+    """One whose far end, and whose key, flows set."""
+    tunnel = Tunnel(remote="flow", key="flow")
+    return [
+        port(datapath_id, port_no, up=up),
+        interface(datapath_id, port_no, ifindex=0, type="vxlan", tunnel=tunnel),
+    ]
+
+
+def underlay(datapath_id: int) -> str:
+    """Address of a switch's end of overlays."""
+    return f"192.0.2.{datapath_id}"
+
+
+def overlay(name: str, vni: int, *ends: tuple[int, int]) -> Overlay:
+    return Overlay(
+        name,
+        vni,
+        tuple(
+            OverlayEnd(s, port(s, n).ifname, ip_address(underlay(s))) for s, n in ends
+        ),
+    )
 
 
 def limited(end: tuple[int, int], rate: int) -> Shaper:

@@ -42,6 +42,8 @@ from flows.view import (
     Link,
     Namespace,
     Neighbor,
+    Overlay,
+    OverlayEnd,
     Port,
     Proxy,
     Router,
@@ -358,6 +360,27 @@ proxies = st.lists(st.sampled_from(RULES), max_size=4, unique=True).map(tuple)
 adjacencies = st.builds(
     Adjacency, datapath_ids, port_numbers, datapath_ids, port_numbers, st.just(1.0)
 )
+UNDERLAYS = (
+    *map(IPv4Address, ("192.0.2.1", "192.0.2.2")),
+    IPv6Address("2001:db8::3"),
+)
+overlays = st.lists(
+    st.builds(
+        Overlay,
+        st.sampled_from(["blue", "red"]),
+        st.sampled_from([7, 5000]),
+        st.lists(
+            st.builds(
+                OverlayEnd,
+                datapath_ids,
+                st.sampled_from([f"s{s}-eth{n}" for s in (1, 2, 3) for n in (3, 5, 6)]),
+                st.sampled_from(UNDERLAYS),
+            ),
+            max_size=4,
+        ).map(tuple),
+    ),
+    max_size=2,
+).map(tuple)
 untried = st.builds(Untried, datapath_ids, port_numbers, st.just(1.0))
 floods = st.builds(
     Flooding,
@@ -408,4 +431,5 @@ def views(draw: DrawFn) -> View:
         proxies=draw(proxies),
         confine=draw(st.booleans()),
         limits=draw(limits),
+        overlays=draw(overlays),
     )

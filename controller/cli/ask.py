@@ -103,7 +103,9 @@ def answered(row: dict[str, Any]) -> str:
 
 def place(row: dict[str, Any]) -> str:
     """The port's name says the switch, in Mininet; elsewhere the bridge helps."""
-    if row["port_no"] is None:  # a station that was never seen
+    if row.get("overlay"):
+        return f"overlay {row['overlay']}"
+    if row["port_no"] is None and not row["port"]:  # a station that was never seen
         return ""
     port, switch = row["port"] or row["port_no"], row["switch"] or row["datapath_id"]
     return str(port) if str(port).startswith(f"{switch}-") else f"{switch}:{port}"

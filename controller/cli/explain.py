@@ -26,7 +26,7 @@ from flows.network import Network, network
 from flows.openflow import Flow, is_ours
 from flows.parties import Candidate
 from flows.pipeline import TABLE_IDS, TABLE_NAMES
-from flows.view import View, switch_name
+from flows.view import PortKey, View, switch_name
 
 LIMIT = 60.0  # seconds that ovs-ofctl may take
 COOKIE = re.compile(r"cookie=(0x[0-9a-f]+)")
@@ -174,10 +174,20 @@ def reasons(
 def about_port(
     port_no: int, believed: View, conclusions: Network, datapath_id: int
 ) -> Iterator[str]:
-    for key, far in conclusions.fabric.uplinks.items():
-        if key == (datapath_id, port_no):
-            near, end = believed.ports[key], believed.ports[far]
-            yield f"{near.ifname} and {end.ifname} are the two ends of one cable"
+    key = PortKey(datapath_id, port_no)
+    segment, far = conclusions.fabric.segment(key), conclusions.fabric.uplinks.get(key)
+    if segment is not None:
+        name, at = believed.ports[key].ifname, segment.ends[key]
+        yield (
+            f"the configuration has {name} as an end of the overlay {segment.name},"
+            f" VNI {segment.vni}, at {at}"
+        )
+        for other, address in segment.others(key):
+            whose = switch_name(believed, other.datapath_id) or f"{other.datapath_id:x}"
+            yield f"and {believed.ports[other].ifname} of {whose}, at {address}"
+    elif far is not None:
+        near, end = believed.ports[key], believed.ports[far]
+        yield f"{near.ifname} and {end.ifname} are the two ends of one cable"
 
 
 def table_name(table: int) -> str:

@@ -70,13 +70,13 @@ def drawn(row: Row) -> Iterator[str]:
     """A line for each switch, below the one that it is reached by."""
     below: dict[str, list[Row]] = {}
     for branch in row["branches"]:
-        below.setdefault(branch["from"]["datapath_id"], []).append(branch)
+        below.setdefault(dpid(branch["from"]), []).append(branch)
     yield name(row["root"])
     ahead = [(branch, "") for branch in reversed(below.get(dpid(row["root"]), []))]
     left = {dpid(row["root"]): len(ahead)}
     while ahead:
         branch, margin = ahead.pop()
-        above, here = branch["from"]["datapath_id"], branch["to"]["datapath_id"]
+        above, here = dpid(branch["from"]), dpid(branch["to"])
         left[above] -= 1
         corner, line = ("├─ ", "│  ") if left[above] else ("└─ ", "   ")
         why = f": {carries(branch)}" if branch["why"] else ""
@@ -90,8 +90,10 @@ def drawn(row: Row) -> Iterator[str]:
 
 
 def dpid(row: Row) -> str:
-    return str(row["datapath_id"])
+    return str(row["datapath_id"] or name(row))
 
 
 def name(row: Row) -> str:
+    if row.get("overlay"):
+        return f"overlay {row['overlay']}"
     return str(row["switch"] or row["datapath_id"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from controller.core import Core
 from controller.links import Refused, in_words
 from controller.northbound.ports import (
+    CONFIG,
     LLDP,
     attachment,
     evidence,
@@ -17,36 +18,73 @@ from controller.northbound.ports import (
 )
 from controller.northbound.server import Json
 from flows.costs import cost
-from flows.tree import Cable, cables, does_pass, may_pass
-from flows.view import PortKey, View, switch_name
+from flows.overlays import Segment, is_segment
+from flows.tree import Cable, cables, does_pass, may_pass, switches_of
+from flows.view import OverlayEnd, PortKey, View, switch_name
 
 DOWN, LOOP = "one end is down", "both ends are of one switch"
+OVERLAY = "overlay"
 OPENING = "until its switches have confirmed it"
 CLOSING = "its switches may still send to it"
 OTHER_WAY = "another way joins its switches"
+ALONE = "no other end is there"
+ABSENT = "no switch that is connected has this port"
+UNFIT = "flows cannot tell it where to lead: remote_ip and key must be 'flow'"
 
 
 def links(core: Core) -> list[Json]:
-    """Every cable between two switches of ours, up or down, and those that LLDP would
-    have shown and nobody believes."""
+    """Every cable between two switches of ours, up or down, ends of overlays, and
+    cables that LLDP would have shown and nobody believes."""
     found = [link(core, cable) for cable in cables(core.network.fabric)]
+    for segment in core.network.fabric.segments.values():
+        found += [missing(core, segment, end, ABSENT) for end in segment.absent]
+        found += [missing(core, segment, end, UNFIT) for end in segment.unfit]
     rows = [row for row in core.links.refused.values() if row.sender]
     return found + [refused(core, row) for row in sorted(rows, key=lambda r: r.since)]
 
 
 def link(core: Core, cable: Cable) -> Json:
-    view, (one, other) = core.view, cable
+    one, other = cable
+    near = other if is_segment(one.datapath_id) else one
     carries, why = broadcasts(core, cable)
     return {
-        "from": attachment(view, one),
-        "to": attachment(view, other),
-        "kind": kind(view, one),
-        "up": is_up(view, cable),
+        "from": end_told(core, one),
+        "to": end_told(core, other),
+        "kind": kind(core, near),
+        "up": is_up(core.view, cable),
         "broadcasts": carries,
         "why": why,
-        **price(core, one),
-        "evidence": evidence(core, one),
+        **price(core, near),
+        "evidence": evidence(core, near),
         **heard(core, cable),
+    }
+
+
+def end_told(core: Core, port: PortKey) -> Json:
+    segment = core.network.fabric.segments.get(port.datapath_id)
+    return attachment(core.view, port) if segment is None else overlay_told(segment)
+
+
+def overlay_told(segment: Segment) -> Json:
+    """In place of a switch and its port."""
+    nowhere = dict.fromkeys(("datapath_id", "switch", "port_no", "port", "vlans"))
+    return {**nowhere, "overlay": segment.name, "vni": segment.vni}
+
+
+def missing(core: Core, segment: Segment, end: OverlayEnd, why: str) -> Json:
+    return {
+        "from": {**switch(core.view, end.datapath_id), "port": end.port}
+        | {"port_no": None, "vlans": ""},
+        "to": overlay_told(segment),
+        "kind": OVERLAY,
+        "up": False,
+        "broadcasts": "no",
+        "why": why,
+        "rate": None,
+        "cost": None,
+        "evidence": CONFIG,
+        "age": None,
+        "on_its_way": None,
     }
 
 
@@ -95,15 +133,22 @@ def broadcasts(core: Core, cable: Cable) -> tuple[str, str]:
         return "no", LOOP
     if shape.tree.issuperset(cable):
         return ("yes", "") if does_pass(view.floods, cable) else ("not yet", OPENING)
+    segment = shape.segments.get(other.datapath_id)
+    if segment is not None and len(segment.live) < 2:
+        return "no", ALONE
     return ("still", CLOSING) if may_pass(view.floods, cable) else ("no", OTHER_WAY)
 
 
 def is_up(view: View, cable: Cable) -> bool:
-    return all(view.ports[port].up for port in cable)
+    return all(view.ports[port].up for port in switches_of(cable))
 
 
-def kind(view: View, port: PortKey) -> str:
-    """ "veth" of the kernel, "patch" of Open vSwitch, or what LLDP alone has shown."""
+def kind(core: Core, port: PortKey) -> str:
+    """ "veth" of the kernel, "patch" of Open vSwitch, or what LLDP alone has shown, or
+    the configuration."""
+    view = core.view
+    if core.network.fabric.segment(port) is not None:
+        return OVERLAY
     if port not in shown_cables(view):
         return LLDP
     near, row = near_link(view, port), view.interfaces.get(port)
@@ -140,11 +185,13 @@ def branches(core: Core, root: int) -> Iterator[Json]:
     """Cables of the tree, from the root outwards, each with how deep it is."""
     shape, seen, ahead = core.network.fabric, {root}, [(root, 0)]
     leads: dict[int, list[Cable]] = {}
-    for port in sorted(shape.tree):
-        leads.setdefault(port.datapath_id, []).append((port, shape.uplinks[port]))
+    for one, other in cables(shape):
+        if shape.tree.issuperset((one, other)):
+            leads.setdefault(one.datapath_id, []).append((one, other))
+            leads.setdefault(other.datapath_id, []).append((other, one))
     while ahead:
         here, depth = ahead.pop(0)
-        for cable in leads.get(here, ()):
+        for cable in sorted(leads.get(here, ())):
             there = cable[1].datapath_id
             if there not in seen:
                 seen.add(there)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from controller.core import Core
 from controller.links import in_words
@@ -19,6 +19,7 @@ from flows.chains import (
 from flows.fabric import Ports, cables
 from flows.memo import remember_arguments
 from flows.network import role
+from flows.overlays import Segment
 from flows.parties import Role
 from flows.view import (
     LOCAL_PORT,
@@ -33,11 +34,12 @@ from flows.view import (
 )
 from flows.vlans import told
 
-KERNEL, OVSDB, LLDP = "kernel", "ovsdb", "lldp"
+KERNEL, OVSDB, LLDP, CONFIG = "kernel", "ovsdb", "lldp", "configuration"
 SHOWN_BY = {
     KERNEL: "the kernel shows it",
     OVSDB: "OVSDB shows it",
     LLDP: "LLDP of ours shows it",
+    CONFIG: "the configuration says that it is an end of an overlay",
 }
 ENDS_TOLD = 3  # of a port that leads to many interfaces
 
@@ -90,6 +92,8 @@ def why(core: Core, port: Port) -> str:
 
 def evidence(core: Core, port: PortKey) -> str:
     """Who has shown where an uplink leads."""
+    if core.network.fabric.segment(port) is not None:
+        return CONFIG
     if port not in shown_cables(core.view):
         return LLDP
     row = core.view.interfaces.get(port)
@@ -117,6 +121,9 @@ def leads_to(core: Core, port: Port, near: Link | None) -> str:
     """In words: what is at the other end, as far as it is known."""
     view = core.view
     if role(view, port.key) is Role.FABRIC:
+        segment = core.network.fabric.segment(port.key)
+        if segment is not None:
+            return into(view, port.key, segment)
         far = core.network.fabric.uplinks[port.key]
         end = attachment(view, far)
         return f"{end['switch'] or end['datapath_id']} {end['port']}"
@@ -138,14 +145,27 @@ def leads_to(core: Core, port: Port, near: Link | None) -> str:
     return ""
 
 
+def into(view: View, port: PortKey, segment: Segment) -> str:
+    """ "overlay blue: br1 at 192.0.2.2"."""
+    ends = [
+        f"{switch_name(view, end.datapath_id) or shown_dpid(end.datapath_id)} at {to}"
+        for end, to in segment.others(port)
+    ]
+    return f"overlay {segment.name}: {few(ends)}"
+
+
+def few(ends: Sequence[str]) -> str:
+    more = len(ends) - ENDS_TOLD
+    told = [*ends[:ENDS_TOLD], *([f"{more} more"] if more > 0 else [])]
+    return ", ".join(told) or "nobody"
+
+
 def through_bridges(view: View, chain: Chain) -> str:
     """ "tap7 of qemu[812] by way of qbr7"; the nearest first."""
     ends = [end_of(view, way[-1]) for way in (*chain.ends, *chain.doors)]
-    more = len(ends) - ENDS_TOLD
-    told = [*ends[:ENDS_TOLD], *([f"{more} more"] if more > 0 else [])]
     bridges = ", ".join(bridge.ifname for bridge in chain.bridges)
     way = f" by way of {bridges}" if bridges else ""
-    return f"{', '.join(told) or 'nobody'}{way}"
+    return f"{few(ends)}{way}"
 
 
 def end_of(view: View, link: Link) -> str:

@@ -17,6 +17,7 @@ from flows.openflow import (
     GROUP_BIT,
     OWNER,
     OWNER_MASK,
+    TO_NOBODY,
     Anew,
     Bucket,
     Flow,
@@ -26,6 +27,7 @@ from flows.openflow import (
     Move,
     Output,
     SetField,
+    Through,
     oxm,
     texts,
 )
@@ -58,6 +60,20 @@ SHAPES = (
     Flow(1, 0, (), (Output(CONTROLLER), GotoTable(2))),
     Flow(1, 200, oxm(in_port=LOCAL_PORT), (SetField("reg0", "1"), GotoTable(2))),
     Flow(6, 0, (), tuple(map(Output, (1, 2, 3, LOCAL_PORT)))),
+    Flow(6, 1, oxm(in_port=1), (*TO_NOBODY, Output(3), Through(2, 5000, "192.0.2.2"))),
+    Flow(6, 1, oxm(in_port=2), (Through(2, 5000, "2001:db8::2"), Output(3))),
+    Flow(
+        0,
+        50,
+        oxm(in_port=2, tunnel_id="0x1388", tun_ipv4_src="192.0.2.1"),
+        (GotoTable(1),),
+    ),
+    Flow(
+        0,
+        50,
+        oxm(in_port=2, tunnel_id="0x1388", tun_ipv6_src="2001:db8::1"),
+        (GotoTable(1),),
+    ),
 )
 
 
@@ -139,6 +155,11 @@ def test_our_flows_are_counted_and_deleted_by_their_cookies(switch: Channel) -> 
 WAYS = tuple(Bucket(Output(port), watch_port=port) for port in (1, 2))
 DETOUR = Group(0x15A74711, GroupKind.FAST_FAILOVER, WAYS)
 SHARED = Group(0x15A74712, GroupKind.SELECT, WAYS)
+FAR_ENDS = tuple(
+    Bucket(Through(3, 5000, address), watch_port=3)
+    for address in ("192.0.2.2", "2001:db8::3")
+)
+OVERLAID = Group(0x15A74713, GroupKind.SELECT, (*FAR_ENDS, *WAYS))
 BY_GROUP = Flow(6, 9, oxm(eth_dst=H1), (DETOUR,))
 
 
@@ -156,7 +177,7 @@ def in_words(ovs: PrivateOvs) -> list[str]:
 def test_groups_arrive_as_they_are_written_and_are_read_back_so(
     ovs: PrivateOvs, switch: Channel
 ) -> None:
-    wanted = [Anew(1).group, DETOUR, SHARED]
+    wanted = [Anew(1).group, DETOUR, SHARED, OVERLAID]
 
     assert switch.ask(*map(wire_groups.put_group, wanted)) == []
 

@@ -9,7 +9,7 @@ from controller.eventlog import line
 from controller.events import BridgesSeen, KernelSynced, SwitchReady
 from flows.network import network
 from flows.view import Bridge, Interface, Link, Port, View
-from tests.facts import cable, view_of
+from tests.facts import cable, overlay, ports, view_of
 
 NONE = View()
 PAIR = view_of(cable((1, 1), (2, 2)))
@@ -42,6 +42,19 @@ def test_where_the_tree_stays_nothing_is_said_of_it() -> None:
 def test_of_many_cables_only_their_number_is_told() -> None:
     many = view_of(*(cable((n, 1), (n + 1, 2)) for n in range(1, 11)))
     assert told(NONE, many)[0] == "10 cables between switches are known"
+
+
+def test_an_end_of_an_overlay_is_told_when_it_comes_and_when_it_goes() -> None:
+    blue = overlay("blue", 5000, (1, 9), (2, 9))
+    one, both = view_of(blue, ports(1, 9)), view_of(blue, ports(1, 9), ports(2, 9))
+    assert told(view_of(blue), one)[0] == (
+        "the cable from 1:s1-eth9 to the overlay blue is known"
+    )
+    assert told(one, both) == [
+        "the cable from 2:s2-eth9 to the overlay blue is known",
+        "broadcasts take 2 of 2 cables",
+    ]
+    assert told(both, one)[0] == "the cable from 2:9 to the overlay blue is gone"
 
 
 def test_it_is_in_the_log_with_its_cause() -> None:

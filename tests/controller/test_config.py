@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from controller.config import (
     load,
     parse,
 )
+from controller.overlaying import ENDS_MAX
 from controller.schema import Mistake
-from flows.view import Fixed, Guard, Limits
+from flows.view import Fixed, Guard, Limits, Overlay, OverlayEnd
 
 
 def mistakes(text: str | bytes) -> tuple[Mistake, ...]:
@@ -328,6 +330,144 @@ def test_to_defend_where_nobody_guards_is_told_to_do_nothing(
     text: str, is_idle: bool
 ) -> None:
     assert bool([*idle(parse(text.encode(), "lab.yaml"))]) is is_idle
+
+
+# --- overlays -------------------------------------------------------------------------
+
+ONE, OTHER = "000000000000000a", "00005254000000b1"
+
+
+def overlay(*ends: tuple[str, str, str], name: str = "blue", vni: object = 5000) -> str:
+    rows = "".join(
+        f"      - {{datapath_id: {s}, port: {p}, address: {a}}}\n" for s, p, a in ends
+    )
+    return f"  - name: {name}\n    vni: {vni}\n    ends:\n{rows}"
+
+
+NEAR, FAR = (ONE, "vx0", "192.0.2.1"), (OTHER, "vx0", "192.0.2.2")
+SECOND = (ONE, "vx1", "192.0.2.1"), (OTHER, "vx1", "192.0.2.2")
+
+
+def test_an_overlay_is_its_name_its_vni_and_its_ends() -> None:
+    text = f"overlays:\n{overlay(NEAR, FAR)}"
+    assert parse(text.encode(), "lab.yaml").overlays == (
+        Overlay(
+            "blue",
+            5000,
+            (
+                OverlayEnd(10, "vx0", IPv4Address("192.0.2.1")),
+                OverlayEnd(0x5254000000B1, "vx0", IPv4Address("192.0.2.2")),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("overlays", "where", "problem", "hint"),
+    [
+        (
+            overlay(NEAR),
+            "lab.yaml:2 overlays[0]",
+            "an overlay with one end",
+            "name at least two",
+        ),
+        (
+            overlay(("10", "vx0", "192.0.2.1"), FAR),
+            "lab.yaml:5 overlays[0].ends[0].datapath_id",
+            "'10' is no datapath_id",
+            "write all 16 hexadecimal digits, like 0000000000000010",
+        ),
+        (
+            overlay(NEAR, FAR, (ONE, "vx1", "192.0.2.3")),
+            "lab.yaml:7 overlays[0].ends[2]",
+            "an end of the switch 000000000000000a again; line 5 has it already",
+            "keep one of lines 5 and 7",
+        ),
+        (
+            overlay(NEAR, (OTHER, "vx0", "192.0.2.1")),
+            "lab.yaml:6 overlays[0].ends[1]",
+            "the address 192.0.2.1 again",
+            "options:local_ip",
+        ),
+        (
+            overlay(NEAR, (OTHER, "vx0", "2001:db8::2")),
+            "lab.yaml:6 overlays[0].ends[1]",
+            "2001:db8::2 is of another version of IP than 192.0.2.1",
+            "write addresses of one version",
+        ),
+        (
+            overlay(NEAR, (OTHER, "vx0", "224.0.0.1")),
+            "lab.yaml:6 overlays[0].ends[1].address",
+            "224.0.0.1 is a multicast group",
+            "options:local_ip",
+        ),
+        (
+            overlay(NEAR, FAR, vni=1 << 24),
+            "lab.yaml:3 overlays[0].vni",
+            "16777216 is too great",
+            "write a whole number, 1 to 16777215",
+        ),
+        (
+            overlay(NEAR, FAR) + overlay(*SECOND, name="red"),
+            "lab.yaml:7 overlays[1]",
+            "blue has the VNI 5000 already",
+            "write another number",
+        ),
+        (
+            overlay(NEAR, FAR) + overlay(*SECOND, vni=6),
+            "lab.yaml:7 overlays[1]",
+            "the overlay blue again; line 2 has it already",
+            "keep one of lines 2 and 7",
+        ),
+        (
+            overlay(NEAR, FAR)
+            + overlay(NEAR, (OTHER, "vx1", "192.0.2.2"), name="red", vni=6),
+            "lab.yaml:7 overlays[1]",
+            "the port vx0 of 000000000000000a is an end of blue already",
+            "add another tunnel port",
+        ),
+        (
+            overlay(NEAR, FAR)
+            + overlay(
+                (ONE, "vx1", "2001:db8::1"),
+                ("000000000000000c", "vx1", "2001:db8::3"),
+                name="red",
+                vni=6,
+            ),
+            "lab.yaml:7 overlays[1]",
+            "the switch 000000000000000a has ends of IPv4 and of IPv6",
+            "addresses of one version in all its overlays",
+        ),
+    ],
+)
+def test_a_mistake_in_an_overlay_is_told(
+    overlays: str, where: str, problem: str, hint: str
+) -> None:
+    mistake = only_mistake(f"overlays:\n{overlays}")
+    assert (mistake.where, mistake.problem) == (where, problem)
+    assert hint in mistake.hint
+
+
+def test_an_overlay_has_no_more_ends_than_a_broadcast_may_be_copied_to() -> None:
+    ends = [(f"{n:016x}", "vx0", f"192.0.2.{n}") for n in range(1, ENDS_MAX + 2)]
+    mistake = only_mistake(f"overlays:\n{overlay(*ends)}")
+    assert mistake.problem == f"{ENDS_MAX + 1} ends"
+
+
+def test_the_overlay_that_the_documentation_shows_is_understood() -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/join-hosts.md"
+    [shown] = re.findall(r"```yaml\n(overlays:.*?)```", page.read_text(), re.DOTALL)
+    [blue] = parse(shown.encode(), "lab.yaml").overlays
+    assert [end.datapath_id for end in blue.ends] == [1, 2, 3]
+
+
+def test_a_switch_has_no_more_other_ends_in_all_its_overlays() -> None:
+    text = "overlays:\n"
+    for k in range(5):
+        ends = [(f"{n:016x}", f"vx{k}", f"192.0.2.{n}") for n in range(1, ENDS_MAX + 1)]
+        text += overlay(*ends, name=f"o{k}", vni=k + 1)
+    mistake = only_mistake(text)
+    assert "has more than 256 other ends in all its overlays" in mistake.problem
 
 
 def test_a_key_that_is_written_twice_is_refused_with_both_lines() -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 import pytest
 
@@ -23,7 +24,7 @@ from flows.simulate import Datapath, Packet
 from flows.view import PortKey
 from tests.facts import Fact, interface, kernel_host, port
 from tests.packets import announcement, frame
-from tests.support.plant import Ends, Plant
+from tests.support.plant import TUNNEL, Ends, Plant
 from tests.support.wild import SEEDS, Wild, components, wild
 
 # Thousands of turns; what they pass through is counted where other tests do.
@@ -55,7 +56,7 @@ class Journey:
 class Crowd(Plant):
     """Every other host is one that the kernel shows; the others have to speak."""
 
-    def __init__(self, shape: Wild) -> None:
+    def __init__(self, shape: Wild, overlays: Sequence[Collection[int]] = ()) -> None:
         seen: Counter[int] = Counter()
         self.hosts: list[Host] = []
         facts: list[Fact] = []
@@ -71,7 +72,7 @@ class Crowd(Plant):
         self.shape = shape
         self.due: deque[Event] = deque()  # what the controller will be told
         self.far: dict[PortKey, PortKey] = {}
-        super().__init__(shape.switches, shape.cables, facts, shape.islands)
+        super().__init__(shape.switches, shape.cables, facts, shape.islands, overlays)
         for one, other in self.ends:
             self.far[PortKey(*one)], self.far[PortKey(*other)] = (
                 PortKey(*other),
@@ -100,11 +101,13 @@ class Crowd(Plant):
                     journey.told.append((at, given))
                     continue
                 out = at if port_no == IN_PORT else PortKey(at.datapath_id, port_no)
-                far = self.far.get(out)
-                if far is None:
+                if port_no >= TUNNEL:
+                    there = self.beyond(out, sent) if out not in failed else ()
+                    ahead += (one for one in there if one[0] not in failed)
+                elif out not in self.far:
                     journey.arrived[out] += 1
                 elif out not in failed:
-                    ahead.append((far, sent))
+                    ahead.append((self.far[out], sent))
         assert not journey.arrived or max(journey.arrived.values()) == 1, "a copy"
         return journey
 
@@ -114,6 +117,11 @@ class Crowd(Plant):
     def reached(self, host: Host) -> set[PortKey]:
         """Who should hear it."""
         works = [(a[0], b[0]) for a, b in self.ends if (a, b) not in self.cut]
+        segments: dict[int, list[int]] = {}
+        for (n, port_no), in self.into:  # fmt: skip
+            if ((n, port_no),) not in self.cut:
+                segments.setdefault(port_no, []).append(n)
+        works += [pair for ends in segments.values() for pair in pairwise(ends)]
         island = components(self.switches, works)
         mine = island[host.at.datapath_id]
         return {o.at for o in self.hosts if island[o.at.datapath_id] == mine} - {
@@ -182,7 +190,24 @@ def everybody(crowd: Crowd) -> Iterator[tuple[str, PortKey]]:
 def test_whatever_fails_nothing_comes_twice_and_in_the_end_all_arrives(
     seed: int,
 ) -> None:
-    chance, crowd = random.Random(seed), Crowd(wild(seed))
+    run(Crowd(wild(seed)), random.Random(seed))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_nor_where_there_are_overlays_beside_cables(seed: int) -> None:
+    shape, chance = wild(seed, most=12), random.Random(seed)
+    numbers = range(1, shape.switches + 1)
+    overlays = [
+        chance.sample(numbers, chance.randint(2, min(6, shape.switches)))
+        for _ in range(chance.randint(1, 3))
+    ]
+    # Of some networks nothing but overlays joins the halves.
+    cables = tuple(c for c in shape.cables if seed % 2 or c[0] % 2 == c[1] % 2)
+    shape = replace(shape, cables=cables, islands=frozenset())
+    run(Crowd(shape, overlays), chance)
+
+
+def run(crowd: Crowd, chance: random.Random) -> None:
     crowd.settle()
     for host in crowd.hosts:
         crowd.announce(host)
@@ -195,7 +220,7 @@ def test_whatever_fails_nothing_comes_twice_and_in_the_end_all_arrives(
         elif crowd.waiting() and chance.random() < 0.85:
             crowd.obey(chance.choice(crowd.waiting()))
         else:
-            crowd.turn(chance.choice(crowd.ends))
+            crowd.turn(chance.choice([*crowd.ends, *crowd.into]))
         crowd.look(chance)
     crowd.settle()
     assert {*everybody(crowd)} == {*truth.items()}

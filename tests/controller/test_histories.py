@@ -37,10 +37,11 @@ from flows.view import (
     Link,
     Namespace,
     Neighbor,
+    Overlay,
     Router,
     Vlans,
 )
-from tests.facts import S1, S2, bridged_tap, cable, ifindex, kernel_host, port
+from tests.facts import S1, S2, bridged_tap, cable, ifindex, kernel_host, overlay, port
 
 switches = st.sampled_from([S1, S2])
 numbers = st.integers(1, 4)
@@ -147,8 +148,9 @@ class Switch:
 class Lab:
     """Two switches and a controller, wired together without a wire."""
 
-    def __init__(self, mode: str) -> None:
-        self.core = Core(Policy(guards=(Guard(mode),), defend=True))
+    def __init__(self, mode: str, overlays: tuple[Overlay, ...] = ()) -> None:
+        policy = Policy(guards=(Guard(mode),), defend=True, overlays=overlays)
+        self.core = Core(policy)
         self.switches = {S1: Switch(), S2: Switch()}
 
     def tell(self, event: Event, now: float) -> None:
@@ -171,15 +173,20 @@ class Lab:
         return []
 
 
-def after(history: list[tuple[Event, float]], mode: str = "learn") -> tuple[Lab, float]:
+def after(
+    history: list[tuple[Event, float]],
+    mode: str = "learn",
+    overlays: tuple[Overlay, ...] = (),
+) -> tuple[Lab, float]:
     """The lab when all of this has happened, and what time it is then."""
-    lab, now = Lab(mode), 0.0
+    lab, now = Lab(mode, overlays), 0.0
     for event, pause in history:
         now += pause
         lab.tell(event, now)
     return lab, now
 
 
+BLUE = overlay("blue", 5000, (S1, 3), (S2, 3))
 histories = st.lists(st.tuples(events, pauses), max_size=30)
 modes = st.sampled_from([str(mode) for mode in Mode])
 
@@ -237,11 +244,11 @@ def test_conflicts_that_are_told_stay_within_their_bounds(
 
 
 @settings(max_examples=150, deadline=None)
-@given(histories, modes)
+@given(histories, modes, st.sampled_from([(), (BLUE,)]))
 def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
-    history: list[tuple[Event, float]], mode: str
+    history: list[tuple[Event, float]], mode: str, overlays: tuple[Overlay, ...]
 ) -> None:
-    lab, now = after(history, mode)
+    lab, now = after(history, mode, overlays)
     for datapath_id in (S1, S2):
         ports = lab.core.view.ports.values()
         mine = tuple(port for port in ports if port.datapath_id == datapath_id)

@@ -28,6 +28,8 @@ from flows.view import (
     Link,
     Namespace,
     Neighbor,
+    Overlay,
+    OverlayEnd,
     Port,
     Proxy,
     Router,
@@ -107,6 +109,7 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         Guard("watch", "br0", "h1"),
         Service("router", True, "br0", "h1"),
         Proxy("off", "br0", 7),
+        Overlay("blue", 5000, (OverlayEnd(1, "vx0", IPv4Address("192.0.2.1")),)),
         Limits(),
     )
 
@@ -117,6 +120,7 @@ def test_every_field_of_every_fact_is_in_the_document() -> None:
         *(field.name for field in fields(View) if field.name not in INDEXES),
     ]
     rows = [table[0] for table in written.values() if isinstance(table, list)]
+    assert [*rows[-1]["ends"][0]] == [field.name for field in fields(OverlayEnd)]
     assert [list(row) for row in [*rows, written["limits"]]] == [
         [field.name for field in fields(fact)] for fact in facts
     ]

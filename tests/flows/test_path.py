@@ -40,8 +40,10 @@ from tests.facts import (
     ifindex,
     kernel_host,
     limited,
+    overlay,
     patch,
     ports,
+    tunnel_port,
     view_of,
 )
 
@@ -142,6 +144,14 @@ def test_two_vxlans_that_name_each_other_are_one_tunnel() -> None:
     other_key = replace(theirs, tunnel=Tunnel("", "192.0.2.1", "8", 4789))
     apart = path(view_of(Bridge(S1, "s1"), ours, other_key, underlay), "vx0", "vxlan7")
     assert apart.hops == ()
+
+
+def test_ends_of_an_overlay_are_joined_each_with_each() -> None:
+    ends = [fact for s in (S1, S2, S3) for fact in tunnel_port(s, 9)]
+    view = view_of(ends, overlay("blue", 5000, (S1, 9), (S2, 9), (S3, 9)))
+    found = path(view, "s1-eth9", "s3-eth9")
+    assert names(found) == ["s1-eth9", "s3-eth9"]
+    assert found.hops[0].then == ("leads through overlay blue, VNI 5000, to s3-eth9")
 
 
 def test_vxlans_of_one_group_are_one_tunnel() -> None:

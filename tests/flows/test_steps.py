@@ -50,8 +50,10 @@ from tests.facts import (
     heard_host,
     kernel_host,
     limited,
+    overlay,
     port,
     ports,
+    tunnel_port,
     view_of,
 )
 
@@ -144,6 +146,14 @@ of_cables = st.sampled_from([end for ends in ENDS for end in ends])
 failures = st.builds(lambda end, up: port(*end, up=up), of_cables, st.booleans())
 
 
+INTO_BLUE = ((S1, 6), (S2, 6), (S3, 6))
+BLUE = overlay("blue", 5000, *INTO_BLUE)
+tunnel_ports = st.builds(lambda end: tunnel_port(*end), st.sampled_from(INTO_BLUE))
+failing_tunnels = st.builds(
+    lambda end, up: port(*end, up=up), st.sampled_from(INTO_BLUE), st.booleans()
+)
+
+
 def carrier(ends: Any, up: bool) -> Callable[[View], View]:
     """What the kernel tells of one end, whatever the switch says."""
     link = next(fact for fact in cable(*ends) if isinstance(fact, Link))
@@ -167,6 +177,10 @@ edits = st.one_of(
     st.builds(assigned, st.just("services"), strategies.services),
     st.builds(assigned, st.just("limits"), strategies.limits),
     st.builds(assigned, st.just("proxies"), strategies.proxies),
+    st.builds(attach, tunnel_ports),
+    st.builds(put, st.just("ports"), failing_tunnels),
+    st.builds(assigned, st.just("overlays"), strategies.overlays),
+    st.builds(assigned, st.just("overlays"), st.just((BLUE,))),
 )
 
 
@@ -310,8 +324,16 @@ WIRED = view_of(
     *(cable(*ends) for ends in ENDS),
     *(kernel_host(n, 1, f"02::{n}", f"10.0.0.{n}", nsid=n) for n in (S1, S2, S3)),
 )
+OVERLAID = view_of(
+    cable(*ENDS[0]),
+    BLUE,
+    *(tunnel_port(*end) for end in INTO_BLUE),
+    *(kernel_host(n, 1, f"02::{n}", f"10.0.0.{n}", nsid=n) for n in (S1, S2, S3)),
+)
 of_wires = st.one_of(
     st.builds(put, st.just("ports"), failures),
+    st.builds(put, st.just("ports"), failing_tunnels),
+    st.builds(attach, tunnel_ports),
     st.builds(carrier, st.sampled_from(ENDS), st.booleans()),
     st.builds(attach, cables),
     st.builds(attach, hosts),
@@ -319,13 +341,13 @@ of_wires = st.one_of(
 )
 
 
-@given(st.lists(of_wires, max_size=12))
+@given(st.sampled_from([WIRED, OVERLAID]), st.lists(of_wires, max_size=12))
 def test_what_follows_from_cables_goes_on_as_it_is_defined(
-    steps: list[Callable[[View], View]],
+    first: View, steps: list[Callable[[View], View]]
 ) -> None:
     going = {datapath_id: Compiled(datapath_id) for datapath_id in (S1, S2, S3)}
     with pytest.MonkeyPatch.context() as patch:
-        for view in history(WIRED, steps):
+        for view in history(first, steps):
             known = network(view)
             assert known == as_defined(view, patch)
             for datapath_id, compiled in going.items():

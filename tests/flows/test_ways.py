@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import permutations, product
@@ -16,14 +16,16 @@ from flows.costs import REFERENCE, cost
 from flows.fabric import Fabric
 from flows.groups import groups, is_ours
 from flows.network import network
-from flows.openflow import CONTROLLER, Bucket, Group, GroupKind, Output
-from flows.simulate import Datapath
+from flows.openflow import CONTROLLER, Bucket, Group, GroupKind, Output, Through
+from flows.overlays import FIRST, Segment, Segments
+from flows.simulate import Datapath, Packet
 from flows.switch import Switch
 from flows.view import PortKey
 from flows.ways import (
     BUCKETS_MAX,
     TABLES,
     Exits,
+    Out,
     Way,
     actions,
     every_path,
@@ -32,16 +34,28 @@ from flows.ways import (
     groups_among,
     groups_of_each,
     in_words,
+    port_of,
     stride,
     ways,
 )
-from tests.facts import Fact, cable, heard_host, limited, view_of
+from tests.facts import (
+    Fact,
+    cable,
+    heard_host,
+    limited,
+    overlay,
+    tunnel_port,
+    underlay,
+    view_of,
+)
 
+TUNNEL = 70  # the port of each switch into the first overlay
 HOST = 1  # the port of each switch where its host is
 SWITCHES_MAX = 6
 
 Joined = list[tuple[int, int]]  # switches with a cable between them, by number
 Limits = dict[int, int]  # bits per second of these cables
+Shared = Sequence[Collection[int]]  # overlays: the numbers of their switches
 Hop = tuple[int, int]  # switch, and the port where a frame came in
 
 
@@ -66,7 +80,11 @@ class Plant:
     """
 
     def __init__(
-        self, number: int, joined: Joined, limits: Limits | None = None
+        self,
+        number: int,
+        joined: Joined,
+        limits: Limits | None = None,
+        shared: Shared = (),
     ) -> None:
         self.numbers = range(1, number + 1)
         self.cables = [
@@ -81,6 +99,9 @@ class Plant:
             facts += [
                 limited(end, rate) for ends in self.cables[n : n + 1] for end in ends
             ]
+        for k, some in enumerate(ends_of(shared, number)):
+            facts += [fact for end in some for fact in tunnel_port(*end)]
+            facts.append(overlay(f"overlay {k}", 5000 + k, *some))
         self.view = view_of(facts)
         self.known = network(self.view)
         self.flows = {
@@ -96,7 +117,13 @@ class Plant:
         return cost(self.known.rates.get(end, 0))
 
     def fail(self, *failed: int) -> None:
-        self.down = {end for n in failed for end in self.cables[n]}
+        """Cables by number; those that there are not are ends of overlays."""
+        ways = [*self.cables, *((end,) for end in self.shared)]
+        self.down = {end for n in failed if n < len(ways) for end in ways[n]}
+
+    @property
+    def shared(self) -> list[PortKey]:
+        return sorted(e for s in self.fabric.segments.values() for e in s.ends)
 
     def datapath(self, n: int, hashed: int) -> Datapath:
         down = {port.port_no for port in self.down if port.datapath_id == n}
@@ -105,23 +132,27 @@ class Plant:
     def send(self, start: int, goal: int, hashed: int = 0) -> Walk:
         """What becomes of a frame; a copy, or a second visit, is a mistake."""
         walk = Walk([(start, HOST)])
+        outer: Packet = {}
         while True:
             here, in_port = walk.hops[-1]
             frame = {
+                **outer,
                 "in_port": str(in_port),
                 "eth_src": lladdr(start),
                 "eth_dst": lladdr(goal),
                 "eth_type": "0x800",
             }
             sent = self.datapath(here, hashed).receive(frame)
-            left = [PortKey(here, port) for port, _ in sent if port != CONTROLLER]
+            left = [(PortKey(here, p), out) for p, out in sent if p != CONTROLLER]
             assert len(left) <= 1, f"copies: {left}"
-            if not left or left[0] in self.down:
+            if not left or left[0][0] in self.down:
                 return walk
-            far = self.fabric.uplinks.get(left[0])
-            if far is None:
-                assert left[0] == PortKey(goal, HOST), f"at somebody else: {left[0]}"
+            if left[0][0] not in self.fabric.uplinks:
+                assert left[0][0] == PortKey(goal, HOST), f"at somebody else: {left}"
                 walk.arrived = True
+                return walk
+            [(far, outer)] = self.fabric.beyond(*left[0])
+            if far in self.down:  # of an overlay: the sender is up, and does not know
                 return walk
             hop = far.datapath_id, far.port_no
             assert hop not in walk.hops, f"in a circle: {walk.hops}, {hop}"
@@ -138,10 +169,20 @@ def shapes(draw: st.DrawFn) -> tuple[int, Joined]:
     return number, tree + draw(st.lists(more, max_size=8))
 
 
+def ends_of(shared: Shared, number: int) -> list[list[PortKey]]:
+    """Of each overlay, those that there is a switch for."""
+    return [
+        [PortKey(n, TUNNEL + k) for n in sorted(some) if n <= number]
+        for k, some in enumerate(shared)
+    ]
+
+
 # Costs that make paths of several lengths, and of one length with more or fewer cables.
 limits = st.dictionaries(
     st.integers(0, 12), st.sampled_from([REFERENCE // n for n in (2, 3, 4)])
 )
+
+overlays = st.lists(st.sets(st.integers(1, 6), min_size=2, max_size=6), max_size=2)
 
 RING = 3, [(1, 2), (2, 3), (3, 1)]
 MESH = 4, [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
@@ -149,12 +190,12 @@ DOUBLE = [(1, 2), (1, 3), (2, 4), (2, 5), (3, 4), (3, 5), (4, 6), (5, 6)]
 HASHES = st.integers(0, 15)
 
 
-@given(shapes(), HASHES, limits)
-@settings(max_examples=40, deadline=None)
+@given(shapes(), HASHES, limits, overlays)
+@settings(max_examples=60, deadline=None)
 def test_without_a_failure_every_frame_takes_a_shortest_path(
-    shape: tuple[int, Joined], hashed: int, some: Limits
+    shape: tuple[int, Joined], hashed: int, some: Limits, shared: Shared
 ) -> None:
-    plant = Plant(*shape, some)
+    plant = Plant(*shape, some, shared)
     for start, goal in permutations(plant.numbers, 2):
         walk = plant.send(start, goal, hashed)
         assert walk.arrived
@@ -164,7 +205,9 @@ def test_without_a_failure_every_frame_takes_a_shortest_path(
 
 def shortest(plant: Plant, start: int, goal: int) -> int:
     """Found by trying: who is reached at one more than the last ones."""
-    cables = plant.fabric.uplinks.items()
+    cables = [ends for a, b in plant.cables for ends in ((a, b), (b, a))]
+    for segment in plant.fabric.segments.values():
+        cables += permutations(segment.ends, 2)
     reached, spent = {start: 0}, 0
     while goal not in reached:
         spent += 1
@@ -174,18 +217,23 @@ def shortest(plant: Plant, start: int, goal: int) -> int:
     return reached[goal]
 
 
-@given(shapes(), HASHES, st.sets(st.integers(0, 12), max_size=8), limits)
+@given(shapes(), HASHES, st.sets(st.integers(0, 20), max_size=8), limits, overlays)
 @example(
-    MESH, 0, {0, 1, 2}, {}
+    MESH, 0, {0, 1, 2}, {}, []
 )  # a whole switch is gone: its neighbors must not take turns
-@example(MESH, 0, {2, 4, 5}, {})
-@example((4, [*MESH[1], *MESH[1]]), 0, {0, 1, 2, 6, 7, 8}, {})
-@settings(max_examples=60, deadline=None)
+@example(MESH, 0, {2, 4, 5}, {}, [])
+@example((4, [*MESH[1], *MESH[1]]), 0, {0, 1, 2, 6, 7, 8}, {}, [])
+@example(MESH, 0, {0, 1, 2, 6}, {}, [{1, 2, 3, 4}])
+@settings(max_examples=80, deadline=None)
 def test_whatever_fails_no_frame_goes_in_a_circle_or_is_copied(
-    shape: tuple[int, Joined], hashed: int, failed: set[int], some: Limits
+    shape: tuple[int, Joined],
+    hashed: int,
+    failed: set[int],
+    some: Limits,
+    shared: Shared,
 ) -> None:
-    plant = Plant(*shape, some)
-    plant.fail(*(n for n in failed if n < len(plant.cables)))
+    plant = Plant(*shape, some, shared)
+    plant.fail(*failed)
     for start, goal in permutations(plant.numbers, 2):
         plant.send(start, goal, hashed)  # which looks for both
 
@@ -204,12 +252,14 @@ def exits_in(number: int, joined: Joined, cut: Set[int] = frozenset()) -> Exits:
 @given(
     shapes(),
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 3))),
+    overlays,
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_ways_that_go_on_from_the_last_are_those_of_the_cables_that_work(
-    shape: tuple[int, Joined], steps: list[tuple[int, int, int]]
+    shape: tuple[int, Joined], steps: list[tuple[int, int, int]], shared: Shared
 ) -> None:
-    """Cables fail and come back, and become faster or slower."""
+    """Cables fail and come back, and become faster or slower; so do ends of overlays,
+    of the switches that have the numbers of these cables."""
     cut: Set[int] = frozenset()
     prices: dict[PortKey, int] = {}
     for turned, priced, price in steps:
@@ -218,37 +268,56 @@ def test_ways_that_go_on_from_the_last_are_those_of_the_cables_that_work(
         exits = exits_in(*shape, cut)
         ends = [end for cables in exits.values() for end, _ in cables]
         costs = {end: prices.get(PortKey(0, end.port_no % 30), 1) for end in ends}
-        found = ways(exits, costs)
-        assert found == every_path(exits, costs).ways
+        between = segments_of([{*some} - cut for some in shared], shape[0])
+        found = ways(exits, costs, between)
+        assert found == every_path(exits, costs, between).ways
         leaving = {start: exits_to(goals) for start, goals in found.items()}
         assert actions(found) == leaving
         needed = {start: groups_among(chosen) for start, chosen in leaving.items()}
         assert groups_of_each(actions(found)) == needed
 
 
-@given(shapes(), st.dictionaries(st.integers(10, 22), st.integers(1, 4)))
-@settings(max_examples=300, deadline=None)
+@given(shapes(), st.dictionaries(st.integers(10, 22), st.integers(1, 4)), overlays)
+@settings(max_examples=400, deadline=None)
 def test_whatever_fails_when_and_for_how_long_there_is_no_circle(
-    shape: tuple[int, Joined], some: dict[int, int]
+    shape: tuple[int, Joined], some: dict[int, int], shared: Shared
 ) -> None:
     """Cables may come and go while a frame is on its way: each switch that has a detour
     may take it or not, and no order of these leads a frame to where it was."""
     exits = exits_in(*shape)
     far = {port: end for cables in exits.values() for port, end in cables}
     prices = {port: some.get(port.port_no % 30, 1) for port in far}
-    found = ways(exits, prices)
+    between = segments_of(shared, shape[0])
+    found = ways(exits, prices, between)
+    entries = {n: [port for port, _ in cables] for n, cables in exits.items()}
+    for segment in between.values():
+        for end in segment.ends:
+            entries[end.datapath_id].append(end)
     for goal in exits:
         next_hops = {
             came_in: {
-                far[PortKey(here, port_no)]
-                for port_no in (*way.ports, way.detour or came_in.port_no)
-                if port_no != came_in.port_no
+                far[PortKey(here, by)] if isinstance(by, int) else reached(by)
+                for by in outs(way)
+                if port_of(by) != came_in.port_no
             }
             for here, goals in found.items()
             if (way := goals.get(goal))
-            for came_in, _ in exits[here]
+            for came_in in entries[here]
         }
         TopologicalSorter(next_hops).prepare()  # raises CycleError
+
+
+def segments_of(shared: Shared, number: int) -> Segments:
+    found = {}
+    for k, ends in enumerate(ends_of(shared, number)):
+        addresses = {end: underlay(end.datapath_id) for end in ends}
+        one = Segment(FIRST + k, f"{k}", 5000 + k, addresses, frozenset(ends))
+        found[FIRST + k] = one
+    return found
+
+
+def reached(by: Through) -> PortKey:
+    return PortKey(int(by.tun_dst.rpartition(".")[2]), by.port_no)
 
 
 @given(shapes(), st.integers(1, 200_000_000))
@@ -272,7 +341,7 @@ def test_one_cable_that_fails_is_gone_round_where_there_is_another_way(
     for start, goal in permutations(plant.numbers, 2):
         way = plant.known.ways[start][goal]
         lost = {port.port_no for port in plant.down if port.datapath_id == start}
-        if {*way.ports, way.detour} - lost - {None}:
+        if {port_of(by) for by in outs(way)} - lost:
             assert reaches(plant, start, goal, hashed)
 
 
@@ -281,8 +350,12 @@ def reaches(plant: Plant, start: int, goal: int, hashed: int) -> bool:
     walk = plant.send(start, goal, hashed)
     last, _ = walk.hops[-1]
     way = plant.known.ways[last].get(goal, Way(()))
-    ends = {PortKey(last, port_no) for port_no in (*way.ports, way.detour) if port_no}
+    ends = {PortKey(last, port_of(by)) for by in outs(way)}
     return walk.arrived or (last != start and ends <= plant.down)
+
+
+def outs(way: Way) -> tuple[Out, ...]:
+    return way.ports if way.detour is None else (*way.ports, way.detour)
 
 
 def test_in_a_ring_of_three_every_cable_may_fail() -> None:
@@ -364,9 +437,9 @@ def test_a_frame_is_not_sent_to_who_would_send_it_back() -> None:
 
 def test_of_two_cables_both_ends_choose_the_same_for_a_detour() -> None:
     plant = Plant(3, [(1, 3), (2, 3), (1, 2), (2, 1)])
-    one, other = plant.known.ways[1][3], plant.known.ways[2][3]
-    assert one.detour and other.detour
-    assert plant.fabric.uplinks[PortKey(1, one.detour)] == PortKey(2, other.detour)
+    one, other = plant.known.ways[1][3].detour, plant.known.ways[2][3].detour
+    assert isinstance(one, int) and isinstance(other, int)
+    assert plant.fabric.uplinks[PortKey(1, one)] == PortKey(2, other)
 
 
 # --- as groups ------------------------------------------------------------------------

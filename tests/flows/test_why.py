@@ -26,11 +26,14 @@ from tests.facts import (
     H3,
     S1,
     S2,
+    S3,
     cable,
     heard_host,
     ifindex,
     kernel_host,
+    overlay,
     ports,
+    tunnel_port,
     view_of,
 )
 
@@ -141,3 +144,13 @@ def test_every_view_has_an_answer_for_every_port(view: View, ip: str) -> None:
         asked = [row["asked"] for row in why(view, ip, name) if row["asked"]]
         assert len(asked) == 1
         assert all(one["says"] for one in asked)
+
+
+def test_a_question_is_followed_through_an_overlay() -> None:
+    ends = [fact for s in (S1, S2, S3) for fact in tunnel_port(s, 9)]
+    view = view_of(
+        *(ends, overlay("blue", 5000, (S1, 9), (S2, 9), (S3, 9))),
+        *(heard_host(S1, 1, H1, "10.0.0.1"), ports(S2, 1), ports(S3, 1)),
+    )
+    [row] = why(view, "10.0.0.9", asker="10.0.0.1", now=1.0)
+    assert sorted(row["asked"]["ports"]) == ["2:s2-eth1", "3:s3-eth1"]

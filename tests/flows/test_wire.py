@@ -29,6 +29,7 @@ from flows.openflow import (
     PopVlan,
     PushVlan,
     SetField,
+    Through,
     oxm,
 )
 from tests import strategies
@@ -97,6 +98,37 @@ def test_the_vlan_identifier_is_moved_without_the_bit_above_it() -> None:
 def test_a_tag_is_pushed_and_popped_as_the_specification_says() -> None:
     assert wire.action(PushVlan()) == octets("0011 0008 8100 0000")
     assert wire.action(PopVlan()) == octets("0012 0008 00000000")
+
+
+def test_a_far_end_of_a_tunnel_is_its_key_its_address_and_an_output() -> None:
+    assert wire.action(Through(9, 5000, "192.0.2.2")) == octets(
+        """
+        0019 0010 80004c08 0000000000001388        # tunnel_id
+        0019 0010 00014004 c0000202 00000000       # NXM_NX_TUN_IPV4_DST
+        0000 0010 00000009 0000 000000000000       # OFPAT_OUTPUT
+        """
+    )
+    assert wire.action(Through(9, 5000, "2001:db8::2")) == octets(
+        """
+        0019 0010 80004c08 0000000000001388
+        0019 0010 00014004 00000000 00000000       # not to one of IPv4
+        0019 0018 0001dc10 20010db8000000000000000000000002  # NXM_NX_TUN_IPV6_DST
+        0000 0010 00000009 0000 000000000000
+        """
+    )
+    assert str(Through(9, 5000, "192.0.2.2")) == (
+        "set_field:0x1388->tun_id,set_field:192.0.2.2->tun_dst,output:9"
+    )
+
+
+def test_what_comes_out_of_a_tunnel_is_known_by_its_key_and_its_sender() -> None:
+    fields = oxm(in_port=9, tunnel_id="0x1388", tun_ipv4_src="192.0.2.1")
+    assert wire.match(fields) == octets(
+        """
+        0001 0020
+        80000004 00000009 80004c08 0000000000001388 00013e04 c0000201
+        """
+    )
 
 
 def test_only_the_controller_is_told_how_much_of_a_packet_to_take() -> None:

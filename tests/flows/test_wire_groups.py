@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import wire, wire_groups
-from flows.openflow import Anew, Bucket, Group, GroupKind, Output, Resubmit
+from flows.openflow import Anew, Bucket, Group, GroupKind, Output, Resubmit, Through
 from tests.flows.test_wire import octets
 from tests.flows.test_wire_meters import DATAPATH, answer
 from tests.support.ryu13 import ofproto_v1_3_parser
@@ -22,6 +22,13 @@ DETOUR = Group(
 )
 PORTS = st.integers(1, 0xFF00)
 
+FAR = st.builds(
+    Through,
+    PORTS,
+    st.integers(0, (1 << 24) - 1),
+    st.sampled_from(["192.0.2.2", "255.255.255.255", "2001:db8::2", "::"]),
+)
+
 groups = st.builds(
     Group,
     st.integers(0, 0xFFFFFF00),
@@ -29,7 +36,7 @@ groups = st.builds(
     st.lists(
         st.builds(
             Bucket,
-            st.builds(Output, PORTS) | st.builds(Resubmit, st.integers(0, 254)),
+            st.builds(Output, PORTS) | st.builds(Resubmit, st.integers(0, 254)) | FAR,
             st.just(0) | PORTS,
         ),
         max_size=8,
@@ -88,12 +95,23 @@ def test_a_group_is_written_as_ovs_ofctl_takes_it() -> None:
 
 def in_ryu(one: Bucket, weight: int) -> Any:
     does = one.action
-    if isinstance(does, Output):
-        step = ofproto_v1_3_parser.OFPActionOutput(does.port_no, 0)
-    else:
-        step = ofproto_v1_3_parser.NXActionResubmitTable(wire.THE_IN_PORT, does.table)
+    match does:
+        case Output(port_no):
+            steps = [ofproto_v1_3_parser.OFPActionOutput(port_no, 0)]
+        case Through(port_no, tunnel_id, to):
+            where = [("tun_ipv4_dst", to)]
+            if ":" in to:
+                where = [("tun_ipv4_dst", "0.0.0.0"), ("tun_ipv6_dst", to)]
+            fields = [("tunnel_id", tunnel_id), *where]
+            steps = [
+                *(ofproto_v1_3_parser.OFPActionSetField(**{k: v}) for k, v in fields),
+                ofproto_v1_3_parser.OFPActionOutput(port_no, 0),
+            ]
+        case Resubmit(table):
+            in_port = wire.THE_IN_PORT
+            steps = [ofproto_v1_3_parser.NXActionResubmitTable(in_port, table)]
     watched = one.watch_port or wire.ANY
-    return ofproto_v1_3_parser.OFPBucket(weight, watched, wire.ANY, [step])
+    return ofproto_v1_3_parser.OFPBucket(weight, watched, wire.ANY, steps)
 
 
 @given(groups)

@@ -15,8 +15,8 @@ from controller.northbound.answers import answer
 from controller.runtime import Runtime
 from controller.trial import Reach, Trial
 from flows.network import network
-from flows.view import Adjacency, Flooding, PortKey
-from tests.facts import S1, cable, limited, ports
+from flows.view import Adjacency, Flooding, PortKey, Tunnel
+from tests.facts import S1, cable, interface, limited, overlay, ports, tunnel_port
 from tests.support.asked import runtime
 
 RING = ((1, 2), (2, 3), (3, 4), (4, 1))
@@ -194,3 +194,61 @@ def test_what_is_refused_is_told_with_the_reason(foreign: Runtime) -> None:
     rows = {row["port"]: row for row in ask(foreign, "ports")}
     assert "too long" in rows["s1-eth2"]["why"]
     assert rows["s1-eth1"]["why"] == "LLDP of ours shows it"
+
+
+# --- overlays -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def overlaid(tmp_path: Path) -> Runtime:
+    """s1 and s2 are joined by a cable, and with s3 by an overlay; s4 is away, and the
+    port of s5 is told where to lead."""
+    fixed = Tunnel(remote="192.0.2.9", key="7")
+    facts = (
+        *(cable((1, 1), (2, 2)), tunnel_port(1, 9), tunnel_port(2, 9)),
+        *(tunnel_port(3, 9), ports(5, 9)),
+        interface(5, 9, ifindex=0, type="vxlan", tunnel=fixed),
+        overlay("blue", 5000, *((n, 9) for n in range(1, 6))),
+    )
+    return doing(runtime(tmp_path / "isat.sock", *facts), {1, 2, 3})
+
+
+def test_each_end_of_an_overlay_is_told_and_why_it_takes_no_broadcasts(
+    overlaid: Runtime,
+) -> None:
+    rows = [row for row in ask(overlaid, "links") if row["kind"] == "overlay"]
+    assert {row["to"]["overlay"] for row in rows} == {"blue"}
+    assert {row["to"]["vni"] for row in rows} == {5000}
+    assert [(row["from"]["port"], row["broadcasts"], row["why"]) for row in rows] == [
+        ("s1-eth9", "yes", ""),
+        ("s2-eth9", "no", "another way joins its switches"),
+        ("s3-eth9", "yes", ""),
+        ("s4-eth9", "no", "no switch that is connected has this port"),
+        (
+            "s5-eth9",
+            "no",
+            "flows cannot tell it where to lead: remote_ip and key must be 'flow'",
+        ),
+    ]
+
+
+def test_an_overlay_is_drawn_as_a_switch_is(overlaid: Runtime) -> None:
+    tree = next(t for t in ask(overlaid, "tree") if t["root"]["switch"] == "s1")
+    assert list(drawn(tree)) == [
+        "s1",
+        "├─ s2  s1-eth1 to s2-eth2",
+        "└─ overlay blue  s1-eth9 to overlay blue",
+        "   └─ 0000000000000003  overlay blue to 0000000000000003:s3-eth9",
+        "closed: s2-eth9 to overlay blue: no: another way joins its switches",
+    ]
+
+
+def test_a_port_into_an_overlay_tells_who_else_is_there(overlaid: Runtime) -> None:
+    rows = {row["port"]: row for row in ask(overlaid, "ports")}
+    one = rows["s1-eth9"]
+    assert one["role"] == "fabric"
+    assert one["leads_to"] == (
+        "overlay blue: s2 at 192.0.2.2, 0000000000000003 at 192.0.2.3"
+    )
+    assert one["why"] == "the configuration says that it is an end of an overlay"
+    assert rows["s5-eth9"]["role"] == "tunnel"

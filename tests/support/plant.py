@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from controller.commands import ChangeFlows, Command, ListFlows
 from controller.core import PATIENCE, Core
@@ -17,17 +18,22 @@ from controller.events import (
     KernelFact,
     KernelSynced,
     PortChanged,
+    PortGone,
     SwitchReady,
 )
-from flows.openflow import Flow, Group, Output
+from controller.policy import Policy
+from flows.openflow import Flow, Group, Output, Through
 from flows.pipeline import TABLE_IDS
+from flows.simulate import Packet
 from flows.view import Address, Bridge, Interface, Link, Namespace, Port, PortKey
-from tests.facts import Fact, cable
+from tests.facts import Fact, cable, overlay, tunnel_port, underlay
 
 FLOOD = TABLE_IDS["flood"]
+INGRESS = TABLE_IDS["ingress"]
 NEAR, FAR = 10, 55  # port_no of the two ends of the first cable
+TUNNEL = 100  # of the ends of the first overlay
 
-Ends = tuple[tuple[int, int], tuple[int, int]]
+Ends = tuple[tuple[int, int], ...]  # two of a cable, one where an overlay begins
 
 
 class Switch:
@@ -62,9 +68,17 @@ class Switch:
     def sends_to(self, port_no: int) -> bool:
         """Broadcasts that came in by another port, or from a host."""
         return any(
-            Output(port_no) in row.actions
+            isinstance(step, Output | Through) and step.port_no == port_no
             for row in self.flows.values()
             if row.table == FLOOD and row.priority == 0
+            for step in row.actions
+        )
+
+    def admits(self, port_no: int) -> bool:
+        return any(
+            ("in_port", str(port_no)) in row.match and row.actions
+            for row in self.flows.values()
+            if row.table == INGRESS
         )
 
     def takes_from(self, port_no: int) -> bool:
@@ -84,12 +98,26 @@ class Plant:
         cables: Sequence[tuple[int, int]],
         hosts: Iterable[Fact] = (),
         cut: Iterable[int] = (),
+        overlays: Sequence[Collection[int]] = (),
+        *,
+        foreign: bool = False,
     ) -> None:
         """hosts  facts of what is at other ports
         cut    numbers of cables that do not work yet
+        overlays  switches that have an end of each; ends of every other one come and
+                  go, where others are down
+        foreign   all are of other hosts: of them only OpenFlow tells
         """
-        self.core = Core()
+        shared = [
+            overlay(f"overlay {k}", 5000 + k, *((n, TUNNEL + k) for n in sorted(some)))
+            for k, some in enumerate(overlays)
+        ]
+        self.policy = Policy(overlays=tuple(shared))
+        self.core = Core(self.policy)
         self.now = 0.0
+        self.into: list[Ends] = [
+            ((n, TUNNEL + k),) for k, some in enumerate(overlays) for n in sorted(some)
+        ]
         self.switches = {n: Switch() for n in range(1, number + 1)}
         self.ends: list[Ends] = [
             ((a, NEAR + n), (b, FAR + n)) for n, (a, b) in enumerate(cables)
@@ -98,7 +126,9 @@ class Plant:
         self.ports: dict[PortKey, Port] = {}
         self.facts: list[KernelFact] = []
         rows: list[Interface] = []
-        joined = [fact for ends in self.ends for fact in cable(*ends)]
+        joined = [fact for one, other in self.ends for fact in cable(one, other)]
+        for end in chain(*self.into):
+            joined += tunnel_port(*end)
         for fact in (*joined, *hosts):
             if isinstance(fact, Port):
                 self.ports[fact.key] = fact
@@ -110,14 +140,18 @@ class Plant:
             self.set_up(ends, False)
         us = ("tcp:127.0.0.1:6653",)
         bridges = tuple(Bridge(n, f"s{n}", controllers=us) for n in self.switches)
-        self.tell(BridgesSeen(bridges, tuple(rows)), KernelSynced(tuple(self.facts)))
+        if not foreign:
+            seen = BridgesSeen(bridges, tuple(rows))
+            self.tell(seen, KernelSynced(tuple(self.facts)))
         for n in self.switches:
             self.connect(n)
 
-    def set_up(self, ends: Ends, is_up: bool) -> list[PortChanged]:
+    def set_up(self, ends: Ends, is_up: bool) -> list[PortChanged | PortGone]:
         """What the switches say of it."""
         for key in (PortKey(*end) for end in ends):
             self.ports[key] = replace(self.ports[key], up=is_up)
+        if not is_up and ends in self.into and (ends[0][1] - TUNNEL) % 2:
+            return [PortGone(*end) for end in ends]
         return [PortChanged(self.ports[PortKey(*end)]) for end in ends]
 
     def connect(self, n: int) -> None:
@@ -132,7 +166,7 @@ class Plant:
             tuple(self.core.view.bridges.values()),
             tuple(self.core.view.interfaces.values()),
         )
-        self.core, self.now = Core(), 0.0
+        self.core, self.now = Core(self.policy), 0.0
         self.tell(facts, KernelSynced(tuple(self.facts)))
         for n in self.switches:
             self.connect(n)
@@ -195,18 +229,33 @@ class Plant:
                 n = joined[n]
             return n
 
-        for ends in self.ends:
+        for ends in (*self.ends, *self.into):
             if ends in self.cut or not self.passes(ends):
                 continue
-            one, other = (top(n) for n, _ in ends)
+            one, other = (top(n) for n in joins(ends))
             assert one != other, "a loop"
             joined[one] = other
 
     def passes(self, ends: Ends) -> bool:
+        """An overlay passes all that is sent into it."""
+        if len(ends) == 1:
+            [(a, p)] = ends
+            here = self.switches[a]
+            return here.sends_to(p) or (here.admits(p) and here.takes_from(p))
         return any(
             self.switches[a].sends_to(p) and self.switches[b].takes_from(q)
             for (a, p), (b, q) in (ends, ends[::-1])
         )
+
+    def beyond(self, at: PortKey, packet: Packet) -> Iterator[tuple[PortKey, Packet]]:
+        """Where a packet comes in that a switch has sent into an overlay."""
+        inner = {n: v for n, v in packet.items() if n != "tun_ipv4_dst"}
+        for (far, port_no), in self.into:  # fmt: skip
+            sent_there = packet.get("tun_ipv4_dst") == underlay(far)
+            if port_no == at.port_no and sent_there:
+                assert far != at.datapath_id
+                sender = {"tun_ipv4_src": underlay(at.datapath_id)}
+                yield PortKey(far, port_no), inner | sender
 
     def settle(self) -> None:
         self.now += 2 * PATIENCE
@@ -216,9 +265,20 @@ class Plant:
                 self.obey(n)
 
     def tree(self) -> set[PortKey]:
+        """Ports of switches; what stands for an overlay's is left out."""
         return {
             PortKey(*end)
-            for ends in self.ends
+            for ends in (*self.ends, *self.into)
             if ends not in self.cut and self.passes(ends)
             for end in ends
         }
+
+    def meant(self) -> set[PortKey]:
+        tree = self.core.network.fabric.tree
+        return {port for port in tree if port.datapath_id in self.switches}
+
+
+def joins(ends: Ends) -> tuple[int, int]:
+    """What a cable joins: an overlay has a number below those of switches."""
+    numbers = [n for n, _ in ends]
+    return numbers[0], numbers[1] if len(ends) > 1 else TUNNEL - ends[0][1] - 1
