@@ -18,6 +18,7 @@ from functools import partial
 
 from controller.netlink import rights, service
 from controller.netlink.doors import Doorkeeper, Doors
+from controller.netlink.forwarding import Forwarding, Garbled
 from controller.netlink.mirror import Mirror, is_read_from_here
 from controller.netlink.output import Output
 from controller.netlink.sockets import RECEIVE_BUFFER
@@ -71,6 +72,14 @@ def parser() -> argparse.ArgumentParser:
         help="do not look for the processes behind taps: keeps fewer rights",
     )
     parser.add_argument(
+        "--program",
+        type=devices,
+        default=(),
+        metavar="DEVICE,...",
+        help="VXLAN devices of this namespace whose forwarding databases (`bridge "
+        "fdb`) readers at a socket may write: a controller, for its overlays",
+    )
+    parser.add_argument(
         "--receive-buffer",
         type=int,
         default=RECEIVE_BUFFER,
@@ -108,6 +117,10 @@ def tables(text: str) -> frozenset[str]:
     return names
 
 
+def devices(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
 def user(text: str) -> int:
     try:
         return service.uid_of(text)
@@ -127,6 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(options)
     except (BrokenPipeError, ConnectionResetError):
         return 0
+    except Garbled as error:
+        print(f"isat mirror: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except OSError as error:
@@ -141,16 +157,21 @@ def serve(options: argparse.Namespace, fd: int) -> int:
         return run(options)
     except (BrokenPipeError, ConnectionResetError):
         return 0
+    except Garbled as error:
+        print(f"isat mirror: {error}", file=sys.stderr)
+        return 1
 
 
 def run(options: argparse.Namespace) -> int:
     gc.set_threshold(*RARELY)
     output = Output(sys.stdout.fileno() if options.fd is None else options.fd)
     only = Filter(options.table, options.namespace, options.interface)
-    speaker = Speaker(output, only)
+    forwarding = Forwarding(options.program)
+    speaker = Speaker(output, only, forwarding.changed)
     doors = doorkeeper(options.table)
-    mirror = Mirror(speaker, options.table, options.receive_buffer, doors)
-    speaker.tables = mirror.tables
+    here = ("fdb",) if options.program else ()
+    mirror = Mirror(speaker, options.table, options.receive_buffer, doors, here)
+    speaker.tables = forwarding.tables = mirror.tables
     rights.call_this_process("isat-mirror")
     wanted = rights.TO_MIRROR
     if not options.no_holders:
@@ -158,8 +179,12 @@ def run(options: argparse.Namespace) -> int:
     speaker.hello(rights.keep_only(wanted))
     if options.fd is not None:
         rights.end_with_parent()
-    with contextlib.closing(output), contextlib.closing(mirror):
-        loop(mirror, speaker, output, options.once)
+    with (
+        contextlib.closing(output),
+        contextlib.closing(mirror),
+        contextlib.closing(forwarding),
+    ):
+        loop(mirror, speaker, forwarding, output, options.once)
     return 0
 
 
@@ -170,20 +195,49 @@ def doorkeeper(tables: frozenset[str]) -> Doors | None:
     return Doorkeeper() if rights.permitted() >= rights.TO_ENTER else None
 
 
-def loop(mirror: Mirror, speaker: Speaker, output: Output, once: bool) -> None:
+def loop(
+    mirror: Mirror,
+    speaker: Speaker,
+    forwarding: Forwarding,
+    output: Output,
+    once: bool,
+) -> None:
     """Until the reader has gone; or, if `once`, has read one snapshot."""
     poll = select.poll()
     poll.register(mirror, select.POLLIN)
     while not (once and speaker.synced and not output.waiting):
         wish = select.POLLOUT if output.waiting else 0
         poll.register(output.fd, wish | output.end_of_reader)
-        for fd, events in poll.poll(timeout(mirror.deadline())):
-            if fd == output.fd and events & ~select.POLLOUT and output.reader_is_gone():
-                return
+        deadlines = mirror.deadline(), forwarding.deadline() if speaker.synced else None
+        for fd, events in poll.poll(timeout(earliest(*deadlines))):
+            if fd == output.fd and events & ~select.POLLOUT:
+                if (data := output.heard()) is None:
+                    return
+                forwarding.hear(data)
         if not (once and speaker.synced):
             mirror.turn(time.monotonic())
+        now = time.monotonic()
+        if speaker.synced and is_due(forwarding, now) and not is_readable(mirror):
+            for report in forwarding.turn(now):
+                speaker.say({"fdb": report})
         output.flush()
         speaker.recover()
+
+
+def earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def is_due(forwarding: Forwarding, now: float) -> bool:
+    deadline = forwarding.deadline()
+    return deadline is not None and deadline <= now
+
+
+def is_readable(mirror: Mirror) -> bool:
+    """Events wait that its tables do not know of."""
+    poll = select.poll()
+    poll.register(mirror, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def timeout(deadline: float | None) -> int | None:

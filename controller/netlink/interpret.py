@@ -9,7 +9,7 @@ from controller.netlink import rtnl
 from controller.netlink.kernel import Kernel, placed
 from controller.netlink.rtnl.addr import RTM_DELADDR
 from controller.netlink.rtnl.link import RTM_DELLINK, Link
-from controller.netlink.rtnl.neigh import RTM_DELNEIGH
+from controller.netlink.rtnl.neigh import RTM_DELNEIGH, Fdb, FdbKey, supersedes
 from controller.netlink.rtnl.netconf import RTM_DELNETCONF, Netconf
 from controller.netlink.rtnl.nexthop import RTM_DELNEXTHOP
 from controller.netlink.rtnl.nsid import RTM_DELNSID
@@ -92,6 +92,9 @@ class Interpreter:
             row = None if event.gone else value.row
             if isinstance(row, Netconf):
                 row = merged(tables.rows(*event.scope).get(value.key), row)
+            elif isinstance(row, Fdb):
+                for old in superseded(tables, event.nsid, value.key, row):
+                    yield from tables.drop(event.scope, old)
             yield from put_or_drop(tables, event.scope, value.key, row)
 
     def _apply_nsid(
@@ -158,6 +161,12 @@ def merged(old: Row | None, new: Netconf) -> Netconf | None:
     if isinstance(old, Netconf):
         return new.merged_into(old)
     return None if new.forwarding is None or new.proxy_neigh is None else new
+
+
+def superseded(tables: Tables, nsid: int, key: FdbKey, row: Fdb) -> tuple[FdbKey, ...]:
+    """What is no longer so since this is."""
+    others = tables.beyond((nsid, key.ndm_ifindex)).get(key.lladdr, ())
+    return tuple(old for old in others if supersedes(key, row, old))
 
 
 def put_or_drop(

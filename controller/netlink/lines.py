@@ -10,6 +10,7 @@
     {"reset": true}                   forget everything; a snapshot and a sync follow
     {"audit": {"link": 1, ...}}       rows corrected so far that no event announced
     {"note": "..."}                   what cannot be seen, and which right it needs
+    {"fdb": {"device": "vx0", ...}}   what was asked for has been done (forwarding.py)
 
 A name may hold any octets: those that are not UTF-8 are "\\udcXX" (surrogateescape).
 """

@@ -116,6 +116,7 @@ class Mirror:
     Every method is called from one thread; `now` is the caller's monotonic clock.
 
     doors  into other namespaces; those that this process may open itself unless given
+    here   tables that are read of our own namespace only
     """
 
     def __init__(
@@ -124,10 +125,13 @@ class Mirror:
         tables: Iterable[str] = FOLLOWED,
         receive_buffer: int = RECEIVE_BUFFER,
         doors: Doors | None = None,
+        here: Iterable[str] = (),
     ) -> None:
         self.tables = Tables()
         self._sink = sink
-        self._watched = tuple(t for t in TABLES if t in {*tables, "nsid", "link"})
+        self._here = frozenset(here) - frozenset(tables)
+        wanted = {*tables, *self._here, "nsid", "link"}
+        self._watched = tuple(table for table in TABLES if table in wanted)
         self._events = EventSocket(groups_of(self._watched), receive_buffer)
         self._kernel = Kernel(doors)
         self._interpreter = Interpreter(self._kernel)
@@ -408,7 +412,11 @@ class Mirror:
     def _scopes_of(self, nsid: int) -> tuple[Scope, ...]:
         """What is read of a namespace, besides the numbers of others."""
         watched = (table for table in self._watched if table != "nsid")
-        return tuple(Scope(t, nsid) for t in watched if nsid == OWN or not is_own(t))
+        return tuple(
+            Scope(table, nsid)
+            for table in watched
+            if nsid == OWN or not (is_own(table) or table in self._here)
+        )
 
     def _load(self, fresh: Tables, scope: Scope, between: Callable[[], object]) -> None:
         """A namespace that is gone is empty.  A table that is not ours to read, or that

@@ -10,6 +10,7 @@ import stat
 from collections import deque
 
 OUTPUT_MAX = 32 * 1024 * 1024  # octets that wait for a slow reader, beyond a snapshot
+READ_SIZE = 64 * 1024  # octets
 SEND_SIZE = 256 * 1024  # octets in one send
 ATOMIC = select.PIPE_BUF  # a pipe that is writable takes as much without blocking
 
@@ -32,14 +33,14 @@ class Output:
         """What poll(2) should look for besides POLLERR and POLLHUP."""
         return select.POLLIN if self._socket else 0
 
-    def reader_is_gone(self) -> bool:
-        """After an event of `end_of_reader`: a reader of ours says nothing."""
+    def heard(self) -> bytes | None:
+        """After an event of `end_of_reader`: what the reader says; None at its end."""
         if self._socket is None:
-            return True
+            return None
         try:
-            return not self._socket.recv(4096, socket.MSG_DONTWAIT)
+            return self._socket.recv(READ_SIZE, socket.MSG_DONTWAIT) or None
         except BlockingIOError:
-            return False
+            return b""
 
     @property
     def waiting(self) -> int:

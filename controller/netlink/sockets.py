@@ -168,7 +168,14 @@ class RequestSocket:
 
     def ask(self, kind: int, body: bytes) -> framing.Message:
         """The one message that answers a request, or `Refused`."""
-        seq = self._send(kind, framing.NLM_F_REQUEST, body)
+        return self._answer(self._send(kind, framing.NLM_F_REQUEST, body))
+
+    def change(self, kind: int, flags: int, body: bytes) -> None:
+        """Have the kernel do it.  When it has, it has told of it, too; or `Refused`."""
+        flags |= framing.NLM_F_REQUEST | framing.NLM_F_ACK
+        self._answer(self._send(kind, flags, body))
+
+    def _answer(self, seq: int) -> framing.Message:
         while True:
             for message in self._receive():
                 if message.seq == seq:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeGuard
 
 from controller.netlink import lines
@@ -67,13 +67,22 @@ def is_index(interface: int | str) -> TypeGuard[int]:
 
 class Speaker:
     """A sink that speaks.  With a filter it remembers what it has said, since a row
-    may come into view, or leave it, by a change of another: a name, for instance."""
+    may come into view, or leave it, by a change of another: a name, for instance.
 
-    def __init__(self, output: Output, only: Filter) -> None:
+    also  is told of every change, whatever the filter
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        only: Filter,
+        also: Callable[[Change], object] = lambda change: None,
+    ) -> None:
         self.tables = Tables()  # the mirror's, once there is one
         self.synced = False
         self._output = output
         self._only = only
+        self._also = also
         self._partial = bool(only.namespace or only.interface)
         self._said: dict[tuple[Scope, Key], Row] = {}
         self._notes: dict[str, None] = {}
@@ -89,6 +98,10 @@ class Speaker:
         self._say_notes()
 
     def change(self, change: Change) -> None:
+        self._also(change)
+        self._show_or_say(change)
+
+    def _show_or_say(self, change: Change) -> None:
         if self._partial:
             self._change_in_view(change)
         elif change.scope.table in self._only.tables:
@@ -127,13 +140,17 @@ class Speaker:
         self._say({"reset": True})
         self._say_notes()  # those may have been dropped, too
         for change in self.tables.everything():
-            self.change(change)
+            self._show_or_say(change)
         self._say({"sync": self._generation})
         self._output.end_snapshot()
 
     def _say_notes(self) -> None:
         for text in self._notes:
             self._say({"note": text})
+
+    def say(self, said: lines.Object) -> None:
+        """Something that is no row."""
+        self._say(said)
 
     def _say(self, said: lines.Object) -> None:
         """Nothing while the reader is too far behind: a snapshot will follow."""

@@ -5,13 +5,13 @@ A namespace is its nsid as seen from our own namespace; our own is -1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from controller.netlink import rtnl
 from controller.netlink.rtnl.addr import AddrKey
 from controller.netlink.rtnl.link import Link
-from controller.netlink.rtnl.neigh import FdbKey, NeighKey
+from controller.netlink.rtnl.neigh import FdbKey, NeighKey, is_beyond
 from controller.netlink.rtnl.netconf import NetconfKey
 from controller.netlink.rtnl.nexthop import Nexthop
 from controller.netlink.rtnl.nsid import NETNSA_NSID_NOT_ASSIGNED
@@ -111,6 +111,8 @@ class Tables:
         self._dependents: dict[int, dict[int, int]] = {}  # by nsid and ifi_index
         # Which interfaces name one as their `link`: a veth's other end, a macvlan.
         self._leading: dict[Place, tuple[Place, ...]] = {}
+        # Where tunnels send: by nsid and ifi_index, and by station.
+        self._beyond: dict[Place, dict[str, dict[FdbKey, None]]] = {}
 
     def scopes(self) -> tuple[Scope, ...]:
         return tuple(self._rows)
@@ -138,6 +140,10 @@ class Tables:
     def leading_to(self, place: Place) -> tuple[Place, ...]:
         """The interfaces whose `link` is this one."""
         return self._leading.get(place, ())
+
+    def beyond(self, place: Place) -> Mapping[str, Mapping[FdbKey, None]]:
+        """The keys of table `fdb` that say where a tunnel sends, by lladdr."""
+        return self._beyond.get(place, {})
 
     def everything(self) -> Iterator[Change]:
         """Each row as if it were new: nsid first, then the links, then the rest."""
@@ -201,7 +207,7 @@ class Tables:
         """Make everything equal to `fresh`: namespaces, then links, then the rest."""
         if not self._rows:
             self._rows, self._dependents = fresh._rows, fresh._dependents
-            self._leading = fresh._leading
+            self._leading, self._beyond = fresh._leading, fresh._beyond
             yield from self.everything()
             return
         for nsid in self.nsids():
@@ -245,6 +251,8 @@ class Tables:
         elif (owner := owner_of(key)) > 0:
             step = (new is not None) - (old is not None)
             self._count(scope.nsid, owner, step)
+            if isinstance(key, FdbKey):
+                self._lead_beyond((scope.nsid, owner), key, new)
 
     def _lead(self, here: Place, before: Place | None, after: Place | None) -> None:
         if before is not None:
@@ -255,6 +263,17 @@ class Tables:
                 del self._leading[before]
         if after is not None:
             self._leading[after] = (*self._leading.get(after, ()), here)
+
+    def _lead_beyond(self, place: Place, key: FdbKey, new: Row | None) -> None:
+        if new is not None and is_beyond(key, new):
+            stations = self._beyond.setdefault(place, {})
+            stations.setdefault(key.lladdr, {})[key] = None
+        elif key in (stations := self._beyond.get(place, {})).get(key.lladdr, ()):
+            del stations[key.lladdr][key]
+            if not stations[key.lladdr]:
+                del stations[key.lladdr]
+            if not stations:
+                del self._beyond[place]
 
     def _count(self, nsid: int, owner: int, step: int) -> None:
         counts = self._dependents.setdefault(nsid, {})

@@ -479,3 +479,46 @@ def test_any_octets_are_a_value_or_malformed(
 ) -> None:
     tries_to_decode(framing.encode(kind, flags, 0, body))
     tries_to_decode(body)
+
+
+# --- writing --------------------------------------------------------------------------
+
+# What `bridge fdb` of iproute2 6.1.0 sends after its header (seen with strace) for
+# replace 02:00:00:00:00:03 dev vx0 dst 192.0.2.4 self permanent extern_learn
+# append 00:00:00:00:00:00 dev vx0 dst 192.0.2.3 self permanent extern_learn
+# del 00:00:00:00:00:00 dev vx0 dst 192.0.2.3 self permanent
+# replace 02:00:00:00:00:04 dev vx0 dst 2001:db8::1 self permanent extern_learn
+REPLACE, APPEND, ACK_AND_REQUEST = 0x505, 0xC05, 0x5
+TO_ONE = "0700000003000000c00012000a000200020000000003000008000100c0000204"
+TO_ALL = "0700000003000000c00012000a000200000000000000000008000100c0000203"
+NO_MORE = "0700000003000000c00002000a000200000000000000000008000100c0000203"
+BY_IPV6 = (
+    "07000000" "03000000" "c0001200" "0a000200020000000004000014000100"
+    "20010db8000000000000000000000001"
+)  # fmt: skip
+ANYBODY = "00:00:00:00:00:00"
+WRITTEN = (
+    (28, REPLACE, TO_ONE, ("02:00:00:00:00:03", "192.0.2.4")),
+    (28, APPEND, TO_ALL, (ANYBODY, "192.0.2.3")),
+    (29, ACK_AND_REQUEST, NO_MORE, (ANYBODY, "192.0.2.3")),
+    (28, REPLACE, BY_IPV6, ("02:00:00:00:00:04", "2001:db8::1")),
+)
+
+
+@pytest.mark.parametrize(("kind", "flags", "octets", "way"), WRITTEN)
+def test_an_entry_of_a_tunnel_is_written_as_bridge_fdb_writes_it(
+    kind: int, flags: int, octets: str, way: tuple[str, str]
+) -> None:
+    if kind == neigh.RTM_DELNEIGH:
+        written = neigh.drop_fdb(3, *way)
+    else:
+        written = neigh.put_fdb(3, *way, instead=True)
+    assert written == (kind, flags & ~ACK_AND_REQUEST, bytes.fromhex(octets))
+
+
+def test_what_is_written_is_what_is_read() -> None:
+    _, _, body = neigh.put_fdb(3, "02:00:00:00:00:03", "192.0.2.4", instead=False)
+    record = neigh.decode(body)
+    assert record is not None
+    assert (record.key.lladdr, record.key.dst) == ("02:00:00:00:00:03", "192.0.2.4")
+    assert record.row.flags == neigh.NTF_EXT_LEARNED

@@ -6,11 +6,17 @@ linux/neighbour.h).
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
 from controller.netlink.rtnl.framing import (
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
     Malformed,
+    attribute,
     attributes,
     be16,
     ip,
@@ -18,7 +24,7 @@ from controller.netlink.rtnl.framing import (
     u16,
     u32,
 )
-from controller.netlink.rtnl.table import Record, Request, Table
+from controller.netlink.rtnl.table import Change, Record, Request, Table
 
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTNLGRP_NEIGH = 3
@@ -31,6 +37,8 @@ NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NTF_SELF, NTF_MASTER, NTF_PROXY = 0x02, 0x04, 0x08
 NTF_EXT_LEARNED, NTF_STICKY, NTF_ROUTER = 0x10, 0x40, 0x80
 NUD_PASSING = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
+
+ANYBODY = "00:00:00:00:00:00"  # in a tunnel's table: broadcasts, and who is not there
 
 NDMSG = struct.Struct("=B3xiHBB")  # family, ifindex, state, flags, type
 
@@ -171,6 +179,64 @@ def get_neigh(family: int = 0, flags: int = 0) -> bytes:
     flags  NTF_PROXY reads proxy entries instead of the caches
     """
     return NDMSG.pack(family, 0, 0, flags, 0)
+
+
+def supersedes(new: FdbKey, row: Fdb, old: FdbKey) -> bool:
+    """A tunnel has one way to a station, and the kernel does not tell of the end of the
+    one that another replaces (drivers/net/vxlan, vxlan_fdb_replace and vxlan_snoop)."""
+    return (
+        new != old
+        and is_beyond(new, row)
+        and is_one_station(new.lladdr)
+        and (new.ndm_ifindex, new.lladdr, new.src_vni)
+        == (old.ndm_ifindex, old.lladdr, old.src_vni)
+    )
+
+
+def is_beyond(key: FdbKey, row: Fdb) -> bool:
+    """It is an entry of a tunnel, and says where that leads."""
+    of_device = bool(key.ndm_flags & NTF_SELF)
+    return of_device and (key.dst is not None or row.nh_id is not None)
+
+
+def is_one_station(lladdr: str) -> bool:
+    return lladdr != ANYBODY and not int(lladdr[:2], 16) & 1
+
+
+# --- writing ------------------------------------------------------------------------
+
+
+def put_fdb(ndm_ifindex: int, lladdr: str, dst: str, *, instead: bool) -> Change:
+    """What `bridge fdb` sends to have a tunnel send frames for `lladdr` to `dst`, for
+    good: "permanent extern_learn".
+
+    instead  of where it sends them now; if it does not know, nobody may have told it
+             meanwhile.  For groups and ANYBODY: besides the others, always
+    """
+    if not is_one_station(lladdr):
+        flags = NLM_F_CREATE | NLM_F_APPEND
+    else:
+        flags = NLM_F_CREATE | (NLM_F_REPLACE if instead else NLM_F_EXCL)
+    return RTM_NEWNEIGH, flags, way(ndm_ifindex, lladdr, dst, NTF_EXT_LEARNED)
+
+
+def drop_fdb(ndm_ifindex: int, lladdr: str, dst: str) -> Change:
+    """The end of one way."""
+    return RTM_DELNEIGH, 0, way(ndm_ifindex, lladdr, dst, 0)
+
+
+def way(ndm_ifindex: int, lladdr: str, dst: str, flags: int) -> bytes:
+    state = NUD_PERMANENT | NUD_NOARP
+    header = NDMSG.pack(AF_BRIDGE, ndm_ifindex, state, NTF_SELF | flags, 0)
+    address = bytes.fromhex(lladdr.replace(":", ""))
+    return (
+        header
+        + attribute(NDA_LLADDR, address)
+        + attribute(NDA_DST, ip_address(dst).packed)
+    )
+
+
+# --- reading ------------------------------------------------------------------------
 
 
 def neigh_dumps(target: int | None) -> tuple[Request, ...]:

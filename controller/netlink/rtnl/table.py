@@ -32,6 +32,7 @@ class NsidMessage(NamedTuple):
 Value = Record | NsidMessage
 Decoder = Callable[[bytes], Value | None]
 Request = tuple[int, bytes]  # RTM_GET* and its body
+Change = tuple[int, int, bytes]  # RTM_NEW* or RTM_DEL*, NLM_F_* and the body
 
 
 def nothing(rows: Mapping[Any, Any]) -> Iterable[Request]:
