@@ -82,7 +82,7 @@ def every_cable(
     adjacencies: Adjacencies,
     overlays: Overlays,
 ) -> Fabric:
-    uplinks = into(segments(ports, interfaces, overlays))
+    uplinks = into(segments(ports, interfaces, links, overlays))
     shown = cables(ports, interfaces, links)
     uplinks |= {a: b for a, b in shown if not {a, b} & uplinks.keys()}
     for row in sorted(adjacencies.values(), key=lambda row: row.key):
@@ -112,7 +112,7 @@ def with_cables(
 ) -> Fabric:
     """What follows from which of these work."""
     dead = {key for key in uplinks if is_dead(key, ports, interfaces, links)}
-    shared = segments(ports, interfaces, overlays, dead)
+    shared = segments(ports, interfaces, links, overlays, dead)
     usable = {
         port: far
         for port, far in sorted(uplinks.items())
@@ -187,7 +187,9 @@ def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
 
 
 def wiring(link: Link | None) -> tuple[object, ...] | None:
-    return None if link is None else (link.kind, link.peer, link.peer_nsid)
+    if link is None:
+        return None
+    return link.kind, link.tunnel, link.peer, link.peer_nsid
 
 
 fabric = Step(every_cable, next_fabric)

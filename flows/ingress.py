@@ -10,7 +10,7 @@ and then goes on anew: the datapath drops the flood by itself, and only what is 
 the budget costs more.  A port to another switch is measured there.
 
 What comes in by an end of an overlay is admitted from each other end that is known,
-with the overlay's own VNI.
+with the overlay's own VNI; of a device of the kernel flows see neither.
 
 A port is admitted when it is known what it leads to.  A cable between two switches that
 is plugged in carries nothing before both know that it is one: a broadcast that it
@@ -36,11 +36,11 @@ def always(switch: Switch, here: Here) -> Iterator[Flow]:
         for port_no in switch.edges:
             yield from metered(here.table_id, port_no, onward)
     for port_no in switch.admitted:
-        segment = switch.segment(port_no)
-        if segment is None:
+        segment, key = switch.segment(port_no), PortKey(switch.datapath_id, port_no)
+        if segment is None or key in segment.led:
             yield admitted(here.table_id, port_no, onward)
             continue
-        for _, address in segment.others(PortKey(switch.datapath_id, port_no)):
+        for _, address in segment.others(key):
             yield tunnelled(here.table_id, port_no, segment.vni, address, onward)
         yield stray(here.table_id, port_no, segment.name)
     for port_no in switch.held:

@@ -116,7 +116,9 @@ class Switch:
     def shared(self) -> tuple[object, ...]:
         """What is known of the overlays that its ports are ends of."""
         found = (self.segment(port_no) for port_no in self.uplinks)
-        return tuple((s.name, s.vni, *s.ends.items()) for s in found if s is not None)
+        return tuple(
+            (s.name, s.vni, *s.ends.items(), *s.led) for s in found if s is not None
+        )
 
     @cached_property
     def edges(self) -> tuple[int, ...]:
@@ -209,19 +211,22 @@ class Switch:
             yield from map(Output, some.stripped)
 
     @cached_property
-    def overlaid(self) -> Mapping[int, tuple[Through, ...]]:
-        """What copies a frame to all other ends of an overlay that take broadcasts."""
-        shape = self.network.fabric
-        found = ((port_no, self.segment(port_no)) for port_no in self.uplinks)
-        return {
-            port_no: tuple(
+    def overlaid(self) -> Mapping[int, tuple[Output | Through, ...]]:
+        """What copies a frame to all other ends of an overlay that take broadcasts: of
+        a device of the kernel it makes the copies."""
+        found: dict[int, tuple[Output | Through, ...]] = {}
+        for port_no in self.uplinks:
+            segment, key = self.segment(port_no), PortKey(self.datapath_id, port_no)
+            if segment is None:
+                continue
+            others = tuple(
                 Through(port_no, segment.vni, address)
-                for end, address in segment.others(PortKey(self.datapath_id, port_no))
-                if end in shape.tree
+                for end, address in segment.others(key)
+                if end in self.network.fabric.tree
             )
-            for port_no, segment in found
-            if segment is not None
-        }
+            is_led = key in segment.led
+            found[port_no] = (Output(port_no),) if is_led and others else others
+        return found
 
     def segment(self, port_no: int) -> Segment | None:
         """The overlay that a port is an end of."""

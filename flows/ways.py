@@ -48,7 +48,15 @@ BUCKETS_MAX = 16  # values of the hash that Open vSwitch tells apart at the leas
 TABLES = 1 << 8  # the first of them are taken (flows.openflow.Anew)
 
 
-Out = int | Through  # port_no of a cable, or one far end of an overlay
+class Led(NamedTuple):
+    """One far end of an overlay, by a port whose device is of the kernel: it knows by
+    itself that frames for who is there go to `tun_dst` (`flows.beyond`)."""
+
+    port_no: int
+    tun_dst: str
+
+
+Out = int | Through | Led  # port_no of a cable, or one far end of an overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +178,12 @@ def through(segment: Segment, end: PortKey, costs: Costs) -> Iterator[Lead]:
     here = costs.get(end, COST)
     for far, address in segment.others(end):
         if far in segment.live:
-            by = Through(end.port_no, segment.vni, address)
+            is_led = end in segment.led
+            by = (
+                Led(end.port_no, address)
+                if is_led
+                else Through(end.port_no, segment.vni, address)
+            )
             cost = max(here, costs.get(far, COST))
             yield Lead(by, far.datapath_id, min(end, far), cost)
 
@@ -204,13 +217,25 @@ def distances(start: int, leads: Leads) -> dict[int, int]:
 def choice(leads: Sequence[Lead], seen: Seen) -> Way:
     distance, *far_off = (one // FAR for one in seen)
     ends = (*zip(leads, far_off, strict=True),)
-    best = [one.by for one, off in ends if off + one.cost == distance]
+    best = in_order(one.by for one, off in ends if off + one.cost == distance)
+    best = tuple(one_of_led(best))
     around = detour(ends, distance) if len(best) == 1 else None
-    return way(in_order(best), around, stride(len(best), seen[0] % FAR))
+    return way(best, around, stride(len(best), seen[0] % FAR))
+
+
+def one_of_led(some: Iterable[Out]) -> Iterator[Out]:
+    """A device of the kernel sends frames for one host always to the same end."""
+    seen: set[int] = set()
+    for by in some:
+        if not isinstance(by, Led):
+            yield by
+        elif by.port_no not in seen:
+            seen.add(by.port_no)
+            yield by
 
 
 def port_of(by: Out) -> int:
-    return by.port_no if isinstance(by, Through) else by
+    return by if isinstance(by, int) else by.port_no
 
 
 def in_order(some: Iterable[Out]) -> tuple[Out, ...]:
@@ -218,7 +243,7 @@ def in_order(some: Iterable[Out]) -> tuple[Out, ...]:
 
 
 def rank(by: Out) -> tuple[int, str]:
-    return (by.port_no, by.tun_dst) if isinstance(by, Through) else (by, "")
+    return (by, "") if isinstance(by, int) else (by.port_no, by.tun_dst)
 
 
 def detour(ends: Sequence[tuple[Lead, int]], distance: int) -> Out | None:
@@ -318,7 +343,7 @@ def turn(one: Way) -> tuple[object, ...]:
 
 
 def leaving(by: Out) -> Output | Through:
-    return by if isinstance(by, Through) else output(by)
+    return by if isinstance(by, Through) else output(port_of(by))
 
 
 @lru_cache(maxsize=1 << 12)

@@ -244,6 +244,30 @@ def tunnel_port(datapath_id: int, port_no: int, *, up: bool = True) -> list[Fact
     ]
 
 
+VXLAN_DEVICES = 1_000_000  # ifindex from which on there is nothing else
+
+
+def vxlan_device(
+    datapath_id: int, port_no: int, vni: int = 5000, **other: Any
+) -> list[Fact]:
+    """One of this host's kernel, made for the end that `overlay` has there, as a port
+    of the switch."""
+    near = port(datapath_id, port_no)
+    index = VXLAN_DEVICES + ifindex(datapath_id, port_no)
+    link = Link(
+        nsid=OWN_NAMESPACE,
+        ifindex=index,
+        ifname=near.ifname,
+        kind="vxlan",
+        lladdr="02:00:00:00:09:00",
+        up=True,
+        lower_up=True,
+        tunnel=Tunnel(local=underlay(datapath_id), key=str(vni), port=4789),
+    )
+    row = interface(datapath_id, port_no, ifindex=index)
+    return [near, row, replace(link, **other)]
+
+
 def underlay(datapath_id: int) -> str:
     """Address of a switch's end of overlays."""
     return f"192.0.2.{datapath_id}"

@@ -30,6 +30,9 @@ OTHER_WAY = "another way joins its switches"
 ALONE = "no other end is there"
 ABSENT = "no switch that is connected has this port"
 UNFIT = "flows cannot tell it where to lead: remote_ip and key must be 'flow'"
+MADE_FOR = (
+    "the device was not made for it: it needs id {vni} local {address}, no remote"
+)
 
 
 def links(core: Core) -> list[Json]:
@@ -38,7 +41,8 @@ def links(core: Core) -> list[Json]:
     found = [link(core, cable) for cable in cables(core.network.fabric)]
     for segment in core.network.fabric.segments.values():
         found += [missing(core, segment, end, ABSENT) for end in segment.absent]
-        found += [missing(core, segment, end, UNFIT) for end in segment.unfit]
+        for end in segment.unfit:
+            found.append(missing(core, segment, end, unfit(core, segment, end)))
     rows = [row for row in core.links.refused.values() if row.sender]
     return found + [refused(core, row) for row in sorted(rows, key=lambda r: r.since)]
 
@@ -69,6 +73,15 @@ def overlay_told(segment: Segment) -> Json:
     """In place of a switch and its port."""
     nowhere = dict.fromkeys(("datapath_id", "switch", "port_no", "port", "vlans"))
     return {**nowhere, "overlay": segment.name, "vni": segment.vni}
+
+
+def unfit(core: Core, segment: Segment, end: OverlayEnd) -> str:
+    """Why a port that is there is no end."""
+    links = core.view.links.values()
+    is_device = any(one.ifname == end.port and one.kind == "vxlan" for one in links)
+    if is_device:
+        return MADE_FOR.format(vni=segment.vni, address=end.address)
+    return UNFIT
 
 
 def missing(core: Core, segment: Segment, end: OverlayEnd, why: str) -> Json:

@@ -25,6 +25,7 @@ from flows.ways import (
     BUCKETS_MAX,
     TABLES,
     Exits,
+    Led,
     Out,
     Way,
     actions,
@@ -277,17 +278,22 @@ def test_ways_that_go_on_from_the_last_are_those_of_the_cables_that_work(
         assert groups_of_each(actions(found)) == needed
 
 
-@given(shapes(), st.dictionaries(st.integers(10, 22), st.integers(1, 4)), overlays)
+@given(
+    shapes(),
+    st.dictionaries(st.integers(10, 22), st.integers(1, 4)),
+    overlays,
+    st.integers(0, 127),
+)
 @settings(max_examples=400, deadline=None)
 def test_whatever_fails_when_and_for_how_long_there_is_no_circle(
-    shape: tuple[int, Joined], some: dict[int, int], shared: Shared
+    shape: tuple[int, Joined], some: dict[int, int], shared: Shared, kernels: int
 ) -> None:
     """Cables may come and go while a frame is on its way: each switch that has a detour
     may take it or not, and no order of these leads a frame to where it was."""
     exits = exits_in(*shape)
     far = {port: end for cables in exits.values() for port, end in cables}
     prices = {port: some.get(port.port_no % 30, 1) for port in far}
-    between = segments_of(shared, shape[0])
+    between = segments_of(shared, shape[0], kernels)
     found = ways(exits, prices, between)
     entries = {n: [port for port, _ in cables] for n, cables in exits.items()}
     for segment in between.values():
@@ -307,16 +313,19 @@ def test_whatever_fails_when_and_for_how_long_there_is_no_circle(
         TopologicalSorter(next_hops).prepare()  # raises CycleError
 
 
-def segments_of(shared: Shared, number: int) -> Segments:
+def segments_of(shared: Shared, number: int, kernels: int = 0) -> Segments:
+    """kernels  which switches have a device of the kernel for an end, a bit each"""
     found = {}
     for k, ends in enumerate(ends_of(shared, number)):
         addresses = {end: underlay(end.datapath_id) for end in ends}
-        one = Segment(FIRST + k, f"{k}", 5000 + k, addresses, frozenset(ends))
+        led = {end: f"vx{k}" for end in ends if kernels >> end.datapath_id & 1}
+        live = frozenset(ends)
+        one = Segment(FIRST + k, f"{k}", 5000 + k, addresses, live, led=led)
         found[FIRST + k] = one
     return found
 
 
-def reached(by: Through) -> PortKey:
+def reached(by: Through | Led) -> PortKey:
     return PortKey(int(by.tun_dst.rpartition(".")[2]), by.port_no)
 
 
