@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.reconcile import Plan
@@ -97,6 +98,19 @@ class HealPort:
 
 
 @dataclass(frozen=True, slots=True)
+class SetForwarding:
+    """Have a VXLAN device of the kernel send frames there, and nowhere else: what is
+    not in `ways` goes.
+
+    ways  lladdr of a station to the underlay address of an end, and ANYBODY's to those
+          of all that a broadcast is for
+    """
+
+    device: str
+    ways: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class TellConflict:
     """A line for the log: who contradicts what is known.  Nothing else is done."""
 
@@ -128,6 +142,7 @@ Command = (
     | HoldQuestion
     | AdoptBridge
     | HealPort
+    | SetForwarding
     | TellConflict
     | TellNews
     | TellLimit

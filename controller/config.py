@@ -650,7 +650,8 @@ OVERLAY_END = Section(
         Key(
             "port",
             PORT_NAME,
-            "its tunnel port there, with options:remote_ip=flow and options:key=flow",
+            "its tunnel port there, with options:remote_ip=flow and options:key=flow,"
+            " or a VXLAN device of this host's kernel",
             required=True,
         ),
         Key(

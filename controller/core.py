@@ -62,6 +62,7 @@ from controller.events import (
     Event,
     FlowsCounted,
     FlowsListed,
+    ForwardingSet,
     FrameIgnored,
     FrameSeen,
     HitsCounted,
@@ -79,6 +80,7 @@ from controller.events import (
     TrialSeen,
 )
 from controller.flapping import Flapping, Step, known_elsewhere
+from controller.forwarding import Forwarding
 from controller.fullness import is_deaf
 from controller.heal import newly_deaf
 from controller.learn import (
@@ -125,6 +127,7 @@ from flows.hearsay import said as said_by_table
 from flows.memo import remember_last, same
 from flows.network import Network, network
 from flows.openflow import GotoTable, Group, Meter, is_ours
+from flows.overlays import Segment
 from flows.parties import Holding, Origin, members
 from flows.pipeline import TABLE_IDS
 from flows.shown import kernel_hosts
@@ -198,6 +201,7 @@ class Core:
         self.links = Links(self.tries, self.policy.hold)
         self.newcomers = Newcomers(self.tries)
         self.loops = Loops(self.tries.period)
+        self.forwarding = Forwarding()
         self._seen_holders = self.network.holders  # at the end of the last turn
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
@@ -250,6 +254,7 @@ class Core:
         commands += self._disputes(now)
         commands += self._looks(events, now)
         commands += self._changes(now)
+        commands += self._forwardings(now)
         commands += self._arrivals(now)
         commands += self._audits(now)
         if self._is_linking:
@@ -273,7 +278,8 @@ class Core:
             self.questions.deadline(self.view),
             *(until for until, _ in self._away.values()),
         ]
-        if self._is_patient and any(map(self._must_wait, self.channels.values())):
+        waits = any(map(self._must_wait, self.channels.values()))
+        if self._is_patient and (waits or self.view.overlays):
             times.append(self._patient_until)
         for channel in self.channels.values():
             times += [channel.retry_at, channel.audit_at or None]
@@ -336,6 +342,9 @@ class Core:
                 self.listed = {key: self.listed.get(key, now) for key in keys}
             case KernelChanged(changes):
                 self._list_addresses(changes, now)
+            case ForwardingSet():
+                yield from self.forwarding.heard(event)
+                return
             case KernelLost(why):
                 self.sources["netlink"] = why
             case OvsdbLost(why):
@@ -1137,6 +1146,20 @@ class Core:
     def _note_floods(self, datapath_id: int) -> None:
         floods = self.channels[datapath_id].floods
         self.view = floods.note(self.view, datapath_id)
+
+    def _forwardings(self, now: float) -> Iterator[Command]:
+        """Devices of the kernel are told as switches are: not while somebody must be
+        waited for who can tell what is beyond them."""
+        if not self.view.overlays or self._is_growing:
+            return
+
+        def may_tell(segment: Segment) -> bool:
+            some = [self.channels.get(number) for number in segment.switches]
+            is_awaited = any(one is None or self._is_waiting(one, now) for one in some)
+            is_known = not segment.absent and segment.switches <= self._familiar
+            return (is_known and not is_awaited) or now >= self._patient_until
+
+        yield from self.forwarding.due(self.network, may_tell)
 
     def _provided(
         self, datapath_id: int, channel: Channel

@@ -17,6 +17,7 @@ from controller.commands import (
     HoldQuestion,
     ListFlows,
     SendPacket,
+    SetForwarding,
     TellConflict,
     TellLimit,
     TellNews,
@@ -33,6 +34,7 @@ from controller.events import (
     Event,
     FlowsCounted,
     FlowsListed,
+    ForwardingSet,
     FrameSeen,
     HitsCounted,
     KernelChanged,
@@ -57,6 +59,7 @@ QUIET = (
     CountHits,
     CountMeters,
     HoldQuestion,
+    SetForwarding,
     TryPort,
 )  # routine that nobody needs to read
 ROUTINE = (ChangeDone, FlowsCounted, HitsCounted, MetersCounted)
@@ -120,6 +123,8 @@ def cause(event: Event) -> str:
         case PortChanged(port):
             state = "up" if port.up else "down"
             return f"{switch(port.datapath_id)}:{port.port_no} {port.ifname!a} {state}"
+        case ForwardingSet(device, wanted, right):
+            return f"{right} of {wanted} fdb entries of {device!a} are right"
         case PortGone():
             return f"{switch(event.datapath_id)}:{event.port_no} gone"
         case KernelSynced():

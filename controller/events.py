@@ -354,6 +354,24 @@ class BridgeRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardingSet:
+    """How it stands with the table of a VXLAN device (SetForwarding).
+
+    wanted, right  entries that should be there, and those of them that are
+    added, moved, removed  since it was last told
+    problem        why not all is right, and what to do; ""
+    """
+
+    device: str
+    wanted: int
+    right: int
+    added: int = 0
+    moved: int = 0
+    removed: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PortHealed:
     """ovs-vswitchd receives from the interface again, on the same OpenFlow port."""
 
@@ -398,4 +416,5 @@ Event = (
     | BridgeRefused
     | PortHealed
     | PortNotHealed
+    | ForwardingSet
 )

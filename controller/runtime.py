@@ -19,6 +19,7 @@ from controller.commands import (
     AdoptBridge,
     Command,
     HealPort,
+    SetForwarding,
     TellConflict,
     TellLimit,
     TellNews,
@@ -76,7 +77,11 @@ class Runtime:
             else None
         )
         self.netlink = (
-            Netlink(self.report, at=config.sources.mirror)
+            Netlink(
+                self.report,
+                at=config.sources.mirror,
+                program=[end.port for one in config.overlays for end in one.ends],
+            )
             if config.sources.netlink
             else None
         )
@@ -185,6 +190,9 @@ class Runtime:
             case HealPort(bridge, ifname):
                 if self.ovsdb is not None:
                     self.ovsdb.heal(bridge, ifname)
+            case SetForwarding():
+                if self.netlink is not None:
+                    self.netlink.set_forwarding(command)
             case TellConflict() | TellNews() | TellLimit():
                 pass  # it is in the log
             case _:

@@ -38,6 +38,7 @@ PURE = [
     "controller/eventlog.py",
     "controller/events.py",
     "controller/flapping.py",
+    "controller/forwarding.py",
     "controller/fullness.py",
     "controller/heal.py",
     "controller/learn.py",

@@ -106,6 +106,7 @@ def status(runtime: Running, _: Json) -> Json:
             **core.questions.counters,
             **core.loops.counters,
             **core.links.counters,
+            **core.forwarding.counters,
             "cables that LLDP has shown": len(core.view.adjacencies),
             "ports that wait until they are tried": len(core.network.held),
             "ports that lead back to us": len(core.network.loops),

@@ -59,6 +59,22 @@ def port_row(core: Core, port: Port) -> Json:
         "why": why(core, port),
         "leads_to": leads_to(core, port, near),
         "stations": view.crowds.get(port.key, 0),
+        "fdb": fdb(core, port.key),
+    }
+
+
+def fdb(core: Core, port: PortKey) -> Json | None:
+    """What became of the table of a VXLAN device that is an end of an overlay."""
+    segment = core.network.fabric.segment(port)
+    told = core.forwarding.devices.get(segment.led.get(port, "")) if segment else None
+    if told is None or told.state is None:
+        return None
+    state = told.state
+    return {
+        "device": state.device,
+        "wanted": state.wanted,
+        "right": state.right,
+        "problem": state.problem,
     }
 
 
@@ -123,7 +139,7 @@ def leads_to(core: Core, port: Port, near: Link | None) -> str:
     if role(view, port.key) is Role.FABRIC:
         segment = core.network.fabric.segment(port.key)
         if segment is not None:
-            return into(view, port.key, segment)
+            return into(view, port.key, segment) + table_told(core, port.key)
         far = core.network.fabric.uplinks[port.key]
         end = attachment(view, far)
         return f"{end['switch'] or end['datapath_id']} {end['port']}"
@@ -152,6 +168,15 @@ def into(view: View, port: PortKey, segment: Segment) -> str:
         for end, to in segment.others(port)
     ]
     return f"overlay {segment.name}: {few(ends)}"
+
+
+def table_told(core: Core, port: PortKey) -> str:
+    """ "; 4 of 4 fdb entries"; "" if it is flows that say where it leads."""
+    told = fdb(core, port)
+    if told is None:
+        return ""
+    why = f", {told['problem']}" if told["problem"] else ""
+    return f"; {told['right']} of {told['wanted']} fdb entries{why}"
 
 
 def few(ends: Sequence[str]) -> str:

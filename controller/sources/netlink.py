@@ -22,14 +22,17 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from controller.commands import SetForwarding
 from controller.events import (
     Event,
+    ForwardingSet,
     KernelChanged,
     KernelFact,
     KernelKey,
     KernelLost,
     KernelSynced,
 )
+from controller.sources.netlink_forwarding import Programmer
 from controller.sources.netlink_shaping import Shaping
 from controller.text import safe
 from flows.view import (
@@ -87,6 +90,7 @@ class Netlink:
 
     at     where a mirror listens that somebody else has started (`isat mirror
            --listen`); "" to start one, with the rights that this process has
+    program  VXLAN devices that it may write to
     notes  what the helper cannot see, and which right it would need
     """
 
@@ -97,6 +101,7 @@ class Netlink:
         at: str = "",
         python: str = sys.executable,
         options: Sequence[str] = (),
+        program: Sequence[str] = (),
     ) -> None:
         self.notes: tuple[str, ...] = ()
         self._ended: Counter[str] = Counter()  # what helpers counted that have ended
@@ -105,7 +110,8 @@ class Netlink:
         self._noted: set[str] = set()
         self._report = report
         self._command = (python, "-I", "-S", "-c", START, HERE, "--table", TABLES)
-        self._options = tuple(options)
+        self._options = (*options, *program_options(program))
+        self._programmer = Programmer()
         self._stopping = threading.Event()
         self._ours: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name="netlink", daemon=True)
@@ -119,6 +125,10 @@ class Netlink:
 
     def start(self) -> None:
         self._thread.start()
+
+    def set_forwarding(self, command: SetForwarding) -> None:
+        """ForwardingSet follows: of the last one, if several are told at once."""
+        self._programmer.want(command)
 
     def stop(self) -> None:
         """The helper ends when it sees the end of its reader."""
@@ -153,6 +163,9 @@ class Netlink:
         """What the helper says of itself."""
         if "hello" in said:
             self.notes = ()  # another helper may have other rights
+        elif "fdb" in said:
+            self._report(forwarding_set(said["fdb"]))
+            self._programmer.go_on(said["fdb"]["heard"])
         elif "note" in said:
             self._note(said["note"])
         elif "audit" in said:
@@ -224,12 +237,33 @@ class Netlink:
                 if not data:
                     break
                 session.hear(data)
+                if session.synced:
+                    self._programmer.begin(ours)
                 time.sleep(0)
         except TimeoutError:
             return f"it said nothing for {SILENCE_MAX:.0f} s"
         except (OSError, Garbled) as error:
             return str(error)
+        finally:
+            self._programmer.end()
         return ""
+
+
+def program_options(devices: Sequence[str]) -> tuple[str, ...]:
+    return (f"--program={','.join(devices)}",) if devices else ()
+
+
+def forwarding_set(said: Json) -> ForwardingSet:
+    done = said["done"]
+    return ForwardingSet(
+        said["device"],
+        said["wanted"],
+        said["right"],
+        added=done.get("add", 0),
+        moved=done.get("move", 0),
+        removed=done.get("remove", 0),
+        problem=said["problem"],
+    )
 
 
 def end(helper: subprocess.Popen[bytes]) -> int:

@@ -56,7 +56,12 @@ class Journey:
 class Crowd(Plant):
     """Every other host is one that the kernel shows; the others have to speak."""
 
-    def __init__(self, shape: Wild, overlays: Sequence[Collection[int]] = ()) -> None:
+    def __init__(
+        self,
+        shape: Wild,
+        overlays: Sequence[Collection[int]] = (),
+        kernels: Collection[int] = (),
+    ) -> None:
         seen: Counter[int] = Counter()
         self.hosts: list[Host] = []
         facts: list[Fact] = []
@@ -72,7 +77,10 @@ class Crowd(Plant):
         self.shape = shape
         self.due: deque[Event] = deque()  # what the controller will be told
         self.far: dict[PortKey, PortKey] = {}
-        super().__init__(shape.switches, shape.cables, facts, shape.islands, overlays)
+        super().__init__(
+            *(shape.switches, shape.cables, facts, shape.islands, overlays),
+            kernels=kernels,
+        )
         for one, other in self.ends:
             self.far[PortKey(*one)], self.far[PortKey(*other)] = (
                 PortKey(*other),
@@ -204,7 +212,10 @@ def test_nor_where_there_are_overlays_beside_cables(seed: int) -> None:
     # Of some networks nothing but overlays joins the halves.
     cables = tuple(c for c in shape.cables if seed % 2 or c[0] % 2 == c[1] % 2)
     shape = replace(shape, cables=cables, islands=frozenset())
-    run(Crowd(shape, overlays), chance)
+    # And some switches have devices of the kernel for their ends.
+    another = random.Random(f"kernels {seed}")
+    kernels = another.sample(numbers, another.randint(0, shape.switches))
+    run(Crowd(shape, overlays, kernels if seed % 3 else ()), chance)
 
 
 def run(crowd: Crowd, chance: random.Random) -> None:

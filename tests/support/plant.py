@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from controller.commands import ChangeFlows, Command, ListFlows
+from controller.commands import ChangeFlows, Command, ListFlows, SetForwarding
 from controller.core import PATIENCE, Core
 from controller.events import (
     BridgesSeen,
@@ -22,16 +22,19 @@ from controller.events import (
     SwitchReady,
 )
 from controller.policy import Policy
+from flows.beyond import ANYBODY
 from flows.openflow import Flow, Group, Output, Through
 from flows.pipeline import TABLE_IDS
 from flows.simulate import Packet
 from flows.view import Address, Bridge, Interface, Link, Namespace, Port, PortKey
-from tests.facts import Fact, cable, overlay, tunnel_port, underlay
+from tests.facts import Fact, cable, overlay, tunnel_port, underlay, vxlan_device
 
 FLOOD = TABLE_IDS["flood"]
 INGRESS = TABLE_IDS["ingress"]
 NEAR, FAR = 10, 55  # port_no of the two ends of the first cable
 TUNNEL = 100  # of the ends of the first overlay
+
+OUTER = ("tunnel_id", "tun_ipv4_src", "tun_ipv4_dst")  # of the tunnel's own header
 
 Ends = tuple[tuple[int, int], ...]  # two of a cable, one where an overlay begins
 
@@ -101,12 +104,14 @@ class Plant:
         overlays: Sequence[Collection[int]] = (),
         *,
         foreign: bool = False,
+        kernels: Collection[int] = (),
     ) -> None:
         """hosts  facts of what is at other ports
         cut    numbers of cables that do not work yet
         overlays  switches that have an end of each; ends of every other one come and
                   go, where others are down
         foreign   all are of other hosts: of them only OpenFlow tells
+        kernels   switches whose ends are devices of the kernel
         """
         shared = [
             overlay(f"overlay {k}", 5000 + k, *((n, TUNNEL + k) for n in sorted(some)))
@@ -127,8 +132,14 @@ class Plant:
         self.facts: list[KernelFact] = []
         rows: list[Interface] = []
         joined = [fact for one, other in self.ends for fact in cable(one, other)]
-        for end in chain(*self.into):
-            joined += tunnel_port(*end)
+        self.kernels = kernels
+        self.tables: dict[str, Mapping[str, frozenset[str]]] = {}  # of those devices
+        for n, port_no in chain(*self.into):
+            vni = 5000 + port_no - TUNNEL
+            is_led = n in kernels
+            joined += (
+                vxlan_device(n, port_no, vni) if is_led else tunnel_port(n, port_no)
+            )
         for fact in (*joined, *hosts):
             if isinstance(fact, Port):
                 self.ports[fact.key] = fact
@@ -179,6 +190,8 @@ class Plant:
         for command in commands:
             if isinstance(command, ChangeFlows | ListFlows):
                 self.switches[command.datapath_id].told.append(command)
+            elif isinstance(command, SetForwarding):
+                self.tables[command.device] = command.ways
 
     def answer(self, n: int) -> None:
         """Which flows it holds, if it is asked for that before anything else."""
@@ -249,13 +262,23 @@ class Plant:
 
     def beyond(self, at: PortKey, packet: Packet) -> Iterator[tuple[PortKey, Packet]]:
         """Where a packet comes in that a switch has sent into an overlay."""
-        inner = {n: v for n, v in packet.items() if n != "tun_ipv4_dst"}
+        inner = {n: v for n, v in packet.items() if n not in OUTER}
         for (far, port_no), in self.into:  # fmt: skip
-            sent_there = packet.get("tun_ipv4_dst") == underlay(far)
-            if port_no == at.port_no and sent_there:
+            if port_no == at.port_no and underlay(far) in self.sent_to(at, packet):
                 assert far != at.datapath_id
-                sender = {"tun_ipv4_src": underlay(at.datapath_id)}
-                yield PortKey(far, port_no), inner | sender
+                vni = hex(5000 + port_no - TUNNEL)
+                outer = {"tunnel_id": vni, "tun_ipv4_src": underlay(at.datapath_id)}
+                yield (
+                    PortKey(far, port_no),
+                    inner if far in self.kernels else inner | outer,
+                )
+
+    def sent_to(self, at: PortKey, packet: Packet) -> Collection[str]:
+        """By a flow, or by the kernel's table."""
+        if at.datapath_id not in self.kernels:
+            return {packet.get("tun_ipv4_dst", "")}
+        table = self.tables.get(self.ports[at].ifname, {})
+        return table.get(packet["eth_dst"], table.get(ANYBODY, frozenset()))
 
     def settle(self) -> None:
         self.now += 2 * PATIENCE
