@@ -14,7 +14,9 @@ that sends a frame back to where it came from has a loop of its own: it is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 from flows.chains import OWN_INTERFACES, TUNNELS, Chain
 from flows.fabric import Fabric, Ports
@@ -142,15 +144,20 @@ def every_outward(
     )
 
 
-def next_outward(
-    before: tuple[Ports, Interfaces, Chains, Fabric],
+def chosen_anew(
+    is_one: Callable[..., bool],
+    before: tuple[Any, ...],
     known: frozenset[PortKey],
-    now: tuple[Ports, Interfaces, Chains, Fabric],
-) -> frozenset[PortKey] | None:
-    moved = {*changed(before[0], now[0]), *changed(before[1], now[1])}
-    moved |= changed(before[2], now[2])
-    moved |= before[3].uplinks.keys() ^ now[3].uplinks.keys()
-    there = frozenset(key for key in moved if is_outward(key, *now))
+    now: tuple[Any, ...],
+) -> frozenset[PortKey]:
+    """Ports of which something holds that depends on rows of tables, and on whether
+    they are edges: on `*tables, fabric`, before and now."""
+    *old, was = before
+    *new, shape = now
+    pairs = zip(old, new, strict=True)
+    moved = {key for one, other in pairs for key in changed(one, other)}
+    moved |= was.uplinks.keys() ^ shape.uplinks.keys()
+    there = frozenset(key for key in moved if is_one(key, *now))
     return (known - moved) | there if moved & known or there else known
 
 
@@ -169,4 +176,4 @@ def is_outward(
     return not is_one_host
 
 
-outward = Step(every_outward, next_outward)
+outward = Step(every_outward, partial(chosen_anew, is_outward))

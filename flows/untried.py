@@ -13,16 +13,16 @@ broadcast goes round by a cable that nobody knows of yet.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from flows.chains import TUNNELS, Chain
 from flows.fabric import Fabric, Ports
-from flows.loops import is_edge
+from flows.loops import chosen_anew, is_edge
 from flows.memo import Step, remember_last
-from flows.tracked import Tracked, changed
+from flows.tracked import Tracked
 from flows.view import Adjacency, AdjacencyKey, Interface, PortKey, Untried
 
 Interfaces = Tracked[PortKey, Interface]
-Given = tuple[Ports, Interfaces, Fabric]
 
 
 def every_tunnel(
@@ -30,15 +30,6 @@ def every_tunnel(
 ) -> frozenset[PortKey]:
     """Ports that are one end of a tunnel whose other end is fixed."""
     return frozenset(k for k in interfaces if is_tunnel(k, ports, interfaces, shape))
-
-
-def next_tunnels(
-    before: Given, known: frozenset[PortKey], now: Given
-) -> frozenset[PortKey]:
-    moved = {*changed(before[0], now[0]), *changed(before[1], now[1])}
-    moved |= before[2].uplinks.keys() ^ now[2].uplinks.keys()
-    there = frozenset(key for key in moved if is_tunnel(key, *now))
-    return (known - moved) | there if moved & known or there else known
 
 
 def is_tunnel(
@@ -50,7 +41,7 @@ def is_tunnel(
     return row.tunnel.remote not in ("", "flow")
 
 
-tunnels = Step(every_tunnel, next_tunnels)
+tunnels = Step(every_tunnel, partial(chosen_anew, is_tunnel))
 
 
 @remember_last
