@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from controller import attacks, cables, loops, trial
+from controller import attacks, cables, departures, loops, trial
 from controller.adoption import is_among
 from controller.arrivals import Arrivals
 from controller.attacks import Attacks
@@ -237,6 +237,7 @@ class Core:
         self.view = self.questions.due(self.view, now)
         self.view = self.leases.due(self.view, now)
         self.view = self.loops.expire(self.view, now)
+        self.view = departures.noted(self._told_of, self.view, now)
         self.network = network(self.view)
         if self._is_linking:
             self._link(now)

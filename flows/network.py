@@ -35,7 +35,7 @@ from flows.parties import (
 from flows.proxy import NO_RULES, AtSwitch, Rules, rules_of
 from flows.shown import kernel_hosts
 from flows.tracked import Tracked, changed
-from flows.tree import open_tree
+from flows.tree import doubtful, open_tree
 from flows.trust import Trust, trust
 from flows.twins import Groups, Siblings, siblings, twins_of
 from flows.untried import held, open_ended, tunnels
@@ -146,12 +146,15 @@ def network(view: View) -> Network:
         shape,
         rates(shape, view.interfaces, view.shapers),
         of_vlans,
-        unknown_ports(view.ports, view.interfaces, view.bridges),
+        unknown_ports(
+            *(view.ports, view.interfaces, view.bridges),
+            doubtful(shape, view.floods, view.departed),
+        ),
         closed,
         leading,
         may_lead,
         held(view.untried, may_lead),
-        open_tree(shape, view.floods),
+        open_tree(shape, view.floods, view.departed),
         where,
         held_by,
         full_ports(view.crowds, view.limits.stations_per_port),
@@ -173,10 +176,12 @@ def unknown_ports(
     ports: Ports,
     interfaces: Tracked[PortKey, Interface],
     bridges: Tracked[int, Bridge],
+    doubted: frozenset[PortKey],
 ) -> frozenset[PortKey]:
     """Ports of bridges of this host that OVSDB has not told of yet, as it will in a
-    moment.  Until then nobody can tell whether they lead to another switch."""
-    return frozenset(
+    moment, and those whose other ends may be back.  Until then nobody can tell whether
+    they lead to another switch."""
+    return doubted.union(
         key for key in ports if key.datapath_id in bridges and key not in interfaces
     )
 
@@ -188,8 +193,7 @@ def role(view: View, key: PortKey) -> Role:
     if key in network(view).loops:
         return Role.LOOP
     row = view.interfaces.get(key)
-    unknown = unknown_ports(view.ports, view.interfaces, view.bridges)
-    if key in unknown or key in network(view).held:
+    if key in network(view).unknown or key in network(view).held:
         return Role.UNKNOWN
     return Role.TUNNEL if row and row.type in TUNNELS else Role.EDGE
 

@@ -10,23 +10,32 @@ An overlay is a switch that sends on to all its ends, always.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from flows.fabric import Fabric
 from flows.memo import remember_last
 from flows.overlays import is_segment
 from flows.tracked import Tracked
-from flows.view import Flooding, PortKey
+from flows.view import Adjacency, AdjacencyKey, Flooding, PortKey
 
 Cable = tuple[PortKey, PortKey]
 Floods = Tracked[int, Flooding]
+Departed = Mapping[AdjacencyKey, Adjacency]
+NONE_DEPARTED: Departed = {}
 
 
 @remember_last
-def open_tree(shape: Fabric, floods: Floods) -> frozenset[PortKey]:
+def open_tree(
+    shape: Fabric, floods: Floods, departed: Departed = NONE_DEPARTED
+) -> frozenset[PortKey]:
     """Ports of the tree that their switches may open, whatever they have done so far
-    of what they were told."""
-    passing = {cable for cable in cables(shape) if may_pass(floods, cable)}
+    of what they were told.
+
+    departed  cables whose ports are gone, and may be back before their switches know
+    """
+    gone = (row.ends for row in departed.values())
+    passing = {c for c in chain(cables(shape), gone) if may_pass(floods, c)}
     wanted = [cable for cable in cables(shape) if shape.tree.issuperset(cable)]
     allowed = {cable for cable in wanted if does_pass(floods, cable)}
     groups = Groups(passing | allowed)
@@ -41,6 +50,18 @@ def open_tree(shape: Fabric, floods: Floods) -> frozenset[PortKey]:
         if is_safe:
             allowed.add(cable)
     return frozenset(port for cable in allowed for port in cable)
+
+
+@remember_last
+def doubtful(shape: Fabric, floods: Floods, departed: Departed) -> frozenset[PortKey]:
+    """Ports at whose other ends nothing is any more that is known, but may be in a
+    moment, while frames are still sent there."""
+    pairs = (pair for row in departed.values() for pair in (row.ends, row.ends[::-1]))
+    return frozenset(
+        here
+        for here, far in pairs
+        if here not in shape.uplinks and may_send(floods.get(far.datapath_id), far)
+    )
 
 
 class Groups:

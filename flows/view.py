@@ -21,6 +21,7 @@ Normal form: each fact once, under the key that the one who reports it uses.
     sponges      packets       what did not answer, and is not asked for at present
     echoes       packets       frames of our own that have come in, and by which port
     adjacencies  packets       cables between switches that such frames have shown
+    departed     the switch    cables whose ports are gone, until one end knows it
     untried      OpenFlow      ports that came up, and may lead to a switch of ours
     bindings     configuration what the operator vouches for
     guards       configuration how closely ports are guarded
@@ -523,7 +524,8 @@ class Echo:
 @dataclass(frozen=True, slots=True)
 class Adjacency:
     """A cable between two ports of ours that no kernel shows: each of them has heard
-    LLDP of ours that the other has sent, and that of nobody else.
+    LLDP of ours that the other has sent, and that of nobody else.  Or one that was, by
+    whatever it was known.
 
     since  seconds on the caller's monotonic clock
     """
@@ -752,6 +754,7 @@ class View:
     sponges: Map[SpongeKey, Sponge] = field(default_factory=Map)
     echoes: Map[EchoKey, Echo] = field(default_factory=Map)
     adjacencies: Map[AdjacencyKey, Adjacency] = field(default_factory=Map)
+    departed: Map[AdjacencyKey, Adjacency] = field(default_factory=Map)
     untried: Map[PortKey, Untried] = field(default_factory=Map)
     bindings: tuple[Fixed, ...] = ()
     guards: tuple[Guard, ...] = ()

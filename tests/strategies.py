@@ -421,6 +421,7 @@ def views(draw: DrawFn) -> View:
         shapers=draw(tables(shapers, lambda row: row.key)),
         floods=draw(tables(floods, lambda row: row.datapath_id)),
         adjacencies=draw(maps(adjacencies, lambda row: row.key)),
+        departed=draw(maps(adjacencies, lambda row: row.key)),
         untried=draw(maps(untried, lambda row: row.key)),
         stations=heard,
         crowds=crowds_of(heard),

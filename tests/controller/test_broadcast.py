@@ -34,10 +34,14 @@ steps = st.lists(
 # Both ends refused, did it all the same, and had nothing to change when asked.
 BOTH_REFUSED = [("cut", 0), ("refuse", 1), ("refuse", 4)]
 
+# A port is there again before its switch knows that it was gone.
+GONE_AND_BACK = [("cut", 3), ("cut", 3)]
+
 
 @given(shapes, steps, overlays)
 @example([(1, 4), (1, 4)], BOTH_REFUSED, [])
 @example([(1, 2), (1, 2)], [("refuse", 1), *[("cut", 0)] * 5, ("refuse", 1)], [])
+@example([(1, 2), (1, 2), (1, 3), (1, 3)], GONE_AND_BACK, [])
 @settings(max_examples=120)
 def test_no_order_of_changes_closes_a_loop(
     shape: list[tuple[int, int]],

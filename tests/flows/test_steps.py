@@ -74,6 +74,7 @@ ROWS = {
     "shapers": strategies.shapers,
     "stations": strategies.stations,
     "adjacencies": strategies.adjacencies,
+    "departed": strategies.adjacencies,
     "untried": strategies.untried,
 }
 

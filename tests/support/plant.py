@@ -85,7 +85,7 @@ class Switch:
         )
 
     def takes_from(self, port_no: int) -> bool:
-        return bool(self.flows) and not any(
+        return self.admits(port_no) and not any(
             row.match == (("in_port", str(port_no)),) and not row.actions
             for row in self.flows.values()
             if row.table == FLOOD
@@ -108,8 +108,7 @@ class Plant:
     ) -> None:
         """hosts  facts of what is at other ports
         cut    numbers of cables that do not work yet
-        overlays  switches that have an end of each; ends of every other one come and
-                  go, where others are down
+        overlays  switches that have an end of each
         foreign   all are of other hosts: of them only OpenFlow tells
         kernels   switches whose ends are devices of the kernel
         """
@@ -158,10 +157,12 @@ class Plant:
             self.connect(n)
 
     def set_up(self, ends: Ends, is_up: bool) -> list[PortChanged | PortGone]:
-        """What the switches say of it."""
+        """What the switches say of it.  Ports of every other cable and overlay go and
+        come again; others are down meanwhile."""
         for key in (PortKey(*end) for end in ends):
             self.ports[key] = replace(self.ports[key], up=is_up)
-        if not is_up and ends in self.into and (ends[0][1] - TUNNEL) % 2:
+        first = TUNNEL if ends in self.into else NEAR
+        if not is_up and (ends[0][1] - first) % 2:
             return [PortGone(*end) for end in ends]
         return [PortChanged(self.ports[PortKey(*end)]) for end in ends]
 
@@ -253,8 +254,7 @@ class Plant:
         """An overlay passes all that is sent into it."""
         if len(ends) == 1:
             [(a, p)] = ends
-            here = self.switches[a]
-            return here.sends_to(p) or (here.admits(p) and here.takes_from(p))
+            return self.switches[a].sends_to(p) or self.switches[a].takes_from(p)
         return any(
             self.switches[a].sends_to(p) and self.switches[b].takes_from(q)
             for (a, p), (b, q) in (ends, ends[::-1])
