@@ -760,6 +760,9 @@ class Core:
     def _await_links(self, now: float) -> None:
         """What its flows take for uplinks a switch waits for, if LLDP may show it, or
         other ends of the overlay are not there yet, or have not told whom they know."""
+        waiting = [one for one in self.channels.values() if one.linked]
+        if not waiting:
+            return
         is_starting = "starting" in self.sources.values()
         may_come = frozenset(
             end
@@ -769,7 +772,7 @@ class Core:
         )
         if self._is_linking:
             may_come |= self.network.outward
-        for channel in self.channels.values():
+        for channel in waiting:
             if now >= channel.linked_until:
                 channel.linked = NO_PORTS
             elif not is_starting:
