@@ -32,11 +32,23 @@ def noted(before: Fabric, view: View, now: float) -> View:
             rows = rows.set(row.key, row)
     oldest = sorted(rows.values(), key=lambda row: (row.since, row.key))
     for number, row in enumerate(oldest, KEPT_MAX - len(oldest)):
-        is_back = row.ends[0] in shape.uplinks
         is_over = now >= row.since + KEPT and not may_be_sent_to(view, row)
-        if is_back or is_over or number < 0:
+        if is_over or number < 0 or is_explained(shape, view, row):
             rows = rows.delete(row.key)
     return view if rows == view.departed else replace(view, departed=rows)
+
+
+def is_explained(shape: Fabric, view: View, row: Adjacency) -> bool:
+    """The cable is back, or both ports are, and are known to lead elsewhere now."""
+    ends = [*switches_of(row.ends)]
+    if not shape.uplinks.keys().isdisjoint(ends):
+        return True
+    return all(
+        end in view.ports
+        and end not in view.untried
+        and (end.datapath_id not in view.bridges or end in view.interfaces)
+        for end in ends
+    )
 
 
 def may_be_sent_to(view: View, row: Adjacency) -> bool:

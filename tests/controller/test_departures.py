@@ -10,8 +10,8 @@ from controller import departures
 from controller.departures import KEPT, noted
 from flows.fabric import fabric_of
 from flows.network import network
-from flows.view import Flooding, PortKey, View
-from tests.facts import S1, S2, cable, view_of
+from flows.view import Bridge, Flooding, PortKey, View
+from tests.facts import S1, S2, cable, ports, view_of
 
 NEAR, FAR = PortKey(S1, 9), PortKey(S2, 9)
 CABLE = view_of(cable(NEAR, FAR))
@@ -55,6 +55,23 @@ def test_it_is_forgotten_when_it_is_back() -> None:
     view = departed(NEAR, FAR)
     back = replace(view, ports=view.ports.set(NEAR, CABLE.ports[NEAR]))
     assert not noted(fabric_of(view), back, 1.1).departed
+
+
+def test_it_is_forgotten_when_both_ports_are_there_for_somebody_else() -> None:
+    hosts = sending(view_of(ports(S1, 9), ports(S2, 9)), NEAR, FAR)
+    found = departed(NEAR, FAR)
+    one = replace(hosts, departed=found.departed, ports=hosts.ports.delete(NEAR))
+    assert FAR in network(noted(fabric_of(one), one, 1.1)).unknown
+    both = replace(one, ports=hosts.ports)
+    assert not network(noted(fabric_of(both), both, 9.0)).unknown
+
+
+def test_but_not_before_it_is_known_for_whom() -> None:
+    hosts = sending(view_of(ports(S1, 9), ports(S2, 9), Bridge(S2, "s2")), NEAR, FAR)
+    view = replace(hosts, departed=departed(NEAR, FAR).departed)
+    untold = replace(view, interfaces=view.interfaces.delete(FAR))
+    assert noted(fabric_of(untold), untold, 9.0).departed
+    assert not noted(fabric_of(view), view, 9.0).departed
 
 
 def test_it_is_forgotten_after_a_while_when_nobody_sends_there() -> None:
