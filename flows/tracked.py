@@ -2,7 +2,8 @@
 
 Versions share a chain of pages with the keys that were written, each knows how far it
 reaches: so the difference between two of them costs what changed, and no version keeps
-another.  Pages lead on only: with the versions of their time they are gone.
+another.  Pages lead on only: with the versions of their time they are gone.  An empty
+version has none, however long somebody holds it: all rows have come since.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class Tracked(Mapping[K, V], Generic[K, V]):
 
     def changed_since(self, earlier: Tracked[K, V]) -> frozenset[K] | None:
         """Keys whose rows may differ; None if it is not known, as of strangers."""
+        if not earlier._rows:
+            return frozenset(self._rows)
         page, start = earlier._page, earlier._position
         written: list[K] = []
         while page is not self._page:
@@ -94,7 +97,8 @@ class Tracked(Mapping[K, V], Generic[K, V]):
         after._rows = rows
         page = self._page
         # Another version may have been made of this one, which the page tells of.
-        if page.following is not None or len(page.keys) != self._position:
+        is_taken = page.following is not None or len(page.keys) != self._position
+        if is_taken or not self._rows:  # what has changed since then are all rows
             page = Page()
         elif self._position >= PAGE:
             page = page.turned()

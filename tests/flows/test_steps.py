@@ -721,7 +721,7 @@ def test_a_tracked_mapping_tells_at_least_what_has_changed(
     differing = {key for key in {*before, *after} if before.get(key) != after.get(key)}
     assert differing <= changed(before, after) <= {key for key, _ in then}
     assert changed(after, Tracked(dict(after))) == frozenset()
-    if [*before.items()] != [*after.items()]:
+    if after and [*before.items()] != [*after.items()]:
         assert before.changed_since(after) is None  # it is told forwards only
 
 
@@ -731,7 +731,7 @@ def test_what_has_changed_is_told_across_pages(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracked, "PAGE", 2)
-        before = written(Tracked(), first)
+        before = written(Tracked({9: 9}), first)  # never empty
         after = written(before, then)
         told = after.changed_since(before)
     assert told is not None
@@ -757,7 +757,7 @@ def test_two_heirs_of_one_mapping_are_compared_row_by_row() -> None:
 
 
 def test_the_memory_of_what_has_changed_is_bounded() -> None:
-    first = table = Tracked[int, int]()
+    first = table = Tracked({0: 0})
     for n in range(PAGE * PAGES_MAX + 1):
         table = table.set(n % 7, n)
     assert table.changed_since(first) is None
@@ -765,10 +765,20 @@ def test_the_memory_of_what_has_changed_is_bounded() -> None:
 
 
 def test_what_was_written_is_forgotten_with_the_versions_of_its_time() -> None:
-    table = Tracked[int, int]()
+    table = Tracked({0: 0})
     page = ref(table._page)
     for n in range(PAGE):
         table = table.set(n, n)
     assert page() is table._page
     table = table.set(0, 1)
     assert page() is None
+
+
+def test_an_empty_version_holds_nothing_of_what_has_come_since() -> None:
+    empty = Tracked[int, int]()
+    table = empty.set(0, 0)
+    page = ref(table._page)
+    for n in range(PAGE):
+        table = table.set(n, n)
+    assert page() is None
+    assert table.changed_since(empty) == frozenset(range(PAGE))
