@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -212,30 +212,24 @@ def idle(config: Config) -> Iterator[str]:
 # --- values that only we have -------------------------------------------------------
 
 
-def ip(node: Node) -> IPAddress:
-    text = node.text
-    try:
-        address = ip_address(text)
-    except ValueError:
-        raise Wrong(f"{text!r} is no IP address", ip_hint(text)) from None
-    problem = unfit(address)
-    if problem:
-        hint = "a binding names one host: write that host's own address"
-        raise Wrong(f"{text} is {problem}", hint)
-    return address
+def address(hint: str) -> Callable[[Node], IPAddress]:
+    """What reads the address of one host."""
+
+    def read(node: Node) -> IPAddress:
+        text = node.text
+        try:
+            found = ip_address(text)
+        except ValueError:
+            raise Wrong(f"{text!r} is no IP address", ip_hint(text)) from None
+        if problem := unfit(found):
+            raise Wrong(f"{text} is {problem}", hint)
+        return found
+
+    return read
 
 
-def underlay(node: Node) -> IPAddress:
-    text = node.text
-    try:
-        address = ip_address(text)
-    except ValueError:
-        raise Wrong(f"{text!r} is no IP address", ip_hint(text)) from None
-    problem = unfit(address)
-    if problem:
-        hint = "write the options:local_ip of the tunnel port"
-        raise Wrong(f"{text} is {problem}", hint)
-    return address
+ip = address("a binding names one host: write that host's own address")
+underlay = address("write the options:local_ip of the tunnel port")
 
 
 def ip_hint(text: str) -> str:
