@@ -279,8 +279,7 @@ class Core:
             self.questions.deadline(self.view),
             *(until for until, _ in self._away.values()),
         ]
-        waits = any(map(self._must_wait, self.channels.values()))
-        if self._is_patient and (waits or self.view.overlays):
+        if self._is_patient and self._somebody_waits:
             times.append(self._patient_until)
         for channel in self.channels.values():
             times += [channel.retry_at, channel.audit_at or None]
@@ -1191,7 +1190,13 @@ class Core:
             return True
         if channel.compiled.datapath_id in self._recalling:
             return True  # what it remembers would look as if it were gone
-        return self._must_wait(channel) and now < self._patient_until
+        return now < self._patient_until and self._must_wait(channel)
+
+    @property
+    def _somebody_waits(self) -> bool:
+        """Switches, or devices of the kernel that are ends of overlays."""
+        switches = self.channels.values()
+        return bool(self.view.overlays) or any(map(self._must_wait, switches))
 
     def _must_wait(self, channel: Channel) -> bool:
         """Somebody has not spoken yet whose silence would look like an absence."""

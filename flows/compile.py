@@ -175,7 +175,7 @@ class Compiled:
         begun = self._growing.switch if self._growing else self._seen
         if begun is not None and is_akin(begun, switch):
             is_little = most is None or size(switch) <= most
-            if is_little or mates(begun) == mates(switch):
+            if is_little or is_among_the_same(begun, switch):
                 return
         given = self.cookies if held is None else held
         self._growing = Growing(switch, given, self._written, self._pipeline)
@@ -553,6 +553,12 @@ def is_akin(seen: Switch, switch: Switch) -> bool:
 
 def size(switch: Switch) -> int:
     return len(switch.network.located) + len(switch.network.holders)
+
+
+def is_among_the_same(seen: Switch, switch: Switch) -> bool:
+    """Its island consists of the same switches."""
+    was, now = seen.network.fabric, switch.network.fabric
+    return was is now or mates(seen) == mates(switch)
 
 
 def mates(switch: Switch) -> frozenset[int]:
