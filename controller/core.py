@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from controller import attacks, cables, departures, loops, trial
+from controller import attacks, broadcast, cables, departures, loops, trial
 from controller.adoption import is_among
 from controller.arrivals import Arrivals
 from controller.attacks import Attacks
@@ -223,7 +223,11 @@ class Core:
 
     def handle(self, events: Sequence[Event], now: float) -> list[Command]:
         """Take in facts, in order of arrival.  `now` is seconds, monotonic."""
-        commands: list[Command] = []
+        return [*self.turn(events, now)]
+
+    def turn(self, events: Sequence[Event], now: float) -> Iterator[Command]:
+        """The same, one by one: what one switch is told need not wait until it is known
+        what others are.  All of them must be asked for."""
         before, self._is_patient = self.view, now < self._patient_until
         self._claimed.clear()
         self._forget_who_stays_away(now)
@@ -233,34 +237,34 @@ class Core:
             self.counters[type(event).__name__] += 1
             frame = event.frame if isinstance(event, DhcpSeen) else event
             self.attacks.watch(frame, self.network, now)
-            commands += self._take(event, now)
+            yield from self._take(event, now)
         self.view = self.questions.due(self.view, now)
         self.view = self.leases.due(self.view, now)
         self.view = self.loops.expire(self.view, now)
+        self.view = broadcast.arrived(self.view, now)
         self.view = departures.noted(self._told_of, self.view, now)
         self.network = network(self.view)
         if self._is_linking:
             self._link(now)
         self._await_links(now)
-        commands += self._cables()
-        commands += self._trials(now)
+        yield from self._cables()
+        yield from self._trials(now)
         self._rivalries(events, now)
         held = self._newly_held()
         self.view = self.questions.alive(self.view, [*held, *self._claims(events)])
         for asked in dict.fromkeys(questions(events)):  # two tables may tell of one
-            commands += self._answer(asked, now)
-        commands += self._late_answers(held)
-        commands += self._unknown_targets(events, now)
-        commands += self._questions(events)
-        commands += self._disputes(now)
-        commands += self._looks(events, now)
-        commands += self._changes(now)
-        commands += self._forwardings(now)
-        commands += self._arrivals(now)
-        commands += self._audits(now)
+            yield from self._answer(asked, now)
+        yield from self._late_answers(held)
+        yield from self._unknown_targets(events, now)
+        yield from self._questions(events)
+        yield from self._disputes(now)
+        yield from self._looks(events, now)
+        yield from self._changes(now)
+        yield from self._forwardings(now)
+        yield from self._arrivals(now)
+        yield from self._audits(now)
         if self._is_linking:
             self.links.left(before, self.view, self.network, now)
-        return commands
 
     def deadline(self) -> float | None:
         """When to call `handle` again although nothing has happened."""
@@ -277,6 +281,7 @@ class Core:
             self.links.deadline(),
             self.newcomers.deadline(),
             self.questions.deadline(self.view),
+            broadcast.deadline(self.view),
             *(until for until, _ in self._away.values()),
         ]
         if self._is_patient and self._somebody_waits:
@@ -306,7 +311,7 @@ class Core:
                 self.channels[datapath_id] = Channel(
                     compiled, shut_until=now + TOGETHER
                 )
-                self._note_floods(datapath_id)
+                self._note_floods(datapath_id, now)
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
                 if channel := self.channels.pop(datapath_id, None):
@@ -331,7 +336,7 @@ class Core:
                 if channel := self.channels.get(datapath_id):
                     channel.confirmed()
                     channel.floods.confirmed()
-                    self._note_floods(datapath_id)
+                    self._note_floods(datapath_id, now)
                 self._is_outdated = True
                 return
             case ChangeFailed():
@@ -450,7 +455,7 @@ class Core:
             pause = RETRY[min(channel.refusals, len(RETRY) - 1)]
             channel.refuses(event.why)
             channel.floods.doubted()
-            self._note_floods(event.datapath_id)
+            self._note_floods(event.datapath_id, now)
             channel.retry_at = now + pause
 
     def _adoptions(self, event: BridgesSeen) -> Iterator[Command]:
@@ -1078,6 +1083,7 @@ class Core:
                     continue
                 is_shut = datapath_id in starting
                 if change := self._change(datapath_id, channel, installed, is_shut):
+                    self._note_floods(datapath_id, now)
                     yield ChangeFlows(datapath_id, change)
                 elif channel.compiled.is_growing:
                     self._is_growing = True
@@ -1085,7 +1091,7 @@ class Core:
                     # Nothing to change: so it does what it would be told.
                     opened = self._opened(datapath_id, channel)
                     channel.floods = Floods(opened)
-                    self._note_floods(datapath_id)
+                    self._note_floods(datapath_id, now)
                     is_news = True
             self.network = network(self.view)
 
@@ -1114,7 +1120,6 @@ class Core:
         if change:
             channel.underway.append(array("Q", [entry.cookie for entry in change.add]))
             channel.floods.change(self._opened(datapath_id, channel))
-            self._note_floods(datapath_id)
             channel.meters, channel.groups = wanted, needed
             self.counters["flows added"] += len(change.add)
             self.counters["flows deleted"] += len(change.delete)
@@ -1143,12 +1148,12 @@ class Core:
             if channel.compiled.is_growing:
                 continue  # it was when this began
             channel.floods = recognized(self.view, self.network, datapath_id, held)
-            self._note_floods(datapath_id)
+            self._note_floods(datapath_id, now)
         self.network = network(self.view)
 
-    def _note_floods(self, datapath_id: int) -> None:
+    def _note_floods(self, datapath_id: int, now: float) -> None:
         floods = self.channels[datapath_id].floods
-        self.view = floods.note(self.view, datapath_id)
+        self.view = floods.note(self.view, datapath_id, now)
 
     def _forwardings(self, now: float) -> Iterator[Command]:
         """Devices of the kernel are told as switches are: not while somebody must be

@@ -17,6 +17,7 @@ from controller import eventlog
 from controller.adoption import is_among
 from controller.commands import (
     AdoptBridge,
+    ChangeFlows,
     Command,
     HealPort,
     SetForwarding,
@@ -43,6 +44,7 @@ PACKETS_LEAST = 2  # of these packets, however long a turn takes
 TURN = 0.0018  # seconds that a turn should take: switches wait for its end
 LONGEST_WAIT = 60.0  # seconds
 LONG_LIST = 4096  # flows that a switch holds
+SHORT_LIST = 64  # flows of a change that is sent in one piece
 
 log = logging.getLogger("isat")
 
@@ -165,15 +167,34 @@ class Runtime:
     def _turn(self, events: list[Event]) -> None:
         began = time.monotonic()
         is_long = self.core.is_busy or has_long_list(events)
+        commands: list[Command] = []
         with collector.aside_at_once() if is_long else nullcontext():
-            commands = self.core.handle(events, began)
+            later = self._perform_at_once(self.core.turn(events, began), commands)
         took = time.monotonic() - began
         taken = sum(isinstance(event, PACKETS) for event in events)
         self._packets = paced(self._packets, taken, took)
         if text := eventlog.line(events, commands):
             log.info("%s", text)
-        for command in commands:
+        for command in later:
             self.perform(command)
+
+    def _perform_at_once(
+        self, some: Iterable[Command], commands: list[Command]
+    ) -> list[Command]:
+        """As the core says them, so that switches are busy while it looks at others;
+        but for the first that may let another thread go on, which must not find the
+        core in the midst of a turn, and those after it.
+
+        commands  all are appended
+        """
+        later: list[Command] = []
+        for command in some:
+            commands.append(command)
+            if later or may_wait(command):
+                later.append(command)
+            else:
+                self.perform(command)
+        return later
 
     def _next_events(self) -> list[Event]:
         if self.core.is_busy:
@@ -219,6 +240,15 @@ class Runtime:
             tell(answer, without_ovsdb(name))
         else:
             self.ovsdb.release(name, answer)
+
+
+def may_wait(command: Command) -> bool:
+    match command:
+        case ChangeFlows(_, plan):
+            return len(plan.add) + len(plan.delete) > SHORT_LIST
+        case AdoptBridge() | HealPort() | SetForwarding():
+            return True
+    return False
 
 
 def paced(packets: int, taken: int, took: float) -> int:

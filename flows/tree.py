@@ -97,7 +97,10 @@ def may_pass(floods: Floods, cable: Cable) -> bool:
 
 
 def may_send(row: Flooding | None, port: PortKey) -> bool:
-    return row is not None and (row.is_unknown or port.port_no in row.may)
+    """By what it does, or by what it has sent there already."""
+    return row is not None and (
+        row.is_unknown or port.port_no in row.may or port.port_no in row.left
+    )
 
 
 def does_pass(floods: Floods, cable: Cable) -> bool:

@@ -469,12 +469,17 @@ class Flooding:
     may         port_no of those that it may, until it has confirmed the last change
     does        of those that it does, whichever of the changes under way it has made
     is_unknown  it holds flows that nobody has told us of: it may send to any
+    left        of those to other switches that it did, as long as what it has sent
+                there may be on its way
+    until       seconds on the caller's monotonic clock: as long as that is
     """
 
     datapath_id: int
     may: tuple[int, ...] = ()
     does: tuple[int, ...] = ()
     is_unknown: bool = False
+    left: tuple[int, ...] = ()
+    until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

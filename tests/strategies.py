@@ -388,6 +388,8 @@ floods = st.builds(
     st.lists(port_numbers, max_size=3, unique=True).map(tuple),
     st.just(()),
     st.booleans(),
+    st.lists(port_numbers, max_size=2, unique=True).map(tuple),
+    st.just(2.0),
 )
 limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
 

@@ -51,11 +51,15 @@ for arp in (
 class Controller:
     """`ryu-manager controller/app.py` in the namespace of an Open vSwitch.
 
-    flags  more of them
+    flags     more of them
+    niceness  nice(1)
     """
 
-    def __init__(self, ovs: PrivateOvs, config: str, *flags: str) -> None:
+    def __init__(
+        self, ovs: PrivateOvs, config: str, *flags: str, niceness: int = 0
+    ) -> None:
         self.ovs, self._flags = ovs, flags
+        self._nice = ("nice", "-n", str(niceness))
         self.socket = str(ovs.directory / "isat.sock")
         self.config = ovs.directory / "isat.yaml"
         self.config.write_text(config)
@@ -66,7 +70,9 @@ class Controller:
         own = ("--isat-config", str(self.config), "--isat-socket", self.socket)
         flags = (*own, *self._flags)
         application = str(ROOT / "controller/app.py")
-        self.process = self.ovs.start(manager, *flags, application, log="isat.log")
+        self.process = self.ovs.start(
+            *self._nice, manager, *flags, application, log="isat.log"
+        )
         wait_until(lambda: self.isat("status") is not None, within=SOON, why="isat")
 
     def kill(self) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controller.broadcast import Floods
+from controller.broadcast import TRANSIT, Floods
+from controller.events import PortChanged
 from flows.openflow import Flow, Output
 from flows.view import PortKey
+from tests.facts import H1, kernel_host
 from tests.support.plant import FAR, FLOOD, NEAR, Plant
 
 SIZE = 5
@@ -70,6 +75,44 @@ def test_no_order_of_changes_closes_a_loop(
 
 
 RING = [(1, 2), (2, 3), (3, 4), (4, 1)]
+
+
+def test_what_is_on_its_way_by_the_old_tree_arrives_before_the_new_one_is_open() -> (
+    None
+):
+    """It may wait in a queue when all have confirmed that they are closed."""
+    plant = Plant(4, RING)
+    plant.settle()
+    before = plant.tree()
+    used = next(e for e in plant.ends if PortKey(*e[0]) in before)
+    plant.cut_or_mend(used)
+    plant.settle()
+    plant.cut_or_mend(used)  # it is mended, and better than what stood in for it
+    began = plant.now
+    while any(switch.told for switch in plant.switches.values()):
+        for n in plant.switches:
+            plant.now = began  # in no time at all
+            plant.obey(n)
+    assert len(plant.tree()) == 4  # neither is open
+
+    until = plant.core.deadline()
+    assert until is not None
+    assert until == pytest.approx(began + TRANSIT, abs=0.02)
+    plant.now = until
+    plant.tell()
+    for n in plant.switches:
+        plant.obey(n)
+    assert plant.tree() == before
+
+
+def test_a_host_that_goes_makes_nobody_wait() -> None:
+    """Only what is sent to another switch may come round by another way."""
+    plant = Plant(2, [(1, 2)], hosts=kernel_host(1, 1, H1, "10.0.0.1"))
+    plant.settle()
+    plant.tell(PortChanged(replace(plant.ports[PortKey(1, 1)], up=False)))
+    for n in plant.switches:
+        plant.obey(n)
+    assert not any(row.left for row in plant.core.view.floods.values())
 
 
 def test_a_ring_that_is_cut_is_closed_where_it_was_open_only_then() -> None:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from controller.commands import Command, ListFlows
+from controller.commands import ChangeFlows, Command, ListFlows
 from controller.config import Config, Sources
 from controller.core import Core
 from controller.events import Event, FrameIgnored, SwitchReady
-from controller.runtime import BATCH, PACKETS_LEAST, TURN, Runtime, paced
+from controller.reconcile import Plan
+from controller.runtime import (
+    BATCH,
+    PACKETS_LEAST,
+    SHORT_LIST,
+    TURN,
+    Runtime,
+    paced,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,10 +84,9 @@ def test_a_turn_takes_as_many_packets_as_the_others_can_wait_for(
 class Stumbling(Core):
     """Of one kind of event it knows nothing."""
 
-    def handle(self, events: Sequence[Event], now: float) -> list[Command]:
-        commands = super().handle(events, now)
+    def turn(self, events: Sequence[Event], now: float) -> Iterator[Command]:
         assert not any(isinstance(event, FrameIgnored) for event in events)
-        return commands
+        yield from super().turn(events, now)
 
 
 def test_a_mistake_about_one_event_costs_none_that_came_with_it(
@@ -94,3 +101,44 @@ def test_a_mistake_about_one_event_costs_none_that_came_with_it(
     )
     assert told == [ListFlows(1), ListFlows(2)]
     assert caplog.text.count("a mistake in dealing with") == 2
+
+
+class Telling(Core):
+    """Says how much of what it said was carried out when it went on."""
+
+    def __init__(self, some: Sequence[Command], told: list[Command]) -> None:
+        super().__init__()
+        self.some, self.told = some, told
+        self.seen: list[int] = []
+
+    def turn(self, events: Sequence[Event], now: float) -> Iterator[Command]:
+        for command in self.some:
+            yield command
+            self.seen.append(len(self.told))
+
+
+def many(datapath_id: int, number: int) -> ChangeFlows:
+    return ChangeFlows(datapath_id, Plan((), tuple(range(number))))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "seen"),
+    [
+        ((1, 1, 1), [1, 2, 3]),
+        ((SHORT_LIST, 1), [1, 2]),
+        ((1, SHORT_LIST + 1, 1), [1, 1, 1]),
+    ],
+)
+def test_a_switch_is_told_while_the_core_looks_at_others(
+    numbers: Sequence[int], seen: list[int]
+) -> None:
+    """A long list lets other threads go on, which must not find the core in the midst
+    of a turn: it comes last, as does what would come after it."""
+    told: list[Command] = []
+    config = Config(sources=Sources(netlink=False, ovsdb=""))
+    runtime = Runtime(config, listening=1, socket_path="", perform=told.append)
+    some = [many(datapath_id, number) for datapath_id, number in enumerate(numbers)]
+    runtime.core = core = Telling(some, told)
+    runtime.deal_with([SwitchReady(1, ())])
+    assert core.seen == seen
+    assert told == some

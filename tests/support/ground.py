@@ -1,4 +1,9 @@
-"""A random network of real bridges, hosts at them, and a controller that knows all."""
+"""A random network of real bridges, hosts at them, and a controller that knows all.
+
+All hosts talk from here, on the processors that the switches and the controller need.
+The switches have the niceness that ovs-ctl gives them, and the controller has the same,
+as docs/how-to/adopt-a-bridge.md advises for busy hosts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from flows.view import PortKey, View
 from tests.bench.fixture import Kernel, ip_batch, named
 from tests.contracts.test_end_to_end import SOON, Controller
 from tests.support.frames import arp
-from tests.support.ovs import PrivateOvs
+from tests.support.ovs import NICENESS, PrivateOvs
 from tests.support.plant import FAR, NEAR
 from tests.support.wait import wait_until
 from tests.support.wild import Wild
@@ -91,7 +96,7 @@ class Ground:
         self.kernel = Kernel(named(ovs.namespace))
         names = "".join(f"{bridge(n)}: {{}}, " for n in self.numbers)
         text = CONFIG.format(names=names, remote=ovs.remote)
-        self.controller = Controller(ovs, text)
+        self.controller = Controller(ovs, text, niceness=NICENESS)
 
     def _add_bridges(self) -> None:
         words: list[str] = []

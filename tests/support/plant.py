@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from controller.broadcast import TRANSIT
 from controller.commands import ChangeFlows, Command, ListFlows, SetForwarding
 from controller.core import PATIENCE, Core
 from controller.events import (
@@ -286,6 +287,8 @@ class Plant:
         while any(switch.told for switch in self.switches.values()):
             for n in self.switches:
                 self.obey(n)
+            self.now += TRANSIT
+            self.tell()
 
     def tree(self) -> set[PortKey]:
         """Ports of switches; what stands for an overlay's is left out."""
