@@ -8,11 +8,13 @@ one of a cable to its segment (`flows.overlays`).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from flows.chains import Interfaces, Links, ifindexes, is_live
+from flows.joined import Cable, Joined
 from flows.memo import Step, same
 from flows.overlays import Segment, Segments, is_segment, segments
 from flows.tracked import Tracked, changed
@@ -41,8 +43,8 @@ class Fabric:
     uplinks   port -> the port at the other end of the cable; both of ours, up or down;
               of an end of an overlay what stands for the segment's
     islands   datapath_id -> smallest datapath_id of the switches that reach each other
-    tree      both ends of cables that broadcasts may use, a spanning tree of each
-              island
+    tree      both ends of cables that broadcasts may use, the least spanning tree of
+              each island: where a cable fails or comes, one other at most comes or goes
     exits     datapath_id -> its cables that work: the port here, and the one there;
               without overlays
     segments  those overlays, by number
@@ -121,30 +123,23 @@ def with_cables(
     exits: dict[int, list[tuple[PortKey, PortKey]]] = {
         key.datapath_id: [] for key in sorted(ports)
     }
-    joined: dict[int, list[tuple[PortKey, PortKey]]] = {
-        **{datapath_id: [] for datapath_id in exits},
-        **{number: [] for number in shared},
-    }
     for port, far in usable.items():
-        joined[port.datapath_id].append((port, far))
-        if is_segment(far.datapath_id):
-            joined[far.datapath_id].append((far, port))
-        else:
+        if not is_segment(far.datapath_id):
             exits[port.datapath_id].append((port, far))
+    joined = Joined()
+    tree = [cable for cable in sorted(usable.items(), key=rank) if joined.join(cable)]
+    ends = Counter(far.datapath_id for _, far in tree)
+    alone = {number for number in shared if ends[number] == 1}  # it reaches nobody
+    used = (cable for cable in tree if cable[1].datapath_id not in alone)
+    named: dict[int, int] = {}
+    islands = {one: named.setdefault(joined.top(one), one) for one in exits}
+    return Fabric(uplinks, islands, frozenset(chain.from_iterable(used)), exits, shared)
 
-    islands: dict[int, int] = {}
-    tree: set[PortKey] = set()
-    for root in exits:
-        if root not in islands:
-            for reached, via in breadth_first(root, joined):
-                islands[reached] = root
-                tree.update(via)
-    for number in shared:
-        islands.pop(number, None)
-        used = [{port, far} for far, port in joined[number] if port in tree]
-        if len(used) == 1:  # nobody is reached by it
-            tree -= used[0]
-    return Fabric(uplinks, islands, frozenset(tree), exits, shared)
+
+def rank(cable: Cable) -> tuple[bool, PortKey]:
+    """Overlays come last: each copies broadcasts for all who are beyond it."""
+    port, far = cable
+    return is_segment(far.datapath_id), min(port, far)
 
 
 def is_dead(key: PortKey, ports: Ports, interfaces: Interfaces, links: Links) -> bool:
@@ -235,16 +230,3 @@ def veth_peer(row: Interface, links: Links) -> int:
     if link is None or link.kind != "veth" or link.peer_nsid != OWN_NAMESPACE:
         return -1
     return link.peer
-
-
-def breadth_first(root: int, exits: Exits) -> Iterator[tuple[int, tuple[PortKey, ...]]]:
-    """Every switch that `root` reaches, with the two ports of the cable to it."""
-    seen = {root}
-    queue = deque([root])
-    yield root, ()
-    while queue:
-        for port, far in exits[queue.popleft()]:
-            if far.datapath_id not in seen:
-                seen.add(far.datapath_id)
-                queue.append(far.datapath_id)
-                yield far.datapath_id, (port, far)

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from flows.fabric import Fabric
+from flows.joined import Cable, Joined
 from flows.memo import remember_last
 from flows.overlays import is_segment
 from flows.tracked import Tracked
 from flows.view import Adjacency, AdjacencyKey, Flooding, PortKey
 
-Cable = tuple[PortKey, PortKey]
 Floods = Tracked[int, Flooding]
 Departed = Mapping[AdjacencyKey, Adjacency]
 NONE_DEPARTED: Departed = {}
@@ -38,7 +38,7 @@ def open_tree(
     passing = {c for c in chain(cables(shape), gone) if may_pass(floods, c)}
     wanted = [cable for cable in cables(shape) if shape.tree.issuperset(cable)]
     allowed = {cable for cable in wanted if does_pass(floods, cable)}
-    groups = Groups(passing | allowed)
+    groups = Joined(passing | allowed)
     for cable in wanted:
         if cable in allowed:
             continue
@@ -62,27 +62,6 @@ def doubtful(shape: Fabric, floods: Floods, departed: Departed) -> frozenset[Por
         for here, far in pairs
         if here not in shape.uplinks and may_send(floods.get(far.datapath_id), far)
     )
-
-
-class Groups:
-    """Switches that are joined by some cables."""
-
-    def __init__(self, joined: Iterable[Cable]) -> None:
-        self._above: dict[int, int] = {}
-        for cable in joined:
-            self.join(cable)
-
-    def join(self, cable: Cable) -> bool:
-        """False if they were joined already."""
-        one, other = (self._top(port.datapath_id) for port in cable)
-        self._above[one] = other
-        return one != other
-
-    def _top(self, datapath_id: int) -> int:
-        while (above := self._above.get(datapath_id, datapath_id)) != datapath_id:
-            self._above[datapath_id] = self._above.get(above, above)
-            datapath_id = above
-        return datapath_id
 
 
 def cables(shape: Fabric) -> Iterator[Cable]:

@@ -18,8 +18,9 @@ from controller.northbound.ports import (
 )
 from controller.northbound.server import Json
 from flows.costs import cost
+from flows.joined import Cable
 from flows.overlays import Segment, is_segment
-from flows.tree import Cable, cables, does_pass, may_pass, switches_of
+from flows.tree import cables, does_pass, may_pass, switches_of
 from flows.view import OverlayEnd, PortKey, View, switch_name
 
 DOWN, LOOP = "one end is down", "both ends are of one switch"

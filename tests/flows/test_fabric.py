@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from flows.fabric import Fabric, fabric_of
 from flows.network import network
-from flows.view import OWN_NAMESPACE, Link, LinkKey, PortKey, View
+from flows.view import OWN_NAMESPACE, Link, LinkKey, Port, PortKey, View
 from flows.ways import Way
 from tests.facts import (
     S1,
@@ -18,6 +21,7 @@ from tests.facts import (
     ports,
     view_of,
 )
+from tests.support.wild import components
 
 
 def shape(view: View) -> Fabric:
@@ -114,3 +118,57 @@ def test_a_cable_that_only_one_end_is_known_of_leads_nowhere_yet() -> None:
     view = view_of([f for f in facts if not (isinstance(f, Link) and f.peer == 109)])
     assert shape(view).uplinks == {PortKey(S1, 9): PortKey(S2, 8)}
     assert network(view).ways == {S1: {}, S2: {}}
+
+
+# --- the broadcast tree ---------------------------------------------------------------
+
+numbers = st.integers(1, 7)
+shapes = st.lists(
+    st.tuples(numbers, numbers).filter(lambda ends: ends[0] != ends[1]),
+    min_size=1,
+    max_size=12,
+)
+
+
+def joined_by(some: list[tuple[int, int]], down: frozenset[int]) -> View:
+    """Cables, some of which are down."""
+    facts: list[Fact] = []
+    for n, (one, other) in enumerate(some):
+        ends = (one, 10 + n), (other, 40 + n)
+        made = cable(*ends)
+        facts += (
+            replace(fact, up=n not in down) if isinstance(fact, Port) else fact
+            for fact in made
+        )
+    return view_of(facts)
+
+
+def trees(view: View) -> set[frozenset[PortKey]]:
+    known = shape(view)
+    return {frozenset((p, known.uplinks[p])) for p in known.tree}
+
+
+@given(shapes, st.frozensets(st.integers(0, 11)), st.integers(0, 11))
+def test_a_cable_that_fails_or_comes_changes_the_tree_by_one_other_at_most(
+    some: list[tuple[int, int]], down: frozenset[int], number: int
+) -> None:
+    """Each one that comes or goes is a moment without broadcasts somewhere."""
+    here = frozenset((PortKey(0, 0),))
+    if number < len(some):
+        one, other = some[number]
+        here = frozenset((PortKey(one, 10 + number), PortKey(other, 40 + number)))
+    with_it = trees(joined_by(some, down - {number}))
+    without = trees(joined_by(some, down | {number}))
+    assert with_it - without <= {here}
+    assert len(without - with_it) <= 1
+
+
+@given(shapes, st.frozensets(st.integers(0, 11)))
+def test_the_tree_reaches_all_of_an_island_and_has_no_ring(
+    some: list[tuple[int, int]], down: frozenset[int]
+) -> None:
+    known = shape(joined_by(some, down))
+    works = [ends for n, ends in enumerate(some) if n not in down]
+    assert known.islands == components(known.islands, works)
+    sides = len(known.islands) - len({*known.islands.values()})
+    assert len(known.tree) == 2 * sides
