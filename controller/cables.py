@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from controller.conflicts import port_in_words
 from flows.fabric import Fabric
+from flows.joined import Cable
 from flows.overlays import is_segment
-from flows.tree import Cable, cables
+from flows.tree import cables
 from flows.view import View
 
 AT_MOST = 8  # cables that are told one by one; of more only how many

@@ -29,6 +29,8 @@ class Channel:
     meters     those that it has, of ours or others, as they will be then
     groups     likewise
     before     those when it last refused a change, until it has listed them again
+    told       how many changes
+    done       how many of them it has confirmed or refused
     underway   cookies of the flows of each change that it has not confirmed yet
     refused    those of changes that it has refused, and not confirmed since
     was_empty  it held none when it connected
@@ -53,6 +55,8 @@ class Channel:
     meters: Mapping[int, Meter] = field(default_factory=dict)
     groups: Mapping[int, Group] = field(default_factory=dict)
     before: Set[int] | None = None
+    told: int = 0
+    done: int = 0
     underway: deque[array[int]] = field(
         default_factory=lambda: deque(maxlen=UNDERWAY_MAX)
     )
@@ -86,6 +90,12 @@ class Channel:
         is_told = self.installed is not None and self.is_settled
         return is_told and not self.underway
 
+    @property
+    def is_up_to_date(self) -> bool:
+        """It has been told all that followed from the view of the last turn."""
+        is_told = self.installed is not None and self.is_settled
+        return is_told and not self.compiled.is_growing
+
     def says(self, flow: Flow | None) -> bool:
         """It answers by this flow, or will in a moment.  What it has refused it may
         refuse again: then its questions are answered as long as it does."""
@@ -108,8 +118,14 @@ class Channel:
         self.refused = self.refused.union(self._eldest())
         self.installed, self.before = None, self.held
 
+    def tell(self, added: Iterable[int]) -> None:
+        """Of a change, by the cookies of the flows that it adds."""
+        self.told += 1
+        self.underway.append(array("Q", added))
+
     def _eldest(self) -> Iterable[int]:
         """A switch answers changes in their order."""
+        self.done += 1
         return self.underway.popleft() if self.underway else ()
 
 

@@ -12,7 +12,6 @@ view must never be taken for an empty network.
 from __future__ import annotations
 
 import math
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
@@ -112,6 +111,7 @@ from controller.questions import Questions
 from controller.reconcile import Plan, plan_groups, plan_meters
 from controller.replies import reply
 from controller.rivals import Rivals
+from controller.spread import Spread
 from controller.trial import Reach
 from controller.tries import Tries
 from controller.waiting import Question, port_of, target_of
@@ -202,6 +202,7 @@ class Core:
         self.newcomers = Newcomers(self.tries)
         self.loops = Loops(self.tries.period)
         self.forwarding = Forwarding()
+        self.spread = Spread(self.network)
         self._seen_holders = self.network.holders  # at the end of the last turn
         self._is_outdated = False  # the conclusions, by more than what was heard
         self._patient_until = now + PATIENCE
@@ -259,7 +260,9 @@ class Core:
         yield from self._questions(events)
         yield from self._disputes(now)
         yield from self._looks(events, now)
+        self._spread(now)
         yield from self._changes(now)
+        self.spread.look(self.channels, now)
         yield from self._forwardings(now)
         yield from self._arrivals(now)
         yield from self._audits(now)
@@ -282,6 +285,7 @@ class Core:
             self.newcomers.deadline(),
             self.questions.deadline(self.view),
             broadcast.deadline(self.view),
+            self.spread.deadline(),
             *(until for until, _ in self._away.values()),
         ]
         if self._is_patient and self._somebody_waits:
@@ -312,6 +316,7 @@ class Core:
                     compiled, shut_until=now + TOGETHER
                 )
                 self._note_floods(datapath_id, now)
+                self.spread.doubted(datapath_id)
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
                 if channel := self.channels.pop(datapath_id, None):
@@ -454,6 +459,7 @@ class Core:
         if channel is not None:
             pause = RETRY[min(channel.refusals, len(RETRY) - 1)]
             channel.refuses(event.why)
+            self.spread.doubted(event.datapath_id)
             channel.floods.doubted()
             self._note_floods(event.datapath_id, now)
             channel.retry_at = now + pause
@@ -1095,6 +1101,12 @@ class Core:
                     is_news = True
             self.network = network(self.view)
 
+    def _spread(self, now: float) -> None:
+        before = self.view
+        self.view = self.spread.follow(before, self.network, self.channels, now)
+        if self.view is not before:
+            self.network = network(self.view)
+
     def _change(
         self, datapath_id: int, channel: Channel, installed: Set[int], is_shut: bool
     ) -> Plan | None:
@@ -1118,7 +1130,7 @@ class Core:
         change = behind_the_door(channel, change, is_shut)
         channel.installed, channel.is_settled = compiled.cookies, True
         if change:
-            channel.underway.append(array("Q", [entry.cookie for entry in change.add]))
+            channel.tell(entry.cookie for entry in change.add)
             channel.floods.change(self._opened(datapath_id, channel))
             channel.meters, channel.groups = wanted, needed
             self.counters["flows added"] += len(change.add)

@@ -61,6 +61,7 @@ EVERYBODYS = {
     "crowds",
     "bound",
     "floods",
+    "fresh",
     "sponges",
     "echoes",
     "untried",

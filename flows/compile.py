@@ -168,6 +168,8 @@ class Compiled:
         """Look up at once what is dear to compute when it is no longer so."""
         self._seen = switch
         _ = switch.ports, switch.cables, switch.exits
+        if switch.view.fresh:
+            _ = switch.branches
 
     def _turn_to(self, switch: Switch, held: Set[int] | None, most: int | None) -> None:
         """Begin anew if what all parts come from is not what it was, or who is known is
@@ -430,12 +432,27 @@ def turned(seen: Switch, switch: Switch) -> Iterator[Part]:
         return
     if seen.flooded != switch.flooded:
         yield Common.TREE
+    yield from settling(seen, switch)
     goals = changed(seen.exits, switch.exits)
     if goals:  # nothing is remembered: that would keep an old version of the table
         here = switch.island
         for place, where in switch.network.located.items():
             if where.port.datapath_id in goals and place[0].island == here:
                 yield place
+
+
+def settling(seen: Switch, switch: Switch) -> Iterator[Part]:
+    """Stations that are new to some switches, or were; and those that are, if the tree
+    has changed."""
+    was, now = seen.view.fresh, switch.view.fresh
+    keys = changed(was, now)
+    if was and now and changed(seen.branches, switch.branches):
+        keys = keys.union(now)
+    for key in keys:
+        place = domain(switch.island, key.vlan), key.lladdr
+        where = switch.network.located.get(place)
+        if where is not None and where.port.datapath_id == key.datapath_id:
+            yield place
 
 
 def compile_flows(
@@ -535,7 +552,7 @@ def inputs(view: View, known: Network) -> tuple[object, ...]:
 def cabling(view: View, known: Network) -> tuple[object, ...]:
     """Where this stays, so does what is near, the way to everybody, and who there is to
     be reached."""
-    return (view.ports, known.tree, known.fabric, known.rates)
+    return (view.ports, known.tree, known.fabric, known.rates, view.fresh)
 
 
 def is_akin(seen: Switch, switch: Switch) -> bool:
@@ -572,6 +589,7 @@ def is_cabled_alike(seen: Switch, switch: Switch) -> bool:
         seen.island == switch.island
         and not changed(seen.exits, switch.exits)
         and seen.flooded == switch.flooded
+        and not any(settling(seen, switch))
         and is_near_alike(seen, switch)
     )
 

@@ -1,4 +1,11 @@
-"""Send a frame to the port of its station, or along the fabric towards it."""
+"""Send a frame to the port of its station, or along the fabric towards it.
+
+A frame for somebody whom a switch does not know goes along the broadcast tree to
+everybody.  If others that know of it sent it by a shortest path, it would arrive as
+often as the tree comes by one of them.  So as long as some do not know of somebody
+(`flows.view.Fresh`), all who do send along the tree, too: then each of them sends it
+back to where it came from, which is nowhere, or on where all others would.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +65,7 @@ def gateways(switch: Switch) -> list[tuple[str, Vlan]]:
 
 def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
     yield from private.forward_of(switch, here.table_id, where)
-    by, vlan = switch.towards(where.port), where.domain.vlan
+    by, vlan = switch.towards(where), where.domain.vlan
     if by is not None:
         before = prepared(switch.network, where.port, vlan)
         is_here = switch.here(where.port)

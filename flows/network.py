@@ -49,7 +49,7 @@ from flows.view import (
     View,
 )
 from flows.vlans import Members, membership_at, memberships, stripped_at
-from flows.ways import Ways, ways
+from flows.ways import Ways, branches, ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,12 @@ class Network:
         changes at once nobody asks for them, which are dear."""
         shape = self.fabric
         return ways(shape.exits, costs(self.rates), shape.segments)
+
+    @property
+    def branches(self) -> Ways:
+        """The same along the broadcast tree, whichever of it is open by now."""
+        shape = self.fabric
+        return branches(shape.exits, shape.tree, shape.segments)
 
     def rules_at(self, datapath_id: int) -> Rules:
         return self.rules.get(datapath_id, NO_RULES)

@@ -101,6 +101,8 @@ class Stencils:
     def _shape(self, one: Located | Holder) -> Hashable:
         """All that its flows come from but names; None if more than one may hold it."""
         if isinstance(one, Located):
+            if self._switch.is_new_here(one):
+                return None
             limit = self._switch.view.limits.addresses_per_station
             return one.domain, self._place(one.port), is_full(one.station, limit)
         if len(one.candidates) != 1:

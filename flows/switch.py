@@ -26,7 +26,15 @@ from flows.overlays import Segment
 from flows.parties import Candidate, Domain, Holder, Located, Place
 from flows.proxy import Rules
 from flows.trust import Mode
-from flows.view import IPAddress, Port, PortKey, Sponge, SpongeKey, View
+from flows.view import (
+    IPAddress,
+    Port,
+    PortKey,
+    Sponge,
+    SpongeKey,
+    StationKey,
+    View,
+)
 from flows.vlans import (
     Copies,
     Membership,
@@ -239,16 +247,30 @@ class Switch:
     def here(self, port: PortKey) -> bool:
         return port.datapath_id == self.datapath_id
 
-    def towards(self, port: PortKey) -> ways.Exit | None:
-        """How a frame leaves for `port`; None if there is no way."""
-        if self.here(port):
-            return Output(port.port_no)
-        return self.exits.get(port.datapath_id)
+    def towards(self, where: Located) -> ways.Exit | None:
+        """How a frame leaves for a station; None if there is no way."""
+        if self.here(where.port):
+            return Output(where.port.port_no)
+        exits = self.branches if self.is_new_here(where) else self.exits
+        return exits.get(where.port.datapath_id)
+
+    def is_new_here(self, where: Located) -> bool:
+        """Not all who may send a frame for it here know of it yet."""
+        if not self.view.fresh:
+            return False
+        key = StationKey(where.port.datapath_id, where.domain.vlan, where.lladdr)
+        row = self.view.fresh.get(key)
+        return row is not None and self.datapath_id not in row.known
 
     @cached_property
     def exits(self) -> Mapping[int, ways.Exit]:
         """How a frame leaves for each other switch."""
         return ways.actions(self.network.ways).get(self.datapath_id, {})
+
+    @cached_property
+    def branches(self) -> Mapping[int, ways.Exit]:
+        """Likewise, along the broadcast tree."""
+        return ways.tree_actions(self.network.branches).get(self.datapath_id, {})
 
     def candidates_here(self, holder: Holder) -> Iterator[Candidate]:
         """Everyone at a port of this switch who holds, or says it holds, an address."""

@@ -483,6 +483,25 @@ class Flooding:
 
 
 @dataclass(frozen=True, slots=True)
+class Fresh:
+    """A station that not all switches of its island know of yet: until they do, it is
+    reached along the broadcast tree.
+
+    datapath_id  of the switch that it is at
+    known        datapath_ids of those that knew of it before the others came
+    """
+
+    datapath_id: int
+    vlan: int
+    lladdr: str
+    known: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> StationKey:
+        return StationKey(self.datapath_id, self.vlan, self.lladdr)
+
+
+@dataclass(frozen=True, slots=True)
 class Sponge:
     """An address that did not answer, which nobody is asked for until a while is over.
 
@@ -756,6 +775,7 @@ class View:
     stations: Tracked[StationKey, Station] = field(default_factory=Tracked)
     crowds: Tracked[PortKey, int] = field(default_factory=Tracked, compare=False)
     bound: Map[PortKey, int] = field(default_factory=Map, compare=False)
+    fresh: Tracked[StationKey, Fresh] = field(default_factory=Tracked)
     sponges: Map[SpongeKey, Sponge] = field(default_factory=Map)
     echoes: Map[EchoKey, Echo] = field(default_factory=Map)
     adjacencies: Map[AdjacencyKey, Adjacency] = field(default_factory=Map)

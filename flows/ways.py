@@ -25,13 +25,13 @@ so that none of them is a detour for another.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
-from flows.memo import Step
+from flows.memo import Step, remember_last
 from flows.openflow import OWNER, Bucket, Group, GroupKind, Output, Resubmit, Through
 from flows.overlays import Segment, Segments
 from flows.view import PortKey
@@ -159,6 +159,25 @@ def with_paths(known: Paths, exits: Exits, costs: Costs, overlays: Segments) -> 
 
 
 paths = Step(every_path, next_paths)
+tree_paths = Step(every_path, next_paths)
+
+
+def branches(exits: Exits, tree: Set[PortKey], overlays: Segments) -> Ways:
+    """The way from each switch to each other along the broadcast tree alone."""
+    return tree_paths(*pruned(exits, tree, overlays)).ways
+
+
+@remember_last
+def pruned(exits: Exits, tree: Set[PortKey], overlays: Segments) -> Given:
+    left = {
+        start: [(port, far) for port, far in some if port in tree]
+        for start, some in exits.items()
+    }
+    shared = {
+        number: replace(segment, live=segment.live & tree)
+        for number, segment in overlays.items()
+    }
+    return left, NO_COSTS, shared
 
 
 def leads_of(
@@ -314,6 +333,7 @@ def groups_among(chosen: Mapping[int, Exit]) -> Mapping[int, Group]:
 
 
 actions = of_each(exits_to)  # of Ways
+tree_actions = of_each(exits_to)  # of branches
 groups_of_each = of_each(groups_among)
 
 

@@ -19,6 +19,7 @@ from flows.view import (
     Echo,
     Fixed,
     Flooding,
+    Fresh,
     Guard,
     Interface,
     Limits,
@@ -56,6 +57,7 @@ Fact = (
     | Router
     | Shaper
     | Flooding
+    | Fresh
     | Station
     | Sponge
     | Echo
@@ -79,6 +81,7 @@ TABLE_OF = {
     Router: "routers",
     Shaper: "shapers",
     Station: "stations",
+    Fresh: "fresh",
     Sponge: "sponges",
     Echo: "echoes",
     Adjacency: "adjacencies",

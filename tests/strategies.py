@@ -35,6 +35,7 @@ from flows.view import (
     Claim,
     Fixed,
     Flooding,
+    Fresh,
     Guard,
     Interface,
     IPAddress,
@@ -391,6 +392,13 @@ floods = st.builds(
     st.lists(port_numbers, max_size=2, unique=True).map(tuple),
     st.just(2.0),
 )
+fresh = st.builds(
+    Fresh,
+    datapath_ids,
+    vlans,
+    stations_lladdrs,
+    st.lists(datapath_ids, max_size=2, unique=True).map(tuple),
+)
 limits = st.builds(Limits, st.integers(1, 9), st.integers(1, 9))
 
 
@@ -422,6 +430,7 @@ def views(draw: DrawFn) -> View:
         routers=draw(tables(routers, lambda row: row.key)),
         shapers=draw(tables(shapers, lambda row: row.key)),
         floods=draw(tables(floods, lambda row: row.datapath_id)),
+        fresh=draw(tables(fresh, lambda row: row.key)),
         adjacencies=draw(maps(adjacencies, lambda row: row.key)),
         departed=draw(maps(adjacencies, lambda row: row.key)),
         untried=draw(maps(untried, lambda row: row.key)),

@@ -1,17 +1,18 @@
 """Random networks whose cables fail and come back while everybody talks.
 
 After everything that one switch does, whatever the others have done yet, no broadcast
-comes twice to anybody, nor back.  Nor does a frame for one host, or go in a circle, but
-for what goes on its way while one switch does as before and the next one as after: it
-may, until the last switch has done what it was told.  Then everything arrives, once,
-and everybody is known where he is.  Frames go through the flows of all switches.
+comes twice to anybody, nor back, and no frame for one host comes twice to him.  It may
+go in a circle, or be heard twice by others, while one switch does as before and the
+next one as after, until the last has done what it was told; but where islands are
+joined, or somebody is new, not even that.  Then everything arrives, once, and everybody
+is known where he is.  Frames go through the flows of all switches.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from itertools import pairwise
@@ -30,6 +31,8 @@ from tests.support.wild import SEEDS, Wild, components, wild
 # Thousands of turns; what they pass through is counted where other tests do.
 pytestmark = pytest.mark.uncounted
 
+HOPS_MAX = 3000  # of all copies of one frame
+PAIRS = 12  # of hosts that are drawn after each change of a switch
 STEPS = 40  # that failures, repairs and switches take, for each seed
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 EXPERIMENTAL = 0x88B5  # IEEE 802, 9.2.4
@@ -46,10 +49,13 @@ class Host:
 class Journey:
     """What became of one frame.
 
-    told    packets that the controller was told of, and where they came in
+    told     packets that the controller was told of, and where they came in
+    circles  copies that came back to where they had been
     """
 
     arrived: Counter[PortKey] = field(default_factory=Counter)
+    hops: int = 0
+    circles: int = 0
     told: list[tuple[PortKey, Packet]] = field(default_factory=list)
 
 
@@ -74,6 +80,7 @@ class Crowd(Plant):
                 facts += kernel_host(*at, host.lladdr, host.ip, nsid=n)
             else:
                 facts += [port(*at), interface(*at)]
+        self.at_port = {host.at: host.lladdr for host in self.hosts}
         self.shape = shape
         self.due: deque[Event] = deque()  # what the controller will be told
         self.far: dict[PortKey, PortKey] = {}
@@ -94,15 +101,20 @@ class Crowd(Plant):
         return Datapath(self.switches[n].flows.values(), down, hashed)
 
     def send(self, host: Host, packet: Packet, hashed: int = 0) -> Journey:
-        journey, seen = Journey(), set[PortKey]()
-        ahead = deque([(host.at, packet)])
+        """Each copy has its own way behind it: who is on it twice is in a circle."""
+        journey = Journey()
+        ahead = deque([(host.at, packet, frozenset[PortKey]())])
         failed = {PortKey(*end) for ends in self.cut for end in ends}
         while ahead:
-            at, packet = ahead.popleft()
-            if at in seen and packet["eth_dst"] != BROADCAST and self.is_behind:
-                return journey
-            assert at not in seen, f"in a circle: {host}, {packet}, {at}"
-            seen.add(at)
+            at, packet, way = ahead.popleft()
+            journey.hops += 1
+            assert journey.hops < HOPS_MAX, "a storm"
+            if at in way:
+                is_astray = packet["eth_dst"] != BROADCAST and self.is_behind
+                assert is_astray, f"in a circle: {host}, {packet}, {at}"
+                journey.circles += 1
+                continue
+            way |= {at}
             given = {**packet, "in_port": str(at.port_no)}
             for port_no, sent in self.datapath(at.datapath_id, hashed).receive(given):
                 if port_no == CONTROLLER:
@@ -111,12 +123,15 @@ class Crowd(Plant):
                 out = at if port_no == IN_PORT else PortKey(at.datapath_id, port_no)
                 if port_no >= TUNNEL:
                     there = self.beyond(out, sent) if out not in failed else ()
-                    ahead += (one for one in there if one[0] not in failed)
+                    ahead += ((*one, way) for one in there if one[0] not in failed)
                 elif out not in self.far:
                     journey.arrived[out] += 1
                 elif out not in failed:
-                    ahead.append((self.far[out], sent))
-        assert not journey.arrived or max(journey.arrived.values()) == 1, "a copy"
+                    ahead.append((self.far[out], sent, way))
+        to = packet["eth_dst"]
+        for heard_at, copies in journey.arrived.items():
+            is_for_it = to == BROADCAST or self.at_port.get(heard_at) == to
+            assert copies == 1 or (self.is_behind and not is_for_it), "a copy"
         return journey
 
     def broadcast(self, host: Host) -> Journey:
@@ -171,6 +186,25 @@ class Crowd(Plant):
             self.tell_next()
         super().settle()
 
+    def go_on(self, chance: random.Random) -> None:
+        if self.due:
+            self.tell_next()
+        else:
+            self.obey(chance.choice(self.waiting()))
+
+    def islands(self) -> dict[int, int]:
+        works = ((a[0], b[0]) for a, b in self.ends if (a, b) not in self.cut)
+        return components(self.switches, works)
+
+    def strangers(
+        self, before: Mapping[int, int], chance: random.Random
+    ) -> Iterator[tuple[Host, Host]]:
+        """Some pairs of hosts that did not reach each other."""
+        for _ in range(PAIRS):
+            one, other = chance.sample(self.hosts, 2)
+            if before[one.at.datapath_id] != before[other.at.datapath_id]:
+                yield one, other
+
     def look(self, chance: random.Random) -> None:
         """Some host broadcasts, and some say something to others."""
         self.broadcast(chance.choice(self.hosts))
@@ -216,6 +250,31 @@ def test_nor_where_there_are_overlays_beside_cables(seed: int) -> None:
     another = random.Random(f"kernels {seed}")
     kernels = another.sample(numbers, another.randint(0, shape.switches))
     run(Crowd(shape, overlays, kernels if seed % 3 else ()), chance)
+
+
+@pytest.mark.parametrize("seed", range(18, 42, 3))
+def test_where_islands_are_joined_nobody_is_reached_by_two_ways(seed: int) -> None:
+    """Some switches know who is on the other side, and some ask everywhere for him."""
+    crowd, chance = Crowd(wild(seed)), random.Random(seed)
+    crowd.settle()
+    for host in crowd.hosts:
+        crowd.announce(host)
+    crowd.settle()
+    for ends in chance.sample(crowd.ends, len(crowd.ends) // 2):
+        whole = crowd.islands()
+        if ends not in crowd.cut:
+            crowd.turn(ends)
+        before = crowd.islands()
+        crowd.settle()
+        if before == whole:
+            continue
+        crowd.turn(ends)
+        while crowd.due or crowd.waiting():
+            crowd.go_on(chance)
+            for one, other in crowd.strangers(before, chance):
+                packet = plain(one, other.lladdr)
+                assert not crowd.send(one, packet, chance.randrange(16)).circles
+        crowd.settle()
 
 
 def run(crowd: Crowd, chance: random.Random) -> None:
