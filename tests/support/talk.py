@@ -39,6 +39,7 @@ Pair = tuple[Host, Host]
 class Stream:
     """sent     when each of its frames was, in seconds on the monotonic clock
     arrived  numbers of those that came to whom they were sent to
+    last     the greatest of them; -1 if none did
     copies   that came once more
     """
 
@@ -48,11 +49,12 @@ class Stream:
     due: float
     sent: list[float] = field(default_factory=list)
     arrived: set[int] = field(default_factory=set)
+    last: int = -1
     copies: int = 0
 
     def goes_on(self, frames: int, since: float) -> bool:
         """So many that were sent since then have arrived, one after another."""
-        last = max(self.arrived, default=-1)
+        last = self.last
         first = last - frames + 1
         return (
             first >= 0
@@ -64,8 +66,7 @@ class Stream:
         """Seconds in which what was sent got lost: from the first of some in a row
         until the next that arrived was sent."""
         took, began = 0.0, None
-        last = max(self.arrived, default=-1)
-        for n, at in enumerate(self.sent[: last + 1]):
+        for n, at in enumerate(self.sent[: self.last + 1]):
             if n in self.arrived:
                 took += at - began if began is not None else 0.0
                 began = None
@@ -179,6 +180,7 @@ class Talk:
                 if stream.pair[1] is host:
                     stream.copies += number in stream.arrived
                     stream.arrived.add(number)
+                    stream.last = max(stream.last, number)
                 else:
                     self.strays += 1
 
