@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flows.fabric import Fabric
 from flows.memo import remember_last
 from flows.tracked import Tracked
 from flows.view import OWN_NAMESPACE, Interface, PortKey, Shaper, ShaperKey
@@ -37,13 +36,16 @@ def costs(known: Rates) -> Costs:
 
 @remember_last
 def rates(
-    shape: Fabric,
+    uplinks: Mapping[PortKey, PortKey],
     interfaces: Tracked[PortKey, Interface],
     shapers: Tracked[ShaperKey, Shaper],
 ) -> Rates:
-    """Bits per second of a cable, at both of its ends, if it is limited."""
+    """Bits per second of a cable, at both of its ends, if it is limited.
+
+    uplinks  the other end of each end
+    """
     known = sent(interfaces, shapers)
-    cables = shape.uplinks.items()
+    cables = uplinks.items()
     return {port: rate for port, far in cables if (rate := slower(known, port, far))}
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 from flows.chains import Interfaces, Links, ifindexes, is_live
+from flows.costs import costs, rates
 from flows.joined import Cable, Joined
 from flows.memo import Step, same
 from flows.overlays import Segment, Segments, is_segment, segments
@@ -28,9 +30,11 @@ from flows.view import (
     Overlay,
     Port,
     PortKey,
+    Shaper,
+    ShaperKey,
     View,
 )
-from flows.ways import Exits
+from flows.ways import COST, Costs, Exits
 
 Ports = Tracked[PortKey, Port]
 Adjacencies = Mapping[AdjacencyKey, Adjacency]
@@ -38,7 +42,7 @@ Adjacencies = Mapping[AdjacencyKey, Adjacency]
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """What follows from ports and links alone.
+    """What follows from ports, links, and how fast these are, alone.
 
     uplinks   port -> the port at the other end of the cable; both of ours, up or down;
               of an end of an overlay what stands for the segment's
@@ -74,7 +78,8 @@ class Fabric:
 
 
 Overlays = tuple[Overlay, ...]
-Given = tuple[Ports, Interfaces, Links, Adjacencies, Overlays]
+Shapers = Tracked[ShaperKey, Shaper]
+Given = tuple[Ports, Interfaces, Links, Adjacencies, Overlays, Shapers]
 
 
 def every_cable(
@@ -83,6 +88,7 @@ def every_cable(
     links: Links,
     adjacencies: Adjacencies,
     overlays: Overlays,
+    shapers: Shapers,
 ) -> Fabric:
     uplinks = into(segments(ports, interfaces, links, overlays))
     shown = cables(ports, interfaces, links)
@@ -93,7 +99,7 @@ def every_cable(
             end in uplinks or end not in ports for end in row.ends
         ):
             uplinks |= {one: other, other: one}
-    return with_cables(uplinks, ports, interfaces, links, overlays)
+    return with_cables(uplinks, ports, interfaces, links, overlays, shapers)
 
 
 def into(shared: Segments) -> dict[PortKey, PortKey]:
@@ -111,6 +117,7 @@ def with_cables(
     interfaces: Interfaces,
     links: Links,
     overlays: Overlays,
+    shapers: Shapers,
 ) -> Fabric:
     """What follows from which of these work."""
     dead = {key for key in uplinks if is_dead(key, ports, interfaces, links)}
@@ -127,7 +134,9 @@ def with_cables(
         if not is_segment(far.datapath_id):
             exits[port.datapath_id].append((port, far))
     joined = Joined()
-    tree = [cable for cable in sorted(usable.items(), key=rank) if joined.join(cable)]
+    dear = costs(rates(uplinks, interfaces, shapers))
+    ranked = sorted(usable.items(), key=partial(rank, dear))
+    tree = [cable for cable in ranked if joined.join(cable)]
     ends = Counter(far.datapath_id for _, far in tree)
     alone = {number for number in shared if ends[number] == 1}  # it reaches nobody
     used = (cable for cable in tree if cable[1].datapath_id not in alone)
@@ -136,10 +145,10 @@ def with_cables(
     return Fabric(uplinks, islands, frozenset(chain.from_iterable(used)), exits, shared)
 
 
-def rank(cable: Cable) -> tuple[bool, PortKey]:
+def rank(dear: Costs, cable: Cable) -> tuple[bool, int, PortKey]:
     """Overlays come last: each copies broadcasts for all who are beyond it."""
     port, far = cable
-    return is_segment(far.datapath_id), min(port, far)
+    return is_segment(far.datapath_id), dear.get(port, COST), min(port, far)
 
 
 def is_dead(key: PortKey, ports: Ports, interfaces: Interfaces, links: Links) -> bool:
@@ -157,7 +166,7 @@ def ifindex_of(key: PortKey, interfaces: Interfaces) -> int:
 def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
     """The same, if no cable has failed or works again; of the same cables, if no port
     has come or gone, and nobody has rewired anything."""
-    ports, interfaces, links, _, overlays = now
+    ports, interfaces, links, _, overlays, shapers = now
     if interfaces is not before[1] or not same(before[3:], now[3:]):
         return None
     turned = changed(before[0], ports)
@@ -177,7 +186,7 @@ def next_fabric(before: Given, known: Fabric, now: Given) -> Fabric | None:
     there = {ifindex_of(key, interfaces) for key in known.uplinks} if mine else set()
     if turned.isdisjoint(known.uplinks) and not any(k.ifindex in there for k in mine):
         return known
-    found = with_cables(known.uplinks, ports, interfaces, links, overlays)
+    found = with_cables(known.uplinks, ports, interfaces, links, overlays, shapers)
     return known if found == known else found
 
 
@@ -204,7 +213,8 @@ def regrouped(one: Fabric, other: Fabric) -> frozenset[int]:
 
 def fabric_of(view: View) -> Fabric:
     return fabric(
-        *(view.ports, view.interfaces, view.links), view.adjacencies, view.overlays
+        *(view.ports, view.interfaces, view.links),
+        *(view.adjacencies, view.overlays, view.shapers),
     )
 
 

@@ -150,7 +150,7 @@ def network(view: View) -> Network:
     trusted = trust(view)
     return Network(
         shape,
-        rates(shape, view.interfaces, view.shapers),
+        rates(shape.uplinks, view.interfaces, view.shapers),
         of_vlans,
         unknown_ports(
             *(view.ports, view.interfaces, view.bridges),

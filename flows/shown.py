@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.chains import Chain, Interfaces, Links, Speaker, chains
-from flows.fabric import Adjacencies, Fabric, Overlays, Ports, fabric
+from flows.fabric import Adjacencies, Fabric, Overlays, Ports, Shapers, fabric
 from flows.memo import Step, remember_arguments
 from flows.parties import Domain, Located, Origin, Place, is_unicast, may_be_at, members
 from flows.tracked import Tracked, changed, updated
@@ -194,6 +194,7 @@ def kernel_hosts(view: View) -> FarEnds:
         view.links,
         view.adjacencies,
         view.overlays,
+        view.shapers,
         view.addresses,
         view.routers,
     )
@@ -206,10 +207,11 @@ def hosts_of(
     links: Links,
     adjacencies: Adjacencies,
     overlays: Overlays,
+    shapers: Shapers,
     addresses: Tracked[AddressKey, Address],
     routers: Tracked[RouterKey, Router],
 ) -> FarEnds:
-    shape = fabric(ports, interfaces, links, adjacencies, overlays)
+    shape = fabric(ports, interfaces, links, adjacencies, overlays, shapers)
     behind = chains(interfaces, links)
     of_vlans = memberships(shape, interfaces)
     return kernel_stations(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flows.fabric import Fabric, fabric_of
 from flows.network import network
-from flows.view import OWN_NAMESPACE, Link, LinkKey, Port, PortKey, View
+from flows.view import OWN_NAMESPACE, Link, LinkKey, Port, PortKey, Shaper, View
 from flows.ways import Way
 from tests.facts import (
     S1,
@@ -161,6 +161,21 @@ def test_a_cable_that_fails_or_comes_changes_the_tree_by_one_other_at_most(
     without = trees(joined_by(some, down | {number}))
     assert with_it - without <= {here}
     assert len(without - with_it) <= 1
+
+
+def test_a_slow_cable_is_on_the_tree_where_there_is_no_other_one() -> None:
+    ring = [(1, 2), (2, 3), (1, 3)]
+    slow = (1, 10), (2, 40)
+    fast = joined_by(ring, frozenset())
+    assert frozenset(PortKey(*end) for end in slow) in trees(fast)
+    row = fast.interfaces[PortKey(*slow[1])]
+    shaper = Shaper(OWN_NAMESPACE, row.ifindex, 10_000_000)
+    limited = replace(fast, shapers=fast.shapers.set(shaper.key, shaper))
+    assert frozenset(PortKey(*end) for end in slow) not in trees(limited)
+    others = frozenset({1}), frozenset({2})
+    for down in others:
+        view = replace(joined_by(ring, down), shapers=limited.shapers)
+        assert frozenset(PortKey(*end) for end in slow) in trees(view)
 
 
 @given(shapes, st.frozensets(st.integers(0, 11)))
