@@ -69,22 +69,31 @@ def of_station(switch: Switch, here: Here, where: Located) -> Iterator[Flow]:
     if by is not None:
         before = prepared(switch.network, where.port, vlan)
         is_here = switch.here(where.port)
-        yield unicast(here.table_id, vlan, where.lladdr, by, before if is_here else ())
+        is_new = not is_here and switch.is_new_here(where)
+        done = before if is_here else ()
+        yield unicast(here.table_id, vlan, where.lladdr, by, done, is_new=is_new)
 
 
 @lru_cache(maxsize=1 << 10)
 def unicast(
-    table: int, vlan: int, lladdr: str, by: Exit, before: tuple[Action, ...] = ()
+    table: int,
+    vlan: int,
+    lladdr: str,
+    by: Exit,
+    before: tuple[Action, ...] = (),
+    *,
+    is_new: bool = False,
 ) -> Flow:
     """before  what the port needs: it may be told no tags"""
     tag = {"vlan_vid": TAGGED} if before else {}
     untagged = f", and VLAN {vlan} leaves it untagged" if before else ""
+    until = ", along the broadcast tree until all switches know of it" if is_new else ""
     return flow(
         table,
         100,
         oxm(eth_dst=lladdr, **tag, **{DOMAIN: vlan}),
         *before,
         by,
-        note=f"{lladdr} is reached by {in_words(by)}{untagged}",
+        note=f"{lladdr} is reached by {in_words(by)}{untagged}{until}",
         subject=lladdr,
     )

@@ -11,6 +11,7 @@ from controller.broadcast import TRANSIT
 from controller.events import ArpSeen, SwitchGone
 from controller.spread import ABSENT, ROUNDS_MAX
 from flows.openflow import CONTROLLER
+from flows.pipeline import TABLE_IDS
 from flows.simulate import Datapath
 from flows.view import Fresh, StationKey
 from tests.facts import Fact, interface, port
@@ -54,6 +55,15 @@ def leaves_by(plant: Plant, n: int, key: StationKey) -> list[int]:
     return [port_no for port_no, _ in sent if NEAR <= port_no < CONTROLLER]
 
 
+def note(plant: Plant, n: int, key: StationKey) -> str:
+    [told] = (
+        row.note
+        for row in plant.switches[n].flows.values()
+        if ("eth_dst", key.lladdr) in row.match and row.table == TABLE_IDS["forward"]
+    )
+    return told
+
+
 def obey(plant: Plant, some: Iterable[int]) -> None:
     for n in some:
         while plant.switches[n].told:
@@ -66,6 +76,7 @@ def test_frames_for_him_keep_to_the_tree_until_the_last_switch_knows_of_him() ->
     assert plant.core.view.fresh == {HOST: Fresh(*HOST)}
     obey(plant, (1, 3, 4))
     assert leaves_by(plant, 3, HOST) == [AROUND]
+    assert f"port {AROUND}, along the broadcast tree until all" in note(plant, 3, HOST)
 
     plant.now += 1.0
     plant.tell()
