@@ -3,9 +3,10 @@
 Started by ryu-manager in its place; ISAT_BENCH names the file that is written to.  Each
 line is a JSON array: seconds on CLOCK_MONOTONIC, the stage, the kind of the event, and
 what it tells.  Stages: "seen", when a source reports it; "known", when the view that
-holds it has replaced the one before; "decided", when the core has computed what
-follows, and "ordered", which flows are to be deleted, by cookie; "settled", when it
-knows of a switch that it holds what it should, or has told it so.
+holds it has replaced the one before; "ordered", which flows are to be deleted, by
+cookie, just before a switch is told; "decided", when the core has computed all that
+follows; "settled", when it knows of a switch that it holds what it should, or has told
+it so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -45,10 +46,10 @@ class Observer:
 
     def __init__(self, runtime: Runtime, file: str) -> None:
         self._fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._report, self._handle = runtime.report, runtime.core.handle
+        self._report, self._turn = runtime.report, runtime.core.turn
         self._learn = core.learn  # type: ignore[attr-defined]
         core.learn = self.learn  # type: ignore[attr-defined]
-        runtime.core.handle = self.handle  # type: ignore[method-assign]
+        runtime.core.turn = self.turn  # type: ignore[method-assign]
         runtime.report = self.report  # type: ignore[method-assign]
         if runtime.netlink is not None:
             runtime.netlink._report = self.report
@@ -60,8 +61,12 @@ class Observer:
             self._tell("seen", [event])
         self._report(event)
 
-    def handle(self, events: Sequence[Event], now: float) -> list[Command]:
-        commands = self._handle(events, now)
+    def turn(self, events: Sequence[Event], now: float) -> Iterator[Command]:
+        for command in self._turn(events, now):
+            if isinstance(command, ChangeFlows):
+                cookies = [f"{cookie:#x}" for cookie in command.plan.delete]
+                self._write(("ordered", "ChangeFlows", cookies))
+            yield command
         self.packets += sum(isinstance(event, PACKETS) for event in events)
         self._tell("decided", events)
         channels = self._core.channels.items()
@@ -69,11 +74,6 @@ class Observer:
         for datapath_id in settled - self._settled:
             self._write(("settled", "Switch", [f"{datapath_id}"]))
         self._settled = settled
-        for command in commands:
-            if isinstance(command, ChangeFlows):
-                cookies = [f"{cookie:#x}" for cookie in command.plan.delete]
-                self._write(("ordered", "ChangeFlows", cookies))
-        return commands
 
     def learn(self, view: View, event: Event, now: float) -> View:
         view = self._learn(view, event, now)
