@@ -291,7 +291,8 @@ class Core:
         if self._is_patient and self._somebody_waits:
             times.append(self._patient_until)
         for channel in self.channels.values():
-            times += [channel.retry_at, channel.audit_at or None]
+            times.append(channel.retry_at)
+            times += [channel.audit_at] if channel.installed is not None else []
             times += [channel.shut_until] if channel.door else []
             times += [channel.linked_until] if channel.linked else []
         if self.is_busy:
@@ -316,7 +317,6 @@ class Core:
                     compiled, shut_until=now + TOGETHER
                 )
                 self._note_floods(datapath_id, now)
-                self.spread.doubted(datapath_id)
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
                 if channel := self.channels.pop(datapath_id, None):
@@ -404,6 +404,7 @@ class Core:
         if channel is None:
             return
         channel.listed(cookie for cookie in event.cookies if is_ours(cookie))
+        self.spread.doubted(event.datapath_id)
         self.tries.resume(event.datapath_id, now)
         channel.meters = {meter.meter_id: meter for meter in event.meters}
         channel.groups = {group.group_id: group for group in event.groups}
@@ -459,7 +460,6 @@ class Core:
         if channel is not None:
             pause = RETRY[min(channel.refusals, len(RETRY) - 1)]
             channel.refuses(event.why)
-            self.spread.doubted(event.datapath_id)
             channel.floods.doubted()
             self._note_floods(event.datapath_id, now)
             channel.retry_at = now + pause

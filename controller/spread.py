@@ -23,7 +23,7 @@ from flows.tracked import changed
 from flows.view import Fresh, StationKey, View
 
 ROUNDS_MAX = 64  # with more the oldest two wait for each other
-ABSENT = 60.0  # seconds that switches without a connection are waited for
+WAIT_MAX = 60.0  # seconds for switches that are away, refuse, or say nothing
 
 Channels = Mapping[int, Channel]
 
@@ -67,7 +67,8 @@ class Spread:
                 self._rounds.remove(one)
                 for key in one.keys:
                     fresh = fresh.without(key)
-        rows = [*newcomers(before, known, told_islands(known.fabric, channels))]
+        told = told_islands(known.fabric, channels)
+        rows = [*newcomers(before, known, told, fresh)]
         for row in rows:
             fresh = fresh.set(row.key, row)
         if rows:
@@ -77,11 +78,13 @@ class Spread:
     def look(self, channels: Channels, now: float) -> None:
         """Whoever has done what it was told before; at the end of a turn, too."""
         for one in self._rounds:
+            if now >= one.since + WAIT_MAX:
+                one.waiting.clear()
             for datapath_id, after in [*one.waiting.items()]:
                 channel = channels.get(datapath_id)
                 if channel is None:
-                    if self._is_gone(datapath_id, one, now):
-                        del one.waiting[datapath_id]
+                    if datapath_id not in self._known.fabric.islands:
+                        del one.waiting[datapath_id]  # it sends nothing any more
                 elif channel.is_up_to_date:
                     after = channel.told if after is None else after
                     one.waiting[datapath_id] = after
@@ -91,23 +94,19 @@ class Spread:
                 one.over_at = now + TRANSIT
 
     def doubted(self, datapath_id: int) -> None:
-        """A switch has refused what it was told, or is back with nobody knows what."""
+        """A switch tells what it holds: it has refused something, is back, or somebody
+        else has changed it."""
         for one in self._rounds:
             if datapath_id in one.waiting:
                 one.waiting[datapath_id] = None
 
     def deadline(self) -> float | None:
-        """When somebody is known to all, or an absent switch waited for no more."""
+        """When somebody is known to all, or nobody is waited for any more."""
         ends = (
-            one.since + ABSENT if one.over_at is None else one.over_at
+            one.since + WAIT_MAX if one.over_at is None else one.over_at
             for one in self._rounds
         )
         return min(ends, default=None)
-
-    def _is_gone(self, datapath_id: int, one: Round, now: float) -> bool:
-        """It sends nothing any more, or may do so for ever without us."""
-        is_there = datapath_id in self._known.fabric.islands
-        return not is_there or now >= one.since + ABSENT
 
     def _begin(self, rows: Iterable[Fresh], shape: Fabric, now: float) -> None:
         keys = frozenset(row.key for row in rows)
@@ -120,22 +119,32 @@ class Spread:
             eldest, second = self._rounds.popleft(), self._rounds[0]
             second.keys |= eldest.keys
             second.waiting |= dict.fromkeys(eldest.waiting)
-            second.over_at = None
+            second.since, second.over_at = eldest.since, None
 
 
 def told_islands(shape: Fabric, channels: Channels) -> frozenset[int]:
     """Those in which two know somebody: it takes one that does and one that does not.
-    Where all begin none lets packets in until all have done what they were told."""
+    Where all begin none lets packets in until all have done what they were told.  One
+    whose flows are being written, or that has refused some, does as before."""
     ones = Counter(
         shape.islands.get(datapath_id)
         for datapath_id, channel in channels.items()
-        if channel.is_up_to_date and channel.shut_until is None
+        if channel.is_settled and channel.shut_until is None
     )
     return frozenset(one for one, n in ones.items() if one is not None and n > 1)
 
 
-def newcomers(before: Network, known: Network, told: frozenset[int]) -> Iterator[Fresh]:
-    """Who is known in an island where he was not, or not to all who are in it now."""
+def newcomers(
+    before: Network,
+    known: Network,
+    told: frozenset[int],
+    fresh: Mapping[StationKey, Fresh],
+) -> Iterator[Fresh]:
+    """Who is known in an island where he was not, or not to all who are in it now; and
+    who has moved before all knew of him.
+
+    fresh  those who were new so far
+    """
     shape, was = known.fabric, before.fabric
     islands = ringed(shape) & told
     if not islands:
@@ -150,12 +159,17 @@ def newcomers(before: Network, known: Network, told: frozenset[int]) -> Iterator
         where, island = known.located.get(place), place[0].island
         if where is None or island not in islands:
             continue
-        at, vlan = where.port.datapath_id, place[0].vlan
-        former = was.islands.get(at)
-        if former is None or (domain(former, vlan), place[1]) not in before.located:
-            yield Fresh(at, vlan, place[1])
-        elif island in joined:
-            yield Fresh(at, vlan, place[1], mates[former])
+        at, vlan, lladdr = where.port.datapath_id, place[0].vlan, place[1]
+        former = was.islands.get(at, at)
+        old = before.located.get((domain(former, vlan), lladdr))
+        if old is None:
+            yield Fresh(at, vlan, lladdr)
+            continue
+        row = fresh.get(StationKey(old.port.datapath_id, vlan, lladdr))
+        if row is not None and (island in joined or row.datapath_id != at):
+            yield replace(row, datapath_id=at)
+        elif row is None and island in joined:
+            yield Fresh(at, vlan, lladdr, mates[former])
 
 
 def grown(was: Fabric, shape: Fabric) -> frozenset[int]:

@@ -8,8 +8,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from controller.broadcast import TRANSIT
-from controller.events import ArpSeen, SwitchGone
-from controller.spread import ABSENT, ROUNDS_MAX
+from controller.core import PARTS
+from controller.events import ArpSeen, ChangeFailed, SwitchGone
+from controller.spread import WAIT_MAX, ROUNDS_MAX
 from flows.openflow import CONTROLLER
 from flows.pipeline import TABLE_IDS
 from flows.simulate import Datapath
@@ -127,12 +128,12 @@ def test_a_switch_without_a_connection_is_waited_for_a_minute() -> None:
     hear(plant, HOST)
     began = plant.now
     obey(plant, (1, 3, 4))
-    plant.now = began + ABSENT - 1.0
+    plant.now = began + WAIT_MAX - 1.0
     plant.tell()
     assert plant.core.view.fresh
     assert leaves_by(plant, 3, HOST) == [AROUND]
 
-    plant.now = began + ABSENT
+    plant.now = began + WAIT_MAX
     plant.tell()
     plant.now += 2 * TRANSIT
     plant.tell()
@@ -172,3 +173,85 @@ def test_a_switch_that_says_nothing_makes_nobody_remember_more_and_more() -> Non
     plant.settle()
     assert not plant.core.view.fresh
     assert {tuple(leaves_by(plant, 3, key)) for key in some} == {(DIRECTLY,)}
+
+
+@pytest.mark.parametrize("is_refusing", [True, False])
+def test_a_switch_that_never_confirms_is_waited_for_a_minute_too(
+    is_refusing: bool,
+) -> None:
+    """It refuses for ever, or says nothing."""
+    plant = settled(RING)
+    hear(plant, HOST)
+    began = plant.now
+    while plant.now < began + WAIT_MAX + 2.0:
+        obey(plant, (1, 3, 4))
+        if is_refusing:
+            plant.answer(2)
+            if plant.switches[2].told:
+                plant.switches[2].told.popleft()
+                plant.tell(ChangeFailed(2, "refused"))
+        plant.now += 0.5
+        plant.tell()
+        until = plant.core.deadline()
+        assert until is not None
+        assert until > plant.now, "it would be called without end"
+    assert not plant.core.view.fresh
+
+
+def test_who_moves_while_he_is_new_is_still_new() -> None:
+    plant = settled(RING)
+    hear(plant, HOST)
+    obey(plant, (1, 3, 4))
+    moved = HOST._replace(datapath_id=3)
+    hear(plant, moved)
+    assert plant.core.view.fresh.get(moved) == Fresh(*moved)
+    plant.settle()
+    assert not plant.core.view.fresh
+
+
+def test_who_is_new_when_islands_are_joined_is_new_to_his_own_as_well() -> None:
+    triangles = [(1, 2), (2, 3), (1, 3), (4, 5), (5, 6), (4, 6), (3, 4)]
+    plant = settled(triangles)
+    bridge = plant.ends[6]
+    plant.cut_or_mend(bridge)
+    plant.settle()
+    hear(plant, HOST)
+    obey(plant, (4, 5))
+    plant.cut_or_mend(bridge)
+    assert 6 not in plant.core.view.fresh[HOST].known
+    plant.settle()
+    assert not plant.core.view.fresh
+
+
+def test_many_who_come_while_a_switch_is_away_are_waited_for_no_longer() -> None:
+    plant = settled(RING)
+    plant.tell(SwitchGone(2))
+    began = plant.now
+    for number in range(2 * ROUNDS_MAX):
+        last = HOST._replace(lladdr=f"02:00:00:00:01:{number:02x}")
+        hear(plant, last, f"10.0.1.{number}")
+        obey(plant, (1, 3, 4))
+        plant.now = began + number * WAIT_MAX / ROUNDS_MAX * 0.9
+    first = HOST._replace(lladdr="02:00:00:00:01:00")
+    assert first not in plant.core.view.fresh
+    assert last in plant.core.view.fresh
+
+
+def test_who_comes_while_flows_of_many_are_still_being_written_is_new() -> None:
+    triangles = [(1, 2), (2, 3), (1, 3), (4, 5), (5, 6), (4, 6), (3, 4)]
+    plant = settled(triangles)
+    bridge = plant.ends[6]
+    plant.cut_or_mend(bridge)
+    plant.settle()
+    for number in range(PARTS):
+        key = HOST._replace(
+            lladdr=f"02:00:00:00:{2 + number // 256:02x}:{number % 256:02x}"
+        )
+        hear(plant, key, f"10.0.{1 + number // 256}.{number % 256}")
+    plant.settle()
+    plant.cut_or_mend(bridge)
+    assert plant.core.is_busy
+    hear(plant, HOST)
+    assert HOST in plant.core.view.fresh
+    plant.settle()
+    assert not plant.core.view.fresh
