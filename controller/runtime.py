@@ -35,16 +35,20 @@ from controller.northbound.answers import answer
 from controller.northbound.server import Server
 from controller.policy import Policy
 from controller.prompt import Prompt
+from controller.reconcile import Plan
 from controller.sources.netlink import Netlink
 from controller.sources.ovsdb import Ovsdb
 from controller.waiting import Question
+from flows.openflow import Through
 
 BATCH = 256  # events taken together: as many share one compilation
 PACKETS_LEAST = 2  # of these packets, however long a turn takes
 TURN = 0.0018  # seconds that a turn should take: switches wait for its end
 LONGEST_WAIT = 60.0  # seconds
 LONG_LIST = 4096  # flows that a switch holds
-SHORT_LIST = 64  # flows of a change that is sent in one piece
+PIECE = 16_000  # octets for a switch, after which others have their turn
+FLOW = 200  # octets at most of a flow, meter or group without its steps, or of the rest
+STEP = 24  # octets at most of one action, and of a bucket without its action
 
 log = logging.getLogger("isat")
 
@@ -168,33 +172,35 @@ class Runtime:
         began = time.monotonic()
         is_long = self.core.is_busy or has_long_list(events)
         commands: list[Command] = []
-        with collector.aside_at_once() if is_long else nullcontext():
-            later = self._perform_at_once(self.core.turn(events, began), commands)
-        took = time.monotonic() - began
-        taken = sum(isinstance(event, PACKETS) for event in events)
-        self._packets = paced(self._packets, taken, took)
-        if text := eventlog.line(events, commands):
-            log.info("%s", text)
-        for command in later:
-            self.perform(command)
+        later: list[Command] = []
+        try:
+            with collector.aside_at_once() if is_long else nullcontext():
+                self._perform_at_once(self.core.turn(events, began), commands, later)
+            took = time.monotonic() - began
+            taken = sum(isinstance(event, PACKETS) for event in events)
+            self._packets = paced(self._packets, taken, took)
+            if text := eventlog.line(events, commands):
+                log.info("%s", text)
+        finally:  # the core takes for told what it has said
+            for command in later:
+                self.perform(command)
 
     def _perform_at_once(
-        self, some: Iterable[Command], commands: list[Command]
-    ) -> list[Command]:
+        self, some: Iterable[Command], commands: list[Command], later: list[Command]
+    ) -> None:
         """As the core says them, so that switches are busy while it looks at others;
         but for the first that may let another thread go on, which must not find the
         core in the midst of a turn, and those after it.
 
         commands  all are appended
+        later     those that are left to be carried out
         """
-        later: list[Command] = []
         for command in some:
             commands.append(command)
             if later or may_wait(command):
                 later.append(command)
             else:
                 self.perform(command)
-        return later
 
     def _next_events(self) -> list[Event]:
         if self.core.is_busy:
@@ -245,10 +251,21 @@ class Runtime:
 def may_wait(command: Command) -> bool:
     match command:
         case ChangeFlows(_, plan):
-            return len(plan.add) + len(plan.delete) > SHORT_LIST
+            return octets(plan) > PIECE
         case AdoptBridge() | HealPort() | SetForwarding():
             return True
     return False
+
+
+def octets(plan: Plan) -> int:
+    """As many as its messages have at most, without making them."""
+    meters, groups = plan.meters, plan.groups
+    rows = len(plan.add) + len(plan.delete) + len(groups.put) + len(groups.delete)
+    rows += len(meters.add) + len(meters.modify) + len(meters.delete)
+    actions = [step for one in plan.add for step in one.actions]
+    buckets = [one.action for group in groups.put for one in group.buckets]
+    steps = sum(3 if isinstance(step, Through) else 1 for step in (*actions, *buckets))
+    return (rows + 1) * FLOW + (steps + len(buckets)) * STEP
 
 
 def paced(packets: int, taken: int, took: float) -> int:

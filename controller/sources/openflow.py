@@ -54,7 +54,7 @@ from controller.events import (
 )
 from controller.packets import parse
 from controller.reconcile import Plan
-from controller.runtime import Runtime
+from controller.runtime import PIECE, Runtime
 from controller.sources import openflow_channel, openflow_check, openflow_memory
 from flows import unknown, wire, wire_groups, wire_meters
 from flows.openflow import (
@@ -71,7 +71,6 @@ from flows.pipeline import TABLE_IDS
 from flows.view import IPAddress, Port
 
 OWED = 4096  # answers about flows that one switch may owe us
-PIECE = 16_000  # octets handed to the channel at once, before others get their turn
 MULTIPART_HEADER = 16  # octets before the body of a multipart reply (7.3.5)
 METERS = (
     openflow_check.METER,

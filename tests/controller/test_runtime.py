@@ -5,25 +5,41 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controller.commands import ChangeFlows, Command, ListFlows
 from controller.config import Config, Sources
 from controller.core import Core
 from controller.events import Event, FrameIgnored, SwitchReady
-from controller.reconcile import Plan
+from controller.reconcile import GroupPlan, Plan
 from controller.runtime import (
     BATCH,
+    FLOW,
     PACKETS_LEAST,
-    SHORT_LIST,
+    PIECE,
     TURN,
     Runtime,
+    may_wait,
     paced,
 )
+from controller.sources.openflow import messages_of, pieces
+from flows import wire
+from flows.compile import compile_flows
+from flows.groups import groups
+from flows.network import network
+from flows.pipeline import TABLE_IDS
+from flows.switch import Switch
+from flows.view import View
+from tests.facts import kernel_host, view_of
+from tests.strategies import views
 
 ROOT = Path(__file__).parents[2]
+SHORT_LIST = PIECE // FLOW - 1  # flows of which nothing but their cookies is told
 
 # Another green thread notes how much of a backlog has been dealt with at each turn.
 PROGRAM = """
@@ -142,3 +158,47 @@ def test_a_switch_is_told_while_the_core_looks_at_others(
     runtime.deal_with([SwitchReady(1, ())])
     assert core.seen == seen
     assert told == some
+
+
+class Failing(Telling):
+    """Says all that it has to say, and does not come to the end of its turn."""
+
+    def turn(self, events: Sequence[Event], now: float) -> Iterator[Command]:
+        yield from super().turn(events, now)
+        raise AssertionError
+
+
+def test_what_was_said_is_carried_out_though_a_mistake_follows() -> None:
+    """Else the core takes for told what is not."""
+    told: list[Command] = []
+    config = Config(sources=Sources(netlink=False, ovsdb=""))
+    runtime = Runtime(config, listening=1, socket_path="", perform=told.append)
+    some = [many(1, 1), many(2, SHORT_LIST + 1), many(3, 1)]
+    runtime.core = Failing(some, told)
+    runtime.deal_with([SwitchReady(1, ())])
+    assert told == some
+
+
+@given(views(), st.integers(0, 120))
+@settings(max_examples=30)
+def test_what_is_sent_in_the_midst_of_a_turn_is_one_piece(
+    view: View, most: int
+) -> None:
+    for datapath_id in {key.datapath_id for key in view.ports}:
+        added = tuple(islice(compile_flows(view, datapath_id).values(), most))
+        made = groups(Switch(datapath_id, view, network(view)))
+        plan = Plan(added, (1,), groups=GroupPlan(tuple(made.values())))
+        messages = wire.bundle(1, messages_of(plan)[1], xid=1)
+        is_long = len([*pieces(messages)]) > 1
+        assert may_wait(ChangeFlows(datapath_id, plan)) or not is_long
+
+
+def test_long_answers_of_few_hosts_are_more_than_one_piece() -> None:
+    shown = (
+        fact
+        for n in range(1, 61)
+        for fact in kernel_host(1, n, f"02:00:00:00:00:{n:02x}", f"fd00::{n:x}", nsid=n)
+    )
+    told = compile_flows(view_of(shown), 1).values()
+    answers = tuple(row for row in told if row.table == TABLE_IDS["nd"])[:60]
+    assert may_wait(ChangeFlows(1, Plan(answers, ())))

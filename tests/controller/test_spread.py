@@ -10,7 +10,7 @@ import pytest
 from controller.broadcast import TRANSIT
 from controller.core import PARTS
 from controller.events import ArpSeen, ChangeFailed, SwitchGone
-from controller.spread import WAIT_MAX, ROUNDS_MAX
+from controller.spread import ROUNDS_MAX, WAIT_MAX
 from flows.openflow import CONTROLLER
 from flows.pipeline import TABLE_IDS
 from flows.simulate import Datapath
