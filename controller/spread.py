@@ -165,7 +165,7 @@ def newcomers(
         if old is None:
             yield Fresh(at, vlan, lladdr)
             continue
-        row = fresh.get(StationKey(old.port.datapath_id, vlan, lladdr))
+        row = fresh.get(old.key)
         if row is not None and (island in joined or row.datapath_id != at):
             yield replace(row, datapath_id=at)
         elif row is None and island in joined:

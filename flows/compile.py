@@ -442,16 +442,18 @@ def turned(seen: Switch, switch: Switch) -> Iterator[Part]:
 
 
 def settling(seen: Switch, switch: Switch) -> Iterator[Part]:
-    """Stations that are new to some switches, or were; and those that are, if the tree
-    has changed."""
+    """Stations that are new to some switches, or were, and are reached by another way
+    for that, or as the tree has changed."""
     was, now = seen.view.fresh, switch.view.fresh
     keys = changed(was, now)
     if was and now and changed(seen.branches, switch.branches):
         keys = keys.union(now)
     for key in keys:
+        if seen.exit_to(key) == switch.exit_to(key):
+            continue
         place = domain(switch.island, key.vlan), key.lladdr
         where = switch.network.located.get(place)
-        if where is not None and where.port.datapath_id == key.datapath_id:
+        if where is not None and where.key == key:
             yield place
 
 

@@ -18,6 +18,7 @@ from flows.view import (
     PortKey,
     Proxy,
     Station,
+    StationKey,
 )
 
 
@@ -65,6 +66,10 @@ class Located:
     origin: Origin
     shown: Speaker | None = None
     station: Station | None = None
+
+    @property
+    def key(self) -> StationKey:
+        return StationKey(self.port.datapath_id, self.domain.vlan, self.lladdr)
 
     @property
     def link(self) -> Link | None:

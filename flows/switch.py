@@ -255,12 +255,17 @@ class Switch:
         return exits.get(where.port.datapath_id)
 
     def is_new_here(self, where: Located) -> bool:
+        return bool(self.view.fresh) and self.is_new(where.key)
+
+    def is_new(self, key: StationKey) -> bool:
         """Not all who may send a frame for it here know of it yet."""
-        if not self.view.fresh:
-            return False
-        key = StationKey(where.port.datapath_id, where.domain.vlan, where.lladdr)
         row = self.view.fresh.get(key)
         return row is not None and self.datapath_id not in row.known
+
+    def exit_to(self, key: StationKey) -> ways.Exit | None:
+        """How a frame leaves for a station at another switch."""
+        exits = self.branches if self.is_new(key) else self.exits
+        return exits.get(key.datapath_id)
 
     @cached_property
     def exits(self) -> Mapping[int, ways.Exit]:

@@ -25,6 +25,7 @@ from flows.view import (
     OWN_NAMESPACE,
     Address,
     Fixed,
+    Fresh,
     Guard,
     Interface,
     Limits,
@@ -627,6 +628,27 @@ def test_a_rate_costs_the_stations_that_are_reached_by_another_way(
     unlimited = take("shapers", 0)(slow)
     compiled.update(unlimited, network(unlimited))
     assert {*compiled.cookies} == {*compile_flows(lab, S1)}
+
+
+def test_who_is_new_costs_a_switch_nothing_that_reaches_him_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tree of the ring has no cable from s3 to s4."""
+    lab, compiled = ring_of_four(), Compiled(S1)
+    compiled.update(lab, network(lab))
+    at_s4 = Compiled(4)
+    at_s4.update(lab, network(lab))
+    looked_at = looks(monkeypatch)
+    new = put("fresh", Fresh(S3, 0, "02::3"))(put("fresh", Fresh(S2, 0, "02::2"))(lab))
+    for n, one, others in ((S1, compiled, {"02::3"}), (4, at_s4, {"02::2", "02::3"})):
+        looked_at.clear()
+        one.update(new, network(new))
+        assert {part[1] for part in looked_at if isinstance(part, tuple)} == others
+        assert {*one.cookies} == {*compile_flows(new, n)}
+    known = put("fresh", Fresh(S3, 0, "02::3", known=(S1,)))(new)
+    compiled.update(known, network(known))
+    assert {*compiled.cookies} == {*compile_flows(known, S1)}
+    assert compiled.is_current(lab, network(lab))
 
 
 def test_what_hosts_may_send_is_no_matter_of_the_ways() -> None:
