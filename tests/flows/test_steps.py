@@ -74,6 +74,7 @@ ROWS = {
     "routers": strategies.routers,
     "shapers": strategies.shapers,
     "stations": strategies.stations,
+    "fresh": strategies.fresh,
     "adjacencies": strategies.adjacencies,
     "departed": strategies.adjacencies,
     "untried": strategies.untried,
