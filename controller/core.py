@@ -119,6 +119,7 @@ from flows import admit, ingress
 from flows.budgets import meters
 from flows.compile import Compiled
 from flows.dispute import Contradiction, Kind, Said, contradiction
+from flows.fabric import nearest_first
 from flows.flood import opened
 from flows.forward import CONTROLLER_IP, CONTROLLER_LLADDR
 from flows.groups import groups
@@ -212,6 +213,7 @@ class Core:
         self._twins = self.network.twins
         self._told_of = self.network.fabric  # what the log knows of cables
         self._closed = self.network.loops  # what it knows of loops
+        self._written_of = self.network.fabric  # what switches were told of last
         self._serial = 0  # of the last frame that a port was tried with
         self.listed: dict[AddressKey, float] = {}  # by the kernel, since when
         self._claimed: dict[Holding, set[str]] = {}  # by whom, in this turn
@@ -1081,9 +1083,10 @@ class Core:
                 yield ListFlows(datapath_id)
         starting = self._starting(now)
         is_news, self._is_growing, self._room = True, False, PARTS_OF_ALL
+        order = self._order()
         while is_news:
             is_news = False
-            for datapath_id, channel in sorted(self.channels.items()):
+            for datapath_id, channel in order:
                 installed = channel.installed
                 if installed is None or self._is_waiting(channel, now):
                     continue
@@ -1100,6 +1103,15 @@ class Core:
                     self._note_floods(datapath_id, now)
                     is_news = True
             self.network = network(self.view)
+
+    def _order(self) -> list[tuple[int, Channel]]:
+        """First who is nearest to what has failed or come since the last turn."""
+        before, self._written_of = self._written_of, self.network.fabric
+        if before is self._written_of:
+            return sorted(self.channels.items())
+        near = nearest_first(before, self._written_of)
+        others = sorted(self.channels.keys() - {*near})
+        return [(n, self.channels[n]) for n in (*near, *others) if n in self.channels]
 
     def _spread(self, now: float) -> None:
         before = self.view

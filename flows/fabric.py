@@ -8,7 +8,7 @@ one of a cable to its segment (`flows.overlays`).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -197,6 +197,21 @@ def wiring(link: Link | None) -> tuple[object, ...] | None:
 
 
 fabric = Step(every_cable, next_fabric)
+
+
+def nearest_first(before: Fabric, now: Fabric) -> list[int]:
+    """All switches, in order of how far each is from the cables that have failed or
+    come: what comes to a failed one goes round it when those around it know, whatever
+    others do.  By name where none has."""
+    was, exits = before.exits, now.exits
+    ends = [] if was is exits else [n for n in exits if exits[n] != was.get(n)]
+    order, ahead = dict.fromkeys(ends), deque(ends)
+    while ahead:
+        for _, far in exits[ahead.popleft()]:
+            if far.datapath_id not in order:
+                order[far.datapath_id] = None
+                ahead.append(far.datapath_id)
+    return [*order, *(n for n in exits if n not in order)]
 
 
 def regrouped(one: Fabric, other: Fabric) -> frozenset[int]:

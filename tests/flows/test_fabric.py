@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.fabric import Fabric, fabric_of
+from flows.fabric import Fabric, fabric_of, nearest_first
 from flows.network import network
 from flows.view import OWN_NAMESPACE, Link, LinkKey, Port, PortKey, Shaper, View
 from flows.ways import Way
@@ -118,6 +118,22 @@ def test_a_cable_that_only_one_end_is_known_of_leads_nowhere_yet() -> None:
     view = view_of([f for f in facts if not (isinstance(f, Link) and f.peer == 109)])
     assert shape(view).uplinks == {PortKey(S1, 9): PortKey(S2, 8)}
     assert network(view).ways == {S1: {}, S2: {}}
+
+
+def test_switches_around_a_cable_that_has_failed_come_first() -> None:
+    """What comes to it goes round it when these know, whatever others do."""
+    row = [(n, n + 1) for n in range(1, 6)]
+    whole, cut = (shape(joined_by(row, some)) for some in (frozenset(), frozenset({2})))
+    assert nearest_first(whole, cut) == [3, 4, 2, 5, 1, 6]
+    assert nearest_first(cut, whole) == [3, 4, 2, 5, 1, 6]
+    assert nearest_first(whole, whole) == [1, 2, 3, 4, 5, 6]
+
+
+def test_who_is_beyond_it_comes_last() -> None:
+    apart = [(1, 2), (3, 4)]
+    downs = frozenset[int](), frozenset({1})
+    whole, cut = (shape(joined_by(apart, down)) for down in downs)
+    assert nearest_first(whole, cut) == [3, 4, 1, 2]
 
 
 # --- the broadcast tree ---------------------------------------------------------------

@@ -284,7 +284,7 @@ class Plant:
     def settle(self) -> None:
         self.now += 2 * PATIENCE
         self.tell()
-        while any(switch.told for switch in self.switches.values()):
+        while self.core.is_busy or any(one.told for one in self.switches.values()):
             for n in self.switches:
                 self.obey(n)
             self.now += TRANSIT
