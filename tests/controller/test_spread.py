@@ -17,7 +17,7 @@ from flows.simulate import Datapath
 from flows.view import Fresh, StationKey
 from tests.facts import Fact, interface, port
 from tests.packets import frame
-from tests.support.plant import FAR, NEAR, Plant
+from tests.support.plant import FAR, NEAR, Ends, Plant
 
 RING = [(1, 2), (2, 3), (3, 4), (4, 1)]  # of which 3 to 4 is not on the tree
 ROW = RING[:2]
@@ -38,6 +38,15 @@ def settled(cables: list[tuple[int, int]]) -> Plant:
     plant = Plant(size, cables, hosts(size))
     plant.settle()
     return plant
+
+
+def apart() -> tuple[Plant, Ends]:
+    """Two triangles, and the cable between them, which is down."""
+    plant = settled([(1, 2), (2, 3), (1, 3), (4, 5), (5, 6), (4, 6), (3, 4)])
+    bridge = plant.ends[6]
+    plant.cut_or_mend(bridge)
+    plant.settle()
+    return plant, bridge
 
 
 def hear(plant: Plant, key: StationKey, ip: str = "10.0.0.1") -> None:
@@ -141,11 +150,7 @@ def test_a_switch_without_a_connection_is_waited_for_a_minute() -> None:
 
 
 def test_when_islands_are_joined_nobody_is_new_to_those_who_knew_him() -> None:
-    triangles = [(1, 2), (2, 3), (1, 3), (4, 5), (5, 6), (4, 6), (3, 4)]
-    plant = settled(triangles)
-    bridge = plant.ends[6]
-    plant.cut_or_mend(bridge)
-    plant.settle()
+    plant, bridge = apart()
     hear(plant, HOST)
     plant.settle()
     plant.cut_or_mend(bridge)
@@ -210,11 +215,7 @@ def test_who_moves_while_he_is_new_is_still_new() -> None:
 
 
 def test_who_is_new_when_islands_are_joined_is_new_to_his_own_as_well() -> None:
-    triangles = [(1, 2), (2, 3), (1, 3), (4, 5), (5, 6), (4, 6), (3, 4)]
-    plant = settled(triangles)
-    bridge = plant.ends[6]
-    plant.cut_or_mend(bridge)
-    plant.settle()
+    plant, bridge = apart()
     hear(plant, HOST)
     obey(plant, (4, 5))
     plant.cut_or_mend(bridge)
@@ -238,11 +239,7 @@ def test_many_who_come_while_a_switch_is_away_are_waited_for_no_longer() -> None
 
 
 def test_who_comes_while_flows_of_many_are_still_being_written_is_new() -> None:
-    triangles = [(1, 2), (2, 3), (1, 3), (4, 5), (5, 6), (4, 6), (3, 4)]
-    plant = settled(triangles)
-    bridge = plant.ends[6]
-    plant.cut_or_mend(bridge)
-    plant.settle()
+    plant, bridge = apart()
     for number in range(PARTS):
         key = HOST._replace(
             lladdr=f"02:00:00:00:{2 + number // 256:02x}:{number % 256:02x}"
