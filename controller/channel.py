@@ -87,14 +87,16 @@ class Channel:
     @property
     def has_done_all(self) -> bool:
         """It was changed, and has confirmed it."""
-        is_told = self.installed is not None and self.is_settled
-        return is_told and not self.underway
+        return self._is_told and not self.underway
 
     @property
     def is_up_to_date(self) -> bool:
         """It has been told all that followed from the view of the last turn."""
-        is_told = self.installed is not None and self.is_settled
-        return is_told and not self.compiled.is_growing
+        return self._is_told and not self.compiled.is_growing
+
+    @property
+    def _is_told(self) -> bool:
+        return self.installed is not None and self.is_settled
 
     def says(self, flow: Flow | None) -> bool:
         """It answers by this flow, or will in a moment.  What it has refused it may

@@ -1085,15 +1085,20 @@ class Core:
         is_news, self._is_growing, self._room = True, False, PARTS_OF_ALL
         order = self._order()
         while is_news:
-            is_news = False
+            is_news, opening = False, list[ChangeFlows]()
             for datapath_id, channel in order:
                 installed = channel.installed
                 if installed is None or self._is_waiting(channel, now):
                     continue
+                was_shut = channel.shut_until is not None
                 is_shut = datapath_id in starting
                 if change := self._change(datapath_id, channel, installed, is_shut):
                     self._note_floods(datapath_id, now)
-                    yield ChangeFlows(datapath_id, change)
+                    command = ChangeFlows(datapath_id, change)
+                    if was_shut and channel.shut_until is None:
+                        opening.append(command)
+                    else:
+                        yield command
                 elif channel.compiled.is_growing:
                     self._is_growing = True
                 elif channel.floods.is_unknown:
@@ -1102,6 +1107,7 @@ class Core:
                     channel.floods = Floods(opened)
                     self._note_floods(datapath_id, now)
                     is_news = True
+            yield from opening  # together: those still shut drop what others let in
             self.network = network(self.view)
 
     def _order(self) -> list[tuple[int, Channel]]:

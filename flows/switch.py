@@ -251,8 +251,7 @@ class Switch:
         """How a frame leaves for a station; None if there is no way."""
         if self.here(where.port):
             return Output(where.port.port_no)
-        exits = self.branches if self.is_new_here(where) else self.exits
-        return exits.get(where.port.datapath_id)
+        return self.exit_to(where.key)
 
     def is_new_here(self, where: Located) -> bool:
         return bool(self.view.fresh) and self.is_new(where.key)

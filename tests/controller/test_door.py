@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from controller.commands import ChangeFlows, Command
 from controller.core import TOGETHER, Core
@@ -71,6 +72,22 @@ def test_who_has_not_told_yet_what_it_holds_is_waited_for() -> None:
 
     then = changes(core.handle([ChangeDone(S2)], 0.3))
     assert opens(then[S1]) and opens(then[S2])
+
+
+def test_others_are_told_first_and_then_all_that_begin_open_one_after_another() -> None:
+    """What one lets in the others drop, as long as they are shut."""
+    core = connected(S3)
+    core.handle([FlowsListed(S3, NONE)], 0.1)
+    core.handle([ChangeDone(S3)], 0.2)
+    begin = [SwitchReady(s, tuple(ports(s, 1, 2))) for s in (S1, S2)]
+    core.handle([*begin, FlowsListed(S1, NONE), FlowsListed(S2, NONE)], 0.3)
+    core.handle([ChangeDone(S1)], 0.4)
+
+    down = PortChanged(replace(ports(S3, 1)[0], up=False))
+    told = changes(core.turn([ChangeDone(S2), down], 0.5))
+
+    assert [*told] == [S3, S1, S2]
+    assert [opens(change) for change in told.values()] == [False, True, True]
 
 
 def test_a_switch_that_begins_alone_opens_at_once() -> None:
