@@ -5,16 +5,14 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from controller.broadcast import Floods
-from controller.reconcile import Plan
+from controller.door import Door
 from flows.compile import Compiled
 from flows.openflow import Flow, Group, Meter
-from flows.pipeline import TABLE_IDS
 from flows.view import PortKey
 
-FIRST_TABLE = TABLE_IDS["ingress"]
 UNDERWAY_MAX = 1024  # changes that it has not confirmed yet
 NO_PORTS: frozenset[PortKey] = frozenset()
 
@@ -35,8 +33,7 @@ class Channel:
     refused    those of changes that it has refused, and not confirmed since
     was_empty  it held none when it connected
     is_settled they are what it holds, unless it was listed or refused since then
-    shut_until when it lets packets in at the latest; None if it does
-    door       the flows that do, as long as they are withheld
+    door       what it lets in
     audit_at   when to count its flows again
     expected   how many flows there were when they were last counted
     retry_at   after a refusal: when to look again; None if nothing was refused
@@ -63,8 +60,7 @@ class Channel:
     refused: frozenset[int] = frozenset()
     was_empty: bool = False
     is_settled: bool = False
-    shut_until: float | None = None
-    door: tuple[Flow, ...] = ()
+    door: Door = field(default_factory=Door)
     audit_at: float = 0.0
     expected: int = 0
     retry_at: float | None = None
@@ -129,22 +125,3 @@ class Channel:
         """A switch answers changes in their order."""
         self.done += 1
         return self.underway.popleft() if self.underway else ()
-
-
-def behind_the_door(channel: Channel, change: Plan, is_shut: bool) -> Plan:
-    """Without the flows of the first table, where every packet begins, until it may be
-    opened; then with all that were withheld."""
-    if channel.shut_until is None:
-        return change
-    inside = tuple(entry for entry in change.add if entry.table != FIRST_TABLE)
-    withheld = {
-        entry.cookie: entry
-        for entry in (*channel.door, *change.add)
-        if entry.table == FIRST_TABLE and entry.cookie in channel.compiled.cookies
-    }
-    door = tuple(withheld.values())
-    if is_shut:
-        channel.door = door
-        return replace(change, add=inside)
-    channel.door, channel.shut_until = (), None
-    return replace(change, add=inside + door)

@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from controller import attacks, broadcast, cables, departures, loops, trial
+from controller import attacks, broadcast, cables, departures, door, loops, trial
 from controller.adoption import is_among
 from controller.arrivals import Arrivals
 from controller.attacks import Attacks
 from controller.attempts import Attempt, Attempts
 from controller.broadcast import Floods, recognized
-from controller.channel import FIRST_TABLE, NO_PORTS, Channel, behind_the_door
+from controller.channel import NO_PORTS, Channel
 from controller.commands import (
     AdoptBridge,
     ChangeFlows,
@@ -51,6 +51,7 @@ from controller.conflicts import (
     service_of,
 )
 from controller.defence import Defence
+from controller.door import FIRST_TABLE, Door, Lets
 from controller.events import (
     ArpSeen,
     Binding,
@@ -159,7 +160,6 @@ PARTS_OF_ALL = 512  # of all switches together
 AWAY = 60.0  # seconds that the flows of a switch that is gone are kept in mind
 AWAY_MAX = 16  # such switches
 RETURN = 1.0  # seconds that who was at the other end of a cable may take to say so
-TOGETHER = 2.0  # seconds that a switch without flows waits for others like it
 RETRY = (0.1, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a change was refused
 
 
@@ -287,6 +287,7 @@ class Core:
             self.newcomers.deadline(),
             self.questions.deadline(self.view),
             broadcast.deadline(self.view),
+            door.deadline(self.channels),
             self.spread.deadline(),
             *(until for until, _ in self._away.values()),
         ]
@@ -295,7 +296,6 @@ class Core:
         for channel in self.channels.values():
             times.append(channel.retry_at)
             times += [channel.audit_at] if channel.installed is not None else []
-            times += [channel.shut_until] if channel.door else []
             times += [channel.linked_until] if channel.linked else []
         if self.is_busy:
             times.append(-math.inf)
@@ -315,9 +315,7 @@ class Core:
         match event:
             case SwitchReady(datapath_id):
                 _, compiled = self._away.pop(datapath_id, (0.0, Compiled(datapath_id)))
-                self.channels[datapath_id] = Channel(
-                    compiled, shut_until=now + TOGETHER
-                )
+                self.channels[datapath_id] = Channel(compiled, door=Door.shut(now))
                 self._note_floods(datapath_id, now)
                 yield ListFlows(datapath_id)
             case SwitchGone(datapath_id):
@@ -414,7 +412,7 @@ class Core:
         channel.is_settled = False
         channel.was_empty = not event.cookies
         if event.cookies:
-            channel.shut_until = None
+            channel.door = Door()
         channel.audit_at = now + AUDIT
         channel.retry_at = None
         at = event.datapath_id
@@ -794,7 +792,7 @@ class Core:
         """The switch does all that it was told, and so lets in what ports are tried
         with."""
         channel = self.channels.get(datapath_id)
-        return channel is not None and channel.has_done_all and not channel.door
+        return channel is not None and channel.has_done_all and not channel.door.held
 
     def _note_newcomers(self, event: FlowsListed) -> None:
         """Ports that flows of an earlier life let packets in by are not new."""
@@ -1081,7 +1079,7 @@ class Core:
             if channel.retry_at is not None and now >= channel.retry_at:
                 channel.retry_at = None
                 yield ListFlows(datapath_id)
-        starting = self._starting(now)
+        doors = door.steps(self.channels, now)
         is_news, self._is_growing, self._room = True, False, PARTS_OF_ALL
         order = self._order()
         while is_news:
@@ -1090,12 +1088,11 @@ class Core:
                 installed = channel.installed
                 if installed is None or self._is_waiting(channel, now):
                     continue
-                was_shut = channel.shut_until is not None
-                is_shut = datapath_id in starting
-                if change := self._change(datapath_id, channel, installed, is_shut):
+                was, may = channel.door.lets, doors.get(datapath_id, Lets.ALL)
+                if change := self._change(datapath_id, channel, installed, may, now):
                     self._note_floods(datapath_id, now)
                     command = ChangeFlows(datapath_id, change)
-                    if was_shut and channel.shut_until is None:
+                    if was is Lets.NOTHING and channel.door.lets is not was:
                         opening.append(command)
                     else:
                         yield command
@@ -1126,9 +1123,14 @@ class Core:
             self.network = network(self.view)
 
     def _change(
-        self, datapath_id: int, channel: Channel, installed: Set[int], is_shut: bool
+        self,
+        datapath_id: int,
+        channel: Channel,
+        installed: Set[int],
+        lets: Lets,
+        now: float,
     ) -> Plan | None:
-        compiled, may_open = channel.compiled, channel.door and not is_shut
+        compiled, may_open = channel.compiled, lets > channel.door.lets
         is_current = compiled.is_current(self.view, self.network)
         if channel.is_settled and is_current and not may_open:
             return None
@@ -1144,8 +1146,10 @@ class Core:
         change = Plan(step.added, step.removed, metered, grouped)
         if channel.refused and not channel.is_settled:
             channel.refused &= {entry.cookie for entry in change.add}
-            channel.door = ()
-        change = behind_the_door(channel, change, is_shut)
+            channel.door.held = ()
+        change = channel.door.put(change, lets, compiled.cookies, now)
+        if may_open:
+            channel.audit_at = now + AUDIT  # there are other flows for a moment
         channel.installed, channel.is_settled = compiled.cookies, True
         if change:
             channel.tell(entry.cookie for entry in change.add)
@@ -1156,18 +1160,6 @@ class Core:
             self.counters["groups made"] += len(grouped.put)
             self.counters["groups deleted"] += len(grouped.delete)
         return change
-
-    def _starting(self, now: float) -> Set[int]:
-        """Switches that held nothing, and let no packet in until all of them have done
-        what they were told: who asks in one of them gets an answer when the way to whom
-        it asks for is there.  A single one need not wait."""
-        shut = {
-            datapath_id: channel
-            for datapath_id, channel in self.channels.items()
-            if channel.shut_until is not None and now < channel.shut_until
-        }
-        is_done = all(channel.has_done_all for channel in shut.values())
-        return frozenset() if is_done or len(shut) == 1 else shut.keys()
 
     def _recognize(self, now: float) -> None:
         """Before a switch is changed for the first time: what does it flood to?"""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from controller.broadcast import TRANSIT
 from controller.channel import Channel
+from controller.door import Lets
 from flows.fabric import Fabric
 from flows.memo import remember_last
 from flows.network import Network
@@ -129,7 +130,7 @@ def told_islands(shape: Fabric, channels: Channels) -> frozenset[int]:
     ones = Counter(
         shape.islands.get(datapath_id)
         for datapath_id, channel in channels.items()
-        if channel.is_settled and channel.shut_until is None
+        if channel.is_settled and channel.door.lets is not Lets.NOTHING
     )
     return frozenset(one for one, n in ones.items() if one is not None and n > 1)
 

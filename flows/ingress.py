@@ -12,6 +12,9 @@ the budget costs more.  A port to another switch is measured there.
 What comes in by an end of an overlay is admitted from each other end that is known,
 with the overlay's own VNI; of a device of the kernel flows see neither.
 
+While switches begin no question is let in (`hush`), until all of them let in the rest
+(`controller.door`).
+
 A port is admitted when it is known what it leads to.  A cable between two switches that
 is plugged in carries nothing before both know that it is one: a broadcast that it
 carried before could come back to where it began.
@@ -23,11 +26,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from flows.budgets import Budget, meter_id
-from flows.nd_guard import ICMPV6, KINDS
+from flows.guard import REQUEST
+from flows.nd_guard import ICMPV6, KINDS, SOLICITATION
 from flows.openflow import ETH_ARP, ETH_IPV6, Anew, Flow, GotoTable, Metered, flow, oxm
 from flows.overlays import tun_src
 from flows.switch import Here, Switch
 from flows.view import PortKey
+
+HUSHED_FOR = 1  # seconds, at most
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:
@@ -114,6 +120,25 @@ def metered(table: int, port_no: int, onward: GotoTable) -> tuple[Flow, ...]:
             Anew(onward.table),
             note=f"{name} of port {port_no}, within its budget",
             subject=port_no,
+        )
+        for name, fields in kinds
+    )
+
+
+def hush(table: int) -> tuple[Flow, ...]:
+    """Against questions for neighbors, for a moment.  No part of what a switch should
+    hold; if the controller dies meanwhile they go by themselves."""
+    kinds = (
+        ("ARP request", {"eth_type": ETH_ARP, "arp_op": REQUEST}),
+        ("neighbor solicitation", nd_kind(SOLICITATION)),
+    )
+    return tuple(
+        flow(
+            table,
+            200,
+            oxm(**fields),
+            note=f"drop {name}: other switches that begin are not open yet",
+            timeout=HUSHED_FOR,
         )
         for name, fields in kinds
     )

@@ -93,7 +93,10 @@ CLAIM = (*nd_known.IP_WORDS, *nd_known.LLADDR_WORDS, nd_guard.ROLE)
 PIPELINE: tuple[Table, ...] = (
     Table(
         "ingress",
-        fields("in_port", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src", *ICMPV6),
+        fields(
+            *("in_port", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src"),
+            *("arp_op", *ICMPV6),
+        ),
         ingress.always,
     ),
     Table(

@@ -146,7 +146,7 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
         "groups": groups_of(channel),
         "adopted": bool(bridge and bridge.adopted),
         "refused": channel.last_refusal,
-        "shut": bool(channel.door),
+        "shut": bool(channel.door.held),
     }
 
 

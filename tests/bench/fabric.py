@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from controller.commands import ChangeFlows, Command, ListFlows
 from controller.core import Core
+from controller.door import Lets
 from controller.events import (
     BridgesSeen,
     ChangeDone,
@@ -116,7 +117,8 @@ class Plant:
     def settle(self) -> float:
         """Until all switches have done all, and their doors are open."""
         took, end = 0.0, self.now + PATIENCE
-        while self._told or any(one.door for one in self.core.channels.values()):
+        doors = [one.door for one in self.core.channels.values()]
+        while self._told or any(door.lets is not Lets.ALL for door in doors):
             assert self.now < end, "not all is programmed"
             told, self._told = self._told, []
             took += self.handle(*[answer for one in told for answer in self.obey(one)])

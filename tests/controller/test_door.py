@@ -1,4 +1,4 @@
-"""Switches that begin together let packets in together."""
+"""Switches that begin together let packets in together, and then questions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from controller.commands import ChangeFlows, Command
-from controller.core import TOGETHER, Core
+from controller.core import Core
+from controller.door import FIRST_TABLE, HUSH, HUSHED, OTHERS, QUIET, TOGETHER, Lets
 from controller.events import (
     ChangeDone,
     ChangeFailed,
@@ -16,17 +17,24 @@ from controller.events import (
     SwitchReady,
 )
 from flows.compile import compile_flows
-from flows.pipeline import TABLE_IDS
 from flows.view import Port
 from tests.facts import S1, S2, S3, ports
 
-DOOR = TABLE_IDS["ingress"]
 NONE: frozenset[int] = frozenset()
 
 
 def connected(*switches: int) -> Core:
     core = Core()
     core.handle([SwitchReady(s, tuple(ports(s, 1, 2))) for s in switches], now=0.0)
+    return core
+
+
+def opened(*switches: int) -> Core:
+    """They have just been told to let packets in, at 0.3."""
+    core = connected(*switches)
+    core.handle([FlowsListed(s, NONE) for s in switches], 0.1)
+    told = changes(core.handle([ChangeDone(s) for s in switches], 0.3))
+    assert len(switches) == 1 or all(map(opens, told.values()))
     return core
 
 
@@ -39,7 +47,7 @@ def changes(commands: Iterable[Command]) -> dict[int, ChangeFlows]:
 
 
 def opens(change: ChangeFlows) -> bool:
-    return any(flow.table == DOOR for flow in change.plan.add)
+    return any(flow.table == FIRST_TABLE for flow in change.plan.add)
 
 
 def cookies(*given: ChangeFlows) -> set[int]:
@@ -57,9 +65,70 @@ def test_no_switch_lets_packets_in_before_all_have_done_what_they_were_told() ->
     then = changes(core.handle([ChangeDone(S2)], 0.3))
 
     for switch in (S1, S2):
-        assert {flow.table for flow in then[switch].plan.add} == {DOOR}
-        whole = set(compile_flows(core.view, switch))
+        assert {flow.table for flow in then[switch].plan.add} == {FIRST_TABLE}
+        whole = {*compile_flows(core.view, switch), *HUSHED}
         assert cookies(first[switch], then[switch]) == whole
+
+
+def test_nobody_may_ask_before_all_let_in_the_rest() -> None:
+    """Who asks is answered at once, and what he sends then meets a shut switch."""
+    core = opened(S1, S2)
+
+    assert changes(core.handle([ChangeDone(S1)], 0.4)) == {}
+    last = changes(core.handle([ChangeDone(S2)], 0.5))
+
+    for switch in (S1, S2):
+        plan = last[switch].plan
+        assert (plan.add, plan.delete) == ((), HUSHED)
+    assert changes(core.handle([ChangeDone(S1), ChangeDone(S2)], 0.6)) == {}
+
+
+def test_nobody_waits_for_long_for_a_switch_that_does_not_say_that_it_is_open() -> None:
+    core = opened(S1, S2)
+    assert changes(core.handle([ChangeDone(S1)], 0.4)) == {}
+
+    due = core.deadline()
+    assert due is not None and due <= 0.3 + QUIET
+    last = changes(core.handle([], 0.3 + QUIET))
+
+    assert last[S1].plan.delete == last[S2].plan.delete == HUSHED
+
+
+def test_if_the_controller_dies_meanwhile_questions_are_let_in_by_the_switch() -> None:
+    assert all(0 < entry.timeout <= 1 for entry in HUSH)
+
+
+def test_flows_are_not_counted_while_there_are_others_for_a_moment() -> None:
+    core = opened(S1, S2)
+    channel = core.channels[S1]
+    assert channel.door.lets is Lets.ALL_BUT_QUESTIONS
+    assert channel.audit_at > channel.door.until
+
+
+def test_the_first_of_all_waits_a_moment_for_others() -> None:
+    core = connected(S1)
+    first = changes(core.handle([FlowsListed(S1, NONE)], 0.01))[S1]
+    assert not opens(first)
+    assert changes(core.handle([ChangeDone(S1)], 0.02)) == {}
+
+    assert core.deadline() == OTHERS
+    then = changes(core.handle([], OTHERS))[S1]
+
+    assert cookies(first, then) == set(compile_flows(core.view, S1))
+
+
+def test_each_that_comes_makes_the_first_wait_for_more() -> None:
+    core = connected(S1)
+    core.handle([FlowsListed(S1, NONE)], 0.01)
+    core.handle([ChangeDone(S1)], 0.02)
+    core.handle([SwitchReady(S2, tuple(ports(S2, 1, 2)))], 0.09)
+    core.handle([FlowsListed(S2, NONE)], 0.1)
+    assert changes(core.handle([ChangeDone(S2)], 0.11)) == {}
+
+    assert core.deadline() == 0.09 + OTHERS
+    then = changes(core.handle([], 0.09 + OTHERS))
+
+    assert opens(then[S1]) and opens(then[S2])
 
 
 def test_who_has_not_told_yet_what_it_holds_is_waited_for() -> None:
@@ -90,11 +159,15 @@ def test_others_are_told_first_and_then_all_that_begin_open_one_after_another() 
     assert [opens(change) for change in told.values()] == [False, True, True]
 
 
-def test_a_switch_that_begins_alone_opens_at_once() -> None:
-    core = connected(S1)
-    change = changes(core.handle([FlowsListed(S1, NONE)], 0.1))[S1]
+def test_a_switch_that_begins_alone_beside_others_opens_at_once() -> None:
+    core = opened(S1)
+    core.handle([ChangeDone(S1)], 0.4)
+    core.handle([SwitchReady(S2, tuple(ports(S2, 1, 2)))], 0.41)
+
+    change = changes(core.handle([FlowsListed(S2, NONE)], 0.42))[S2]
+
     assert opens(change)
-    assert cookies(change) == set(compile_flows(core.view, S1))
+    assert cookies(change) == set(compile_flows(core.view, S2))
 
 
 def test_a_switch_that_forwards_already_waits_for_nobody_and_nobody_for_it() -> None:
@@ -138,8 +211,9 @@ def test_what_changes_behind_a_shut_door_is_told_at_once() -> None:
     core.handle([ChangeDone(S1), ChangeDone(S1)], 0.3)
     then = changes(core.handle([ChangeDone(S2)], 0.4))[S1]
 
-    door = {f.cookie for f in compile_flows(core.view, S1).values() if f.table == DOOR}
-    assert cookies(then) == door
+    whole = compile_flows(core.view, S1).values()
+    door = {entry.cookie for entry in whole if entry.table == FIRST_TABLE}
+    assert cookies(then) == door | {*HUSHED}
 
 
 def test_a_switch_that_refuses_is_told_again_and_opens_with_the_others() -> None:
@@ -152,4 +226,5 @@ def test_a_switch_that_refuses_is_told_again_and_opens_with_the_others() -> None
 
     then = changes(core.handle([ChangeDone(S1)], 0.5))
     assert opens(then[S1]) and opens(then[S2])
-    assert cookies(again[S1], then[S1]) == set(compile_flows(core.view, S1))
+    whole = {*compile_flows(core.view, S1), *HUSHED}
+    assert cookies(again[S1], then[S1]) == whole

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from controller.commands import ChangeFlows, Command, CountHits, ListFlows
 from controller.core import Core
+from controller.door import TOGETHER
 from controller.events import (
     ArpSeen,
     BridgesSeen,
+    ChangeDone,
     ChangeFailed,
     Event,
     FlowsListed,
@@ -154,16 +156,22 @@ class Lab:
         self.switches = {S1: Switch(), S2: Switch()}
 
     def tell(self, event: Event, now: float) -> None:
-        todo: list[Event] = [event]
+        self._handle([event], now)
+
+    def wait(self, now: float) -> None:
+        self._handle([], now)
+
+    def _handle(self, events: list[Event], now: float) -> None:
+        todo = [events]
         while todo:
-            commands = self.core.handle([todo.pop(0)], now)
-            for command in commands:
-                todo += self.perform(command)
+            for command in self.core.handle(todo.pop(0), now):
+                todo += [[answer] for answer in self.perform(command)]
 
     def perform(self, command: Command) -> list[Event]:
         match command:
             case ChangeFlows(datapath_id):
                 self.switches[datapath_id].obey(command)
+                return [ChangeDone(datapath_id)]
             case ListFlows(datapath_id):
                 return [FlowsListed(datapath_id, self.switches[datapath_id].cookies)]
             case CountHits(datapath_id, cookies):
@@ -253,6 +261,7 @@ def test_a_switch_that_obeys_every_plan_holds_exactly_what_the_view_yields(
         ports = lab.core.view.ports.values()
         mine = tuple(port for port in ports if port.datapath_id == datapath_id)
         lab.tell(SwitchReady(datapath_id, mine), now)
+    lab.wait(now + TOGETHER)
     for datapath_id, switch in lab.switches.items():
         wanted = compile_flows(lab.core.view, datapath_id)
         assert {f.text for f in switch.flows.values()} == {
