@@ -83,15 +83,16 @@ class Channel:
     @property
     def has_done_all(self) -> bool:
         """It was changed, and has confirmed it."""
-        return self._is_told and not self.underway
+        return self.is_told and not self.underway
 
     @property
     def is_up_to_date(self) -> bool:
         """It has been told all that followed from the view of the last turn."""
-        return self._is_told and not self.compiled.is_growing
+        return self.is_told and not self.compiled.is_growing
 
     @property
-    def _is_told(self) -> bool:
+    def is_told(self) -> bool:
+        """It was changed, and has refused nothing since."""
         return self.installed is not None and self.is_settled
 
     def says(self, flow: Flow | None) -> bool:

@@ -90,6 +90,9 @@ class Beginner(Protocol):
     def door(self) -> Door: ...
 
     @property
+    def is_told(self) -> bool: ...
+
+    @property
     def has_done_all(self) -> bool: ...
 
 
@@ -131,11 +134,13 @@ def others_until(channels: Mapping[int, Beginner]) -> float | None:
 
 
 def deadline(channels: Mapping[int, Beginner]) -> float | None:
-    """When somebody goes a step further, whatever the others do."""
+    """When somebody goes a step further, whatever the others do.  Who has refused is
+    looked at again first."""
     expected = others_until(channels)
     is_all = expected is not None and all(c.has_done_all for c in channels.values())
     times = [expected] if is_all and expected is not None else []
     for one in channels.values():
-        if one.door.held or one.door.lets is Lets.ALL_BUT_QUESTIONS:
+        is_quiet = one.door.lets is Lets.ALL_BUT_QUESTIONS
+        if one.is_told and (is_quiet or one.door.held):
             times.append(one.door.until)
     return min(times, default=None)

@@ -94,6 +94,22 @@ def test_nobody_waits_for_long_for_a_switch_that_does_not_say_that_it_is_open() 
     assert last[S1].plan.delete == last[S2].plan.delete == HUSHED
 
 
+def test_who_refuses_to_open_is_told_again_and_makes_nobody_hurry() -> None:
+    core = opened(S1, S2)
+    core.handle([ChangeDone(S1), ChangeFailed(S2, "OFPBRC_EPERM")], 0.4)
+    core.handle([], 0.3 + QUIET)
+    assert core.channels[S1].door.lets is Lets.ALL
+
+    retry = core.channels[S2].retry_at
+    due = core.deadline()
+    assert retry is None and due is not None and due > 0.3 + QUIET
+
+    held = frozenset(core.channels[S2].before or ())
+    again = changes(core.handle([FlowsListed(S2, held | {*HUSHED})], 0.9))[S2]
+    assert {*HUSHED} <= {*again.plan.delete}
+    assert core.channels[S2].door.lets is Lets.ALL
+
+
 def test_if_the_controller_dies_meanwhile_questions_are_let_in_by_the_switch() -> None:
     assert all(0 < entry.timeout <= 1 for entry in HUSH)
 
