@@ -86,6 +86,7 @@ class Movements:
             self._move(self.at.datapath_id % len(RING) + 1)
 
     def _move(self, to: int) -> None:
+        self._announce_others()
         there, back = self.talk.begin(
             [(self.partner, self.mover), (self.mover, self.partner)], EVERY
         )
@@ -116,6 +117,13 @@ class Movements:
         for n in others:
             self._judge(before[n] ^ self._held(n))
         self.talk.forget()
+
+    def _announce_others(self) -> None:
+        """Who says nothing for half a minute is not answered for any more: that would
+        be a change, but not of the move's."""
+        for host in self.ground.hosts:
+            if not host.is_shown and host is not self.mover:
+                self.ground.announce(host)
 
     def _plug(self, to: int) -> None:
         name = self.mover.port
