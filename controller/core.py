@@ -410,9 +410,9 @@ class Core:
         channel.groups = {group.group_id: group for group in event.groups}
         self.view = able(self.view, event.datapath_id, event.greatest_meter)
         channel.is_settled = False
-        channel.was_empty = not event.cookies
-        if event.cookies:
-            channel.door = Door()
+        if not channel.told:
+            channel.was_empty = not event.cookies
+            channel.door = channel.door if channel.was_empty else Door()
         channel.audit_at = now + AUDIT
         channel.retry_at = None
         at = event.datapath_id

@@ -3,6 +3,8 @@
 Who knows no neighbor sends nothing before he has asked for him and has been answered
 (RFC 826; RFC 4861, 7.2.2).  So as long as nobody may ask, nothing is lost on its way to
 a switch that is still shut, and who is not answered asks again (RFC 1122, 2.3.2.1).
+Probes and announcements of addresses are held back with the questions that they look
+like, for as long.
 """
 
 from __future__ import annotations
@@ -101,7 +103,8 @@ def steps(channels: Mapping[int, Beginner], now: float) -> dict[int, Lets]:
 
     Packets when all that are shut have done what they were told: who asks in one of
     them gets an answer when the way to whom he asks for is there.  Questions when all
-    of them let in the rest.  A single one need not wait, if it is not the first of all.
+    who opened with it let in the rest.  A single one need not wait, if it is not the
+    first of all.
     """
     begin = {n: one for n, one in channels.items() if one.door.lets is not Lets.ALL}
     if not begin or is_expecting(channels, now):

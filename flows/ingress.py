@@ -12,8 +12,8 @@ the budget costs more.  A port to another switch is measured there.
 What comes in by an end of an overlay is admitted from each other end that is known,
 with the overlay's own VNI; of a device of the kernel flows see neither.
 
-While switches begin no question is let in (`hush`), until all of them let in the rest
-(`controller.door`).
+Where several switches begin no question is let in (`hush`), until all of them let in
+the rest (`controller.door`).
 
 A port is admitted when it is known what it leads to.  A cable between two switches that
 is plugged in carries nothing before both know that it is one: a broadcast that it

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from controller.commands import ChangeFlows, Command
 from controller.core import Core
 from controller.door import FIRST_TABLE, HUSH, HUSHED, OTHERS, QUIET, TOGETHER, Lets
@@ -19,6 +22,7 @@ from controller.events import (
 from flows.compile import compile_flows
 from flows.view import Port
 from tests.facts import S1, S2, S3, ports
+from tests.support.plant import Plant
 
 NONE: frozenset[int] = frozenset()
 
@@ -92,6 +96,23 @@ def test_nobody_waits_for_long_for_a_switch_that_does_not_say_that_it_is_open() 
     last = changes(core.handle([], 0.3 + QUIET))
 
     assert last[S1].plan.delete == last[S2].plan.delete == HUSHED
+
+
+def test_who_refuses_a_change_while_it_is_shut_stays_shut_with_the_others() -> None:
+    core = connected(S1, S2)
+    first = changes(core.handle([FlowsListed(S1, NONE)], 0.1))[S1]
+    core.handle([ChangeDone(S1)], 0.2)
+    core.handle([PortChanged(ports(S1, 3)[0])], 0.3)
+    core.handle([ChangeFailed(S1, "OFPBRC_EPERM")], 0.4)
+
+    again = changes(core.handle([FlowsListed(S1, frozenset(cookies(first)))], 0.5))
+    assert not opens(again[S1])
+    core.handle([ChangeDone(S1), FlowsListed(S2, NONE)], 0.6)
+    then = changes(core.handle([ChangeDone(S2)], 0.7))
+
+    assert opens(then[S1]) and opens(then[S2])
+    whole = {*compile_flows(core.view, S1), *HUSHED}
+    assert cookies(first, again[S1], then[S1]) >= whole
 
 
 def test_who_refuses_to_open_is_told_again_and_makes_nobody_hurry() -> None:
@@ -244,3 +265,79 @@ def test_a_switch_that_refuses_is_told_again_and_opens_with_the_others() -> None
     assert opens(then[S1]) and opens(then[S2])
     whole = {*compile_flows(core.view, S1), *HUSHED}
     assert cookies(again[S1], then[S1]) == whole
+
+
+# --- whatever happens meanwhile -------------------------------------------------------
+
+RING = [(1, 2), (2, 3), (3, 1)]
+numbers = st.sampled_from([1, 2, 3])
+happenings = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["obey", "obey", "refuse", "come", "go"]), numbers),
+        st.tuples(st.just("empty"), numbers),
+        st.tuples(st.just("cut or mend"), numbers),
+        st.tuples(st.just("wait"), st.sampled_from([1, 10, 60])),
+    ),
+    max_size=40,
+)
+A_WHILE = 30.0  # seconds: longer than a refusal makes one wait
+TURNS_MAX = 400  # in it
+
+
+def happen(plant: Plant, what: str, n: int) -> None:
+    match what:
+        case "obey":
+            plant.obey(n)
+        case "refuse":
+            plant.refuse(n)
+        case "come":
+            plant.connect(n)
+        case "go":
+            plant.switches[n].told.clear()
+            plant.tell(SwitchGone(n))
+        case "empty":  # its ovs-vswitchd starts anew
+            plant.switches[n].flows.clear()
+            plant.switches[n].groups.clear()
+            plant.connect(n)
+        case "cut or mend":
+            plant.cut_or_mend(plant.ends[n - 1])
+        case "wait":
+            plant.now += n / 20
+            plant.tell()
+
+
+def let_be(plant: Plant) -> int:
+    """For a while nothing happens; how many turns that takes."""
+    turns, end = 0, plant.now + A_WHILE
+    while plant.now < end:
+        for n in plant.switches:
+            while plant.switches[n].told:
+                plant.obey(n)
+        due = plant.core.deadline()
+        assert due is not None  # flows are counted
+        plant.now = max(plant.now, due)
+        plant.tell()
+        turns += 1
+    return turns
+
+
+@settings(max_examples=100)
+@given(happenings)
+def test_in_the_end_all_are_open_hold_what_they_should_and_nobody_hurries(
+    history: list[tuple[str, int]],
+) -> None:
+    plant = Plant(3, RING)
+    for what, n in history:
+        happen(plant, what, n)
+    for n in plant.switches:
+        if n not in plant.core.channels:
+            plant.connect(n)
+
+    turns = let_be(plant)
+
+    assert turns < TURNS_MAX
+    for n, switch in plant.switches.items():
+        door = plant.core.channels[n].door
+        assert door.lets is Lets.ALL and not door.held
+        held = {flow.cookie for flow in switch.flows.values()}
+        assert held == {*compile_flows(plant.core.view, n)}
