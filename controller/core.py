@@ -1130,9 +1130,9 @@ class Core:
         lets: Lets,
         now: float,
     ) -> Plan | None:
-        compiled, may_open = channel.compiled, lets > channel.door.lets
+        compiled, is_moved = channel.compiled, lets is not channel.door.lets
         is_current = compiled.is_current(self.view, self.network)
-        if channel.is_settled and is_current and not may_open:
+        if channel.is_settled and is_current and not is_moved:
             return None
         held = None if channel.is_settled else installed
         most = min(PARTS, self._room)
@@ -1148,7 +1148,7 @@ class Core:
             channel.refused &= {entry.cookie for entry in change.add}
             channel.door.held = ()
         change = channel.door.put(change, lets, compiled.cookies, now)
-        if may_open:
+        if is_moved:
             channel.audit_at = now + AUDIT  # there are other flows for a moment
         channel.installed, channel.is_settled = compiled.cookies, True
         if change:

@@ -9,6 +9,7 @@ like, for as long.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -21,8 +22,6 @@ from flows.pipeline import TABLE_IDS
 
 FIRST_TABLE = TABLE_IDS["ingress"]
 TOGETHER = 2.0  # seconds that a switch without flows waits for others like it
-OTHERS = 0.1  # seconds after the last that has come, in which there may be others
-QUIET = 0.5  # seconds that questions wait for others to be open
 HUSH = ingress.hush(FIRST_TABLE)
 HUSHED = tuple(entry.cookie for entry in HUSH)
 
@@ -40,19 +39,24 @@ class Door:
     """Of one switch.
 
     lets   what it lets in when it has done what it was told
-    since  when it came, in seconds on the caller's monotonic clock
-    until  when it goes a step further at the latest
+    came   when it connected without flows, in seconds on the caller's monotonic clock
+    since  when it was told to let in so much
     held   the flows that let packets in, as long as they are withheld
     """
 
     lets: Lets = Lets.ALL
-    since: float = 0.0
-    until: float = 0.0
+    came: float = -math.inf
+    since: float = -math.inf
     held: tuple[Flow, ...] = ()
 
     @classmethod
     def shut(cls, now: float) -> Door:
-        return cls(Lets.NOTHING, now, now + TOGETHER)
+        return cls(Lets.NOTHING, now, now)
+
+    @property
+    def until(self) -> float:
+        """When it goes a step further at the latest."""
+        return self.since + TOGETHER
 
     def put(self, change: Plan, lets: Lets, cookies: Set[int], now: float) -> Plan:
         """The change with what has to be done to the door.
@@ -60,18 +64,16 @@ class Door:
         lets     what it may let in now
         cookies  of all flows that the switch should hold
         """
-        if self.lets is Lets.ALL:
-            return change
         if self.lets is Lets.NOTHING:
             change = self._withhold(change, cookies)
-        if lets <= self.lets:
+        if lets is self.lets:
             return change
-        was, self.lets = self.lets, lets
+        was, self.lets, self.since = self.lets, lets, now
         if was is Lets.ALL_BUT_QUESTIONS:
             return replace(change, delete=(*change.delete, *HUSHED))
         hush = HUSH if lets is Lets.ALL_BUT_QUESTIONS else ()
-        opened, self.held, self.until = self.held, (), now + QUIET
-        return replace(change, add=(*change.add, *hush, *opened))
+        opened, self.held = self.held, ()
+        return replace(change, add=(*hush, *change.add, *opened))
 
     def _withhold(self, change: Plan, cookies: Set[int]) -> Plan:
         """Without the flows of the first table, where every packet begins."""
@@ -99,51 +101,38 @@ class Beginner(Protocol):
 
 
 def steps(channels: Mapping[int, Beginner], now: float) -> dict[int, Lets]:
-    """What those may let in that do not let in everything.
+    """What each may let in, if it is not everything.
 
     Packets when all that are shut have done what they were told: who asks in one of
     them gets an answer when the way to whom he asks for is there.  Questions when all
-    who opened with it let in the rest.  A single one need not wait, if it is not the
-    first of all.
+    of them let in the rest; those who came a moment before the others, and let in
+    everything, stop doing so.  One that is alone, or comes later, need not wait.
     """
-    begin = {n: one for n, one in channels.items() if one.door.lets is not Lets.ALL}
-    if not begin or is_expecting(channels, now):
-        return {n: one.door.lets for n, one in begin.items()}
-    if len(begin) == 1:
-        return dict.fromkeys(begin, Lets.ALL)
-    found = dict[int, Lets]()
-    for lets in (Lets.NOTHING, Lets.ALL_BUT_QUESTIONS):
-        some = {n: one for n, one in begin.items() if one.door.lets is lets}
-        awaited = [one for one in some.values() if now < one.door.until]
-        may_go_on = all(one.has_done_all for one in awaited)
-        for n, one in some.items():
-            is_over = may_go_on or now >= one.door.until
-            found[n] = Lets(lets + 1) if is_over else lets
+    by = {
+        lets: [n for n, c in channels.items() if c.door.lets is lets] for lets in Lets
+    }
+    shut, quiet = by[Lets.NOTHING], by[Lets.ALL_BUT_QUESTIONS]
+    young = [n for n in by[Lets.ALL] if now < channels[n].door.came + TOGETHER]
+    if len(shut) == 1 and not quiet and not young:
+        return {}
+    awaited = [channels[n] for n in shut if now < channels[n].door.until]
+    found = dict.fromkeys(young if awaited else (), Lets.ALL_BUT_QUESTIONS)
+    are_ready = all(one.has_done_all for one in awaited)
+    for n in shut:
+        is_over = are_ready or now >= channels[n].door.until
+        found[n] = Lets.ALL_BUT_QUESTIONS if is_over else Lets.NOTHING
+    if awaited or not all(channels[n].has_done_all for n in quiet):
+        waiting = [n for n in quiet if now < channels[n].door.until]
+        found |= dict.fromkeys(waiting, Lets.ALL_BUT_QUESTIONS)
     return found
-
-
-def is_expecting(channels: Mapping[int, Beginner], now: float) -> bool:
-    """The first switches have come a moment ago: there may be others."""
-    expected = others_until(channels)
-    return expected is not None and now < expected
-
-
-def others_until(channels: Mapping[int, Beginner]) -> float | None:
-    """Until when the first wait for others, who may come; None if some are open."""
-    doors = [one.door for one in channels.values()]
-    if not doors or any(door.lets is not Lets.NOTHING for door in doors):
-        return None
-    return min(max(d.since for d in doors) + OTHERS, min(d.until for d in doors))
 
 
 def deadline(channels: Mapping[int, Beginner]) -> float | None:
     """When somebody goes a step further, whatever the others do.  Who has refused is
     looked at again first."""
-    expected = others_until(channels)
-    is_all = expected is not None and all(c.has_done_all for c in channels.values())
-    times = [expected] if is_all and expected is not None else []
-    for one in channels.values():
-        is_quiet = one.door.lets is Lets.ALL_BUT_QUESTIONS
-        if one.is_told and (is_quiet or one.door.held):
-            times.append(one.door.until)
+    times = [
+        one.door.until
+        for one in channels.values()
+        if one.is_told and (one.door.held or one.door.lets is Lets.ALL_BUT_QUESTIONS)
+    ]
     return min(times, default=None)

@@ -33,7 +33,7 @@ from flows.overlays import tun_src
 from flows.switch import Here, Switch
 from flows.view import PortKey
 
-HUSHED_FOR = 1  # seconds, at most
+HUSHED_FOR = 2  # seconds, at most
 
 
 def always(switch: Switch, here: Here) -> Iterator[Flow]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controller.commands import ChangeFlows, Command
 from controller.core import Core
-from controller.door import FIRST_TABLE, HUSH, HUSHED, OTHERS, QUIET, TOGETHER, Lets
+from controller.door import FIRST_TABLE, HUSH, HUSHED, TOGETHER, Lets
 from controller.events import (
     ChangeDone,
     ChangeFailed,
@@ -92,8 +92,8 @@ def test_nobody_waits_for_long_for_a_switch_that_does_not_say_that_it_is_open() 
     assert changes(core.handle([ChangeDone(S1)], 0.4)) == {}
 
     due = core.deadline()
-    assert due is not None and due <= 0.3 + QUIET
-    last = changes(core.handle([], 0.3 + QUIET))
+    assert due is not None and due <= 0.3 + TOGETHER
+    last = changes(core.handle([], 0.3 + TOGETHER))
 
     assert last[S1].plan.delete == last[S2].plan.delete == HUSHED
 
@@ -118,21 +118,21 @@ def test_who_refuses_a_change_while_it_is_shut_stays_shut_with_the_others() -> N
 def test_who_refuses_to_open_is_told_again_and_makes_nobody_hurry() -> None:
     core = opened(S1, S2)
     core.handle([ChangeDone(S1), ChangeFailed(S2, "OFPBRC_EPERM")], 0.4)
-    core.handle([], 0.3 + QUIET)
+    core.handle([], 0.3 + TOGETHER)
     assert core.channels[S1].door.lets is Lets.ALL
 
     retry = core.channels[S2].retry_at
     due = core.deadline()
-    assert retry is None and due is not None and due > 0.3 + QUIET
+    assert retry is None and due is not None and due > 0.3 + TOGETHER
 
     held = frozenset(core.channels[S2].before or ())
-    again = changes(core.handle([FlowsListed(S2, held | {*HUSHED})], 0.9))[S2]
+    again = changes(core.handle([FlowsListed(S2, held | {*HUSHED})], 2.4))[S2]
     assert {*HUSHED} <= {*again.plan.delete}
     assert core.channels[S2].door.lets is Lets.ALL
 
 
 def test_if_the_controller_dies_meanwhile_questions_are_let_in_by_the_switch() -> None:
-    assert all(0 < entry.timeout <= 1 for entry in HUSH)
+    assert all(0 < entry.timeout <= TOGETHER for entry in HUSH)
 
 
 def test_flows_are_not_counted_while_there_are_others_for_a_moment() -> None:
@@ -142,30 +142,42 @@ def test_flows_are_not_counted_while_there_are_others_for_a_moment() -> None:
     assert channel.audit_at > channel.door.until
 
 
-def test_the_first_of_all_waits_a_moment_for_others() -> None:
-    core = connected(S1)
-    first = changes(core.handle([FlowsListed(S1, NONE)], 0.01))[S1]
-    assert not opens(first)
-    assert changes(core.handle([ChangeDone(S1)], 0.02)) == {}
+def test_who_came_first_lets_in_no_question_while_others_begin() -> None:
+    """It was alone, and open at once; its hosts would be answered for those of others
+    before these are open."""
+    core = opened(S1)
+    core.handle([ChangeDone(S1)], 0.35)
 
-    assert core.deadline() == OTHERS
-    then = changes(core.handle([], OTHERS))[S1]
+    ready = SwitchReady(S2, tuple(ports(S2, 1, 2)))
+    [(switch, change)] = changes(core.handle([ready], 0.4)).items()
+    assert switch == S1 and change.plan.add[: len(HUSH)] == HUSH
+    core.handle([ChangeDone(S1), FlowsListed(S2, NONE)], 0.5)
+    then = changes(core.handle([ChangeDone(S2)], 0.6))
+    assert [*then] == [S2] and opens(then[S2])
+    last = changes(core.handle([ChangeDone(S2)], 0.7))
 
-    assert cookies(first, then) == set(compile_flows(core.view, S1))
+    assert last[S1].plan.delete == last[S2].plan.delete == HUSHED
 
 
-def test_each_that_comes_makes_the_first_wait_for_more() -> None:
-    core = connected(S1)
-    core.handle([FlowsListed(S1, NONE)], 0.01)
-    core.handle([ChangeDone(S1)], 0.02)
-    core.handle([SwitchReady(S2, tuple(ports(S2, 1, 2)))], 0.09)
-    core.handle([FlowsListed(S2, NONE)], 0.1)
-    assert changes(core.handle([ChangeDone(S2)], 0.11)) == {}
+def test_who_is_open_for_long_lets_in_questions_whoever_begins() -> None:
+    core = opened(S1)
+    core.handle([ChangeDone(S1)], 0.4)
+    begin = [SwitchReady(s, tuple(ports(s, 1, 2))) for s in (S2, S3)]
+    core.handle([*begin, FlowsListed(S2, NONE), FlowsListed(S3, NONE)], TOGETHER)
+    assert core.channels[S1].door.lets is Lets.ALL
 
-    assert core.deadline() == 0.09 + OTHERS
-    then = changes(core.handle([], 0.09 + OTHERS))
 
-    assert opens(then[S1]) and opens(then[S2])
+def test_nobody_keeps_questions_back_for_long() -> None:
+    core = opened(S1)
+    core.handle([ChangeDone(S1)], 0.4)
+    core.handle([SwitchReady(S2, ())], 0.5)  # and says nothing more
+    core.handle([ChangeDone(S1)], 0.6)
+    assert core.channels[S1].door.lets is Lets.ALL_BUT_QUESTIONS
+
+    assert core.deadline() == 0.5 + TOGETHER
+    change = changes(core.handle([], 0.5 + TOGETHER))[S1]
+
+    assert change.plan.delete == HUSHED
 
 
 def test_who_has_not_told_yet_what_it_holds_is_waited_for() -> None:
@@ -186,22 +198,22 @@ def test_others_are_told_first_and_then_all_that_begin_open_one_after_another() 
     core.handle([FlowsListed(S3, NONE)], 0.1)
     core.handle([ChangeDone(S3)], 0.2)
     begin = [SwitchReady(s, tuple(ports(s, 1, 2))) for s in (S1, S2)]
-    core.handle([*begin, FlowsListed(S1, NONE), FlowsListed(S2, NONE)], 0.3)
-    core.handle([ChangeDone(S1)], 0.4)
+    core.handle([*begin, FlowsListed(S1, NONE), FlowsListed(S2, NONE)], 2.3)
+    core.handle([ChangeDone(S1)], 2.4)
 
     down = PortChanged(replace(ports(S3, 1)[0], up=False))
-    told = changes(core.turn([ChangeDone(S2), down], 0.5))
+    told = changes(core.turn([ChangeDone(S2), down], 2.5))
 
     assert [*told] == [S3, S1, S2]
     assert [opens(change) for change in told.values()] == [False, True, True]
 
 
-def test_a_switch_that_begins_alone_beside_others_opens_at_once() -> None:
+def test_a_switch_that_comes_later_opens_at_once() -> None:
     core = opened(S1)
     core.handle([ChangeDone(S1)], 0.4)
-    core.handle([SwitchReady(S2, tuple(ports(S2, 1, 2)))], 0.41)
+    core.handle([SwitchReady(S2, tuple(ports(S2, 1, 2)))], 2.1)
 
-    change = changes(core.handle([FlowsListed(S2, NONE)], 0.42))[S2]
+    change = changes(core.handle([FlowsListed(S2, NONE)], 2.2))[S2]
 
     assert opens(change)
     assert cookies(change) == set(compile_flows(core.view, S2))

@@ -16,7 +16,6 @@ from controller.commands import (
     TryPort,
 )
 from controller.core import Core
-from controller.door import OTHERS
 from controller.events import (
     ChangeDone,
     Event,
@@ -154,7 +153,7 @@ def test_two_ports_that_hear_each_other_are_a_cable_at_once() -> None:
     plant = Plant()
     plant.connect(A1, B1)
     plant.start(S1, S2)
-    plant.until(OTHERS + ROUND)
+    plant.until(ROUND)
     assert plant.cables == {(A1, B1)}
     assert plant.role(A1) is plant.role(B1) is Role.FABRIC
     assert plant.role(A2) is plant.role(B2) is Role.EDGE
