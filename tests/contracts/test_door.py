@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from controller.door import HUSH
+from flows.ingress import HUSHED_FOR
 from flows.openflow import texts
 from tests.support import frames
 from tests.support.ovs import PrivateOvs
@@ -41,7 +42,7 @@ def wires(ovs: PrivateOvs) -> Iterator[dict[int, Wire]]:
         wire.close()
 
 
-def test_questions_are_dropped_and_after_a_second_they_are_not(
+def test_questions_are_dropped_and_after_two_seconds_they_are_not(
     ovs: PrivateOvs, wires: dict[int, Wire]
 ) -> None:
     one, other = wires[1], wires[2]
@@ -60,10 +61,15 @@ def test_questions_are_dropped_and_after_a_second_they_are_not(
         heard.extend(other.heard())
         return frame in heard
 
-    one.send(*QUESTIONS, *ALL_ELSE)
-    for frame in ALL_ELSE:
-        wait_until(partial(is_heard, frame), within=SOON, why=frame.hex())
-    assert not {*QUESTIONS} & {*heard}
+    def is_hushed() -> bool:
+        """The datapath goes on as it did for some milliseconds."""
+        heard.clear()
+        one.send(*QUESTIONS, *ALL_ELSE)
+        for frame in ALL_ELSE:
+            wait_until(partial(is_heard, frame), within=SOON, why=frame.hex())
+        return not {*QUESTIONS} & {*heard}
+
+    wait_until(is_hushed, within=HUSHED_FOR, why="all but questions to pass")
 
     def is_asked() -> bool:
         one.send(*QUESTIONS)

@@ -6,7 +6,14 @@ import pytest
 
 from controller.commands import ChangeFlows, Command, SendPacket
 from controller.core import Core
-from controller.events import Event, FlowsListed, SwitchGone, SwitchReady, TargetUnknown
+from controller.events import (
+    ChangeDone,
+    Event,
+    FlowsListed,
+    SwitchGone,
+    SwitchReady,
+    TargetUnknown,
+)
 from controller.packets import parse
 from controller.policy import Policy
 from flows.view import Guard
@@ -38,8 +45,11 @@ SAID = {
 def two_switches(policy: Policy) -> Core:
     core = Core(policy)
     for switch in (S1, S2):
-        core.handle([SwitchReady(switch, tuple(ports(switch, 1, 2)))], 0.0)
-        core.handle([FlowsListed(switch, frozenset())], 0.1)
+        commands = core.handle([SwitchReady(switch, tuple(ports(switch, 1, 2)))], 0.0)
+        commands += core.handle([FlowsListed(switch, frozenset())], 0.1)
+        while told := [one for one in commands if isinstance(one, ChangeFlows)]:
+            done = [ChangeDone(one.datapath_id) for one in told]
+            commands = core.handle(done, 0.1)
     core.handle([parse(S1, 1, ASKED)], 0.2)
     return core
 
