@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from enum import Enum
 from typing import Protocol
 
 from controller.reconcile import Plan
@@ -26,12 +26,12 @@ HUSH = ingress.hush(FIRST_TABLE)
 HUSHED = tuple(entry.cookie for entry in HUSH)
 
 
-class Lets(IntEnum):
+class Lets(Enum):
     """What comes in."""
 
-    NOTHING = 0
-    ALL_BUT_QUESTIONS = 1
-    ALL = 2
+    NOTHING = "nothing"
+    ALL_BUT_QUESTIONS = "all but questions"
+    ALL = "all"
 
 
 @dataclass(slots=True)

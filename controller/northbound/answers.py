@@ -147,6 +147,7 @@ def switch(core: Core, datapath_id: int, channel: Channel) -> Json:
         "adopted": bool(bridge and bridge.adopted),
         "refused": channel.last_refusal,
         "shut": bool(channel.door.held),
+        "lets_in": channel.door.lets.value,
     }
 
 

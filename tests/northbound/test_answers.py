@@ -326,6 +326,7 @@ def test_the_status_tells_switches_and_what_they_hold(lab: Runtime) -> None:
         "adopted": False,
         "refused": "",
         "shut": False,
+        "lets_in": "all",
     }
 
 
