@@ -412,7 +412,8 @@ class Core:
         channel.is_settled = False
         if not channel.told:
             channel.was_empty = not event.cookies
-            channel.door = channel.door if channel.was_empty else Door()
+            if event.cookies:
+                channel.door = Door()
         channel.audit_at = now + AUDIT
         channel.retry_at = None
         at = event.datapath_id

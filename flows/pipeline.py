@@ -94,8 +94,8 @@ PIPELINE: tuple[Table, ...] = (
     Table(
         "ingress",
         fields(
-            *("in_port", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src"),
-            *("arp_op", *ICMPV6),
+            *("in_port", "tunnel_id", "tun_ipv4_src", "tun_ipv6_src", "arp_op"),
+            *ICMPV6,
         ),
         ingress.always,
     ),

@@ -208,6 +208,13 @@ def test_others_are_told_first_and_then_all_that_begin_open_one_after_another() 
     assert [opens(change) for change in told.values()] == [False, True, True]
 
 
+def test_a_switch_that_begins_alone_opens_at_once() -> None:
+    core = connected(S1)
+    change = changes(core.handle([FlowsListed(S1, NONE)], 0.1))[S1]
+    assert opens(change)
+    assert cookies(change) == set(compile_flows(core.view, S1))
+
+
 def test_a_switch_that_comes_later_opens_at_once() -> None:
     core = opened(S1)
     core.handle([ChangeDone(S1)], 0.4)
