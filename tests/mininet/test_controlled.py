@@ -64,6 +64,12 @@ class Controller:
         done = self.ovs.run(*compared, check=False)
         return f"{done.returncode or ''}{done.stdout}"
 
+    def is_open(self) -> bool:
+        """Who asks before is not answered, and asks again in a second: an echo waits
+        no longer than that here."""
+        status = json.loads(self.isat("status", "--json").stdout)
+        return all(row["lets_in"] == "all" for row in status["switches"])
+
     def is_settled(self) -> bool:
         """Every switch holds as many flows as it was told."""
         status = json.loads(self.isat("status", "--json").stdout)
@@ -88,6 +94,7 @@ def test_all_is_known_reached_and_held(
         wait_until(
             lambda: everybody <= controller.answered(), within=STARTED, why="everybody"
         )
+        wait_until(controller.is_open, within=STARTED, why="questions to be let in")
         if network is not two_islands.NETWORK:  # where not all may reach all
             assert running.pingall() == 0
 
